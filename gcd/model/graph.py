@@ -1,0 +1,69 @@
+"""
+A directed graph of nodes: who refers to what.
+
+Knows no storage: nodes are opaque, an edge runs from the one that refers to the one referred to, and a target need not
+exist. All walks are iterative (chains are 125 deep, damaged ones cyclic) and visit a node once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gcd.model.finding import Node
+
+
+class Graph:
+    def __init__(self, edges: Mapping[Node, tuple[Node, ...]]) -> None:
+        self._targets = edges
+        self._referrers: dict[Node, list[Node]] = {}
+        for node, targets in edges.items():
+            for target in targets:
+                self._referrers.setdefault(target, []).append(node)
+
+    def targets(self, node: Node) -> tuple[Node, ...]:
+        """What `node` refers to, whether it exists or not."""
+        return self._targets.get(node, ())
+
+    def referrers(self, node: Node) -> tuple[Node, ...]:
+        """What refers to `node`."""
+        return tuple(self._referrers.get(node, ()))
+
+    def reachable(self, roots: Iterable[Node]) -> set[Node]:
+        """`roots` and all that they refer to, directly or through others."""
+        return _closure(roots, self._targets)
+
+    def dependents(self, node: Node) -> set[Node]:
+        """All that refers to `node`, directly or through others; without `node` itself."""
+        return _closure((node,), self._referrers) - {node}
+
+    def why(self, node: Node, roots: Iterable[Node]) -> tuple[Node, ...]:
+        """A shortest path from one of `roots` to `node`, both included; empty if there is none."""
+        came_from: dict[Node, Node | None] = dict.fromkeys(roots)
+        queue = deque(came_from)
+        while queue:
+            here = queue.popleft()
+            if here == node:
+                path = [here]
+                while (before := came_from[path[-1]]) is not None:
+                    path.append(before)
+                return tuple(reversed(path))
+            for target in self._targets.get(here, ()):
+                if target not in came_from:
+                    came_from[target] = here
+                    queue.append(target)
+        return ()
+
+
+def _closure(start: Iterable[Node], edges: Mapping[Node, Iterable[Node]]) -> set[Node]:
+    seen = set(start)
+    stack = list(seen)
+    while stack:
+        for target in edges.get(stack.pop(), ()):
+            if target not in seen:
+                seen.add(target)
+                stack.append(target)
+    return seen

@@ -1,0 +1,102 @@
+"""
+Identifiers, as Docker spells them, and the chain id.
+
+Each kind of id is a ``NewType`` over ``str``, so that a cache id cannot be passed for a chain id. Digests keep their
+algorithm (``sha256:<64 hex>``), as they stand inside Docker's files. The ``is_…`` predicates are the only place that
+knows the alphabets; whatever does not match them is never used to build a path.
+
+Sources: moby ``daemon/graphdriver/overlayutils/randomid.go`` GenerateID (link ids), ``pkg/stringid`` (64 hex),
+buildkit ``identity/randomid.go`` NewID (25 characters of base 36), moby ``layer/layer.go`` CreateChainID.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NewType, TypeGuard
+
+ChainId = NewType("ChainId", str)
+"""``sha256:<hex>`` of a stack of layers; for a base layer it equals the diff id."""
+
+DiffId = NewType("DiffId", str)
+"""``sha256:<hex>`` of one layer's uncompressed tar stream."""
+
+ImageId = NewType("ImageId", str)
+"""``sha256:<hex>`` of an image config's bytes."""
+
+ContainerId = NewType("ContainerId", str)
+"""64 hex digits; the name of a directory in ``containers/``."""
+
+LayerDirId = NewType("LayerDirId", str)
+"""The name of a directory in ``overlay2/``: what Docker calls cache id, mount id or init id."""
+
+LinkId = NewType("LinkId", str)
+"""26 characters of base 32: the name of a symlink in ``overlay2/l`` and the content of a ``link`` file."""
+
+RwLayerName = NewType("RwLayerName", str)
+"""The path of a directory below ``layerdb/mounts/``: a container id, or one of the forms that builds and image mounts use."""
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_INIT = re.compile(r"[0-9a-f]{64}-init")
+_BUILD = re.compile(r"[0-9a-z]{25}")
+_LINK = re.compile(r"[A-Z2-7]{26}")
+_REMOVING = re.compile(r"([0-9a-f]{64})-[0-9a-f]{64}-removing")
+
+INIT_SUFFIX = "-init"
+
+
+def is_digest(text: str) -> bool:
+    return _DIGEST.fullmatch(text) is not None
+
+
+def is_hex64(text: str) -> bool:
+    """Whether `text` has the form of a container id, or of a layer dir made by pull, load, commit or create."""
+    return _HEX64.fullmatch(text) is not None
+
+
+def is_init_dir(text: str) -> TypeGuard[LayerDirId]:
+    """Whether `text` names an init layer's dir: ``<64 hex>-init``."""
+    return _INIT.fullmatch(text) is not None
+
+
+def is_build_id(text: str) -> TypeGuard[LayerDirId]:
+    """Whether `text` has the form of a BuildKit id; such an id can also be the cache id of a layer."""
+    return _BUILD.fullmatch(text) is not None
+
+
+def is_layer_dir_id(text: str) -> TypeGuard[LayerDirId]:
+    return is_hex64(text) or is_build_id(text) or is_init_dir(text)
+
+
+def is_link_id(text: str) -> TypeGuard[LinkId]:
+    return _LINK.fullmatch(text) is not None
+
+
+def removing_chain(name: str) -> ChainId | None:
+    """The chain id in the name ``<chain>-<64 hex>-removing`` that the engine gives to a record it deletes, else None."""
+    match = _REMOVING.fullmatch(name)
+    return ChainId(f"sha256:{match[1]}") if match else None
+
+
+def init_dir_of(mount_id: LayerDirId) -> LayerDirId:
+    return LayerDirId(mount_id + INIT_SUFFIX)
+
+
+def rw_dir_of(init_id: LayerDirId) -> LayerDirId:
+    return LayerDirId(init_id.removesuffix(INIT_SUFFIX))
+
+
+def chain_id(parent: ChainId | None, diff_id: DiffId) -> ChainId:
+    """The chain id of a layer `diff_id` on top of `parent` (None: a base layer)."""
+    if parent is None:
+        return ChainId(diff_id)
+    return ChainId("sha256:" + hashlib.sha256(f"{parent} {diff_id}".encode()).hexdigest())
+
+
+def chain_ids(diff_ids: tuple[DiffId, ...]) -> tuple[ChainId, ...]:
+    """The chain ids of an image's layers, base first, one for each diff id."""
+    chains: list[ChainId] = []
+    for diff_id in diff_ids:
+        chains.append(chain_id(chains[-1] if chains else None, diff_id))
+    return tuple(chains)

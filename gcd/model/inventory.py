@@ -1,0 +1,111 @@
+"""
+The inventory: all facts of one reading of one root, and how completely each source was read.
+
+The order of the reading is part of its meaning (safety rule S1): `candidates` is a listing of ``overlay2/`` taken
+*before* any reference was read, `layer_dirs` a second one taken *after* all of them. What may be an orphan is in
+`candidates`; what keeps something alive may be anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcd.model.facts import (
+        BuildCache,
+        Container,
+        DormantStore,
+        Engine,
+        Image,
+        ImageMetadata,
+        KernelMount,
+        LayerDir,
+        LayerRecord,
+        LinkFarm,
+        Plugin,
+        RemovingRecord,
+        Repositories,
+        RwLayerRecord,
+        Volume,
+        WriteSet,
+    )
+    from gcd.model.ids import ChainId, ContainerId, ImageId, LayerDirId, RwLayerName
+    from gcd.model.reading import Reading
+
+
+class Source(StrEnum):
+    """One thing that a reading goes through; the names are those of the report, the metrics and `needs` of a rule."""
+
+    OVERLAY2 = "overlay2"
+    LINKS = "links"
+    LAYERS = "layers"
+    RW_LAYERS = "rw-layers"
+    IMAGES = "images"
+    REPOSITORIES = "repositories"
+    CONTAINERS = "containers"
+    BUILD_SNAPSHOTS = "build-snapshots"
+    BUILD_RECORDS = "build-records"
+    BUILD_LEASES = "build-leases"
+    PLUGINS = "plugins"
+    VOLUMES = "volumes"
+    ENGINE = "engine"
+    MOUNTS = "mounts"
+
+
+class Coverage(StrEnum):
+    """How completely a source was read. Only OK, or ABSENT where a rule says that absence is no lack, lets a rule run."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    """Some of its items could not be listed."""
+    BUSY = "busy"
+    """A database changed during every attempt to read it."""
+    UNREADABLE = "unreadable"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    coverage: Coverage
+    why: str = ""
+    """One clause for people: what could not be read, and the system's reason. Empty when `coverage` is OK."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """
+    `sources` has an entry for each `Source`. Mappings are keyed by the record's own id. `repositories` is Absent when the
+    file is missing. `build_cache` is empty, with the reasons in its `databases`, where none could be read.
+    """
+
+    root: str
+    root_id: tuple[int, int]
+    """Device and inode of the root."""
+    store: str
+    sources: Mapping[Source, SourceState]
+    engine: Engine
+    candidates: frozenset[LayerDirId]
+    layer_dirs: Mapping[LayerDirId, LayerDir]
+    link_farm: LinkFarm
+    layers: Mapping[ChainId, LayerRecord]
+    removing: Mapping[str, RemovingRecord]
+    write_sets: Mapping[str, WriteSet]
+    rw_layers: Mapping[RwLayerName, RwLayerRecord]
+    images: Mapping[ImageId, Image]
+    image_metadata: Mapping[ImageId, ImageMetadata]
+    repositories: Reading[Repositories]
+    containers: Mapping[ContainerId, Container]
+    build_cache: BuildCache
+    mounts: tuple[KernelMount, ...]
+    plugins: Mapping[str, Plugin]
+    volumes: Mapping[str, Volume]
+    dormant: tuple[DormantStore, ...]
+    databases: Mapping[str, Reading[int]] = field(default_factory=dict)
+    """The engine's other bolt databases (``volumes/metadata.db``, ``network/files/local-kv.db``): transaction id by path."""
+
+    def is_complete(self, source: Source) -> bool:
+        return self.sources[source].coverage is Coverage.OK

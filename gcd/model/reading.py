@@ -1,0 +1,69 @@
+"""
+What one read gave: a `Reading` keeps apart what naive code folds into "nothing".
+
+`Present` holds a value, `Absent` says that nothing is there, `Empty` that a file of no bytes is there (the mark of a
+power loss), `Unreadable` that the system refused, `Malformed` that the bytes are not what their place demands. Each
+means a different damage, and only `Absent` may ever count as absence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Present(Generic[T]):
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    reason: str
+    """The system's own word for it, such as ``EACCES`` or ``EIO``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    expected: str
+    found: str
+    """Escaped and cut: safe to print."""
+    offset: int = 0
+
+
+Reading = Present[T] | Absent | Empty | Unreadable | Malformed
+
+ABSENT: Final = Absent()
+EMPTY: Final = Empty()
+
+
+def value_of(reading: Reading[T]) -> T | None:
+    """The value if there is one, else None; for callers that need only that, never to decide that something is gone."""
+    return reading.value if isinstance(reading, Present) else None
+
+
+def describe(reading: Reading[object]) -> str:
+    """A few words for evidence: ``absent``, ``empty``, ``unreadable (EIO)``, ``malformed: expected …, found …``."""
+    match reading:
+        case Present(value):
+            return str(value)
+        case Absent():
+            return "absent"
+        case Empty():
+            return "empty"
+        case Unreadable(reason):
+            return f"unreadable ({reason})"
+        case Malformed(expected, found, offset):
+            return f"malformed at offset {offset}: expected {expected}, found {found}"

@@ -1,0 +1,55 @@
+"""
+What a rule is.
+
+A rule looks at one node and yields a `Fault` for each thing that is wrong with it. It declares the kind of node that it
+is about, and the sources that it `needs`: if one of them was not read completely the rule does not run, and the result
+says so. Its docstring is what ``gcd explain CODE`` prints: a first line that states the fault, then the sections
+Harm, Cause, Remedy and Not this rule.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcd.model.finding import Code, Fault, Kind, Node, NodeKind, Remedy, Severity
+
+if TYPE_CHECKING:
+    from gcd.model.inventory import Inventory, Source
+    from gcd.model.storegraph import StoreGraph
+
+Check = Callable[["Inventory", "StoreGraph", Node], Iterator[Fault]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    code: Code
+    name: str
+    kind: Kind
+    severity: Severity
+    """The highest that a finding of this code can have; a `Fault` may carry a lower one."""
+    node: NodeKind
+    needs: frozenset[Source]
+    remedies: tuple[Remedy, ...]
+    text: str
+    check: Check
+
+
+def rule(
+    code: str,
+    name: str,
+    kind: Kind,
+    severity: Severity,
+    *,
+    node: NodeKind,
+    needs: frozenset[Source],
+    remedies: tuple[Remedy, ...] = (),
+) -> Callable[[Check], Rule]:
+    """Make a `Rule` of a check function; nothing is registered: the module's ``RULES`` tuple lists it."""
+
+    def make(check: Check) -> Rule:
+        return Rule(Code(code), name, kind, severity, node, needs, remedies, inspect.getdoc(check) or "", check)
+
+    return make

@@ -1,0 +1,49 @@
+# The developer's commands. `make demo` and `make test` work from a clean clone with Python >= 3.11 (with venv) and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PYTEST_FLAGS ?=
+
+.PHONY: setup demo test lint coverage wheel-test docs lock clean
+
+setup: $(STAMP)
+
+# Everything that is installed comes from requirements.lock and is checked against its hashes.
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gcd needs Python 3.11 or newer: make PYTHON=python3.x")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup
+	@$(BIN)/gcd demo
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+coverage: setup
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)
+
+# The tests again, from another directory, against the package that a wheel installs.
+wheel-test: setup
+	PYTHON=$(abspath $(BIN)/python) sh tests/wheel.sh
+
+# The generated pages: docs/codes.md, config/gcd.toml.
+docs: setup
+	$(BIN)/python -m gcd.rules.document > docs/codes.md
+	$(BIN)/python -m gcd.settings > config/gcd.toml
+
+# Needs uv. --universal: one lock for every Python from 3.11 on.
+lock:
+	uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev \
+	    --custom-compile-command 'make lock' --quiet --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist htmlcov .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,316 @@
+"""
+Reading below one directory, through its descriptor.
+
+A `Directory` is an open descriptor. Everything below it is reached by one name at a time relative to that descriptor
+(``openat``), never through a path, and never through a symlink: whoever can write below the root can rename and relink
+while gcd reads, and must not be able to lead it elsewhere. Files are read only if they are regular (a FIFO does not
+block, a device is not read) and only up to a limit.
+
+Trouble with one name is a `Reading`, never an exception: ENOENT and ENOTDIR are `Absent`, a symlink, FIFO, socket,
+device or directory in a file's place is `Malformed`, every other errno is `Unreadable` with the system's own word for
+it. Nothing is ever opened for writing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from gcd.model.errors import FormatError, NotADockerRoot, RootNotFound, RootUnreadable
+from gcd.model.facts import FileType
+from gcd.model.inventory import Coverage, SourceState
+from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Malformed, Present, Reading, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+T = TypeVar("T")
+
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+
+MAX_ENTRIES = 1_000_000
+"""Above this many entries a listing is cut, and what it lists counts as incomplete."""
+
+OpenFile = tuple[int, os.stat_result]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The types of a directory's entries by name; `failure` says in one clause why some may be missing, else is ""."""
+
+    entries: Mapping[str, FileType]
+    failure: str = ""
+
+
+class Directory:
+    """An open directory; closes itself as a context manager. `fd` stays the directory's own."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def stat(self) -> os.stat_result:
+        return os.fstat(self.fd)
+
+    def open(self, name: str) -> Reading[Directory]:
+        """The directory `name` in this one, for the caller to close; anything else by that name is `Malformed`."""
+        try:
+            return Present(Directory(os.open(_one(name), _DIRECTORY_FLAGS, dir_fd=self.fd)))
+        except OSError as error:
+            if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+                return self._in_place_of(name, FileType.DIRECTORY)
+            return refusal(error)
+
+    def open_path(self, path: str) -> Reading[Directory]:
+        """The directory at the relative `path`, opened name by name, so that a symlink at any level is `Malformed`."""
+        here = self
+        for name in path.split("/"):
+            reading = here.open(name)
+            if here is not self:
+                here.close()
+            if not isinstance(reading, Present):
+                return reading
+            here = reading.value
+        return Present(here)
+
+    def list(self, limit: int = MAX_ENTRIES) -> Listing:
+        """The entries, of which at most `limit` are read; trouble, even at the first, shows as `failure`."""
+        entries: dict[str, FileType] = {}
+        try:
+            with os.scandir(self.fd) as scan:
+                for entry in scan:
+                    if len(entries) >= limit:
+                        return Listing(entries, f"more than {limit} entries")
+                    entries[entry.name] = _type_of(entry)
+        except OSError as error:
+            return Listing(entries, name_of(error))
+        return Listing(entries)
+
+    def is_empty(self) -> bool | None:
+        """Whether there is no entry at all; None if that cannot be told."""
+        try:
+            with os.scandir(self.fd) as scan:
+                return next(scan, None) is None
+        except OSError:
+            return None
+
+    def read(self, name: str, limit: int, parse: Callable[[bytes], T]) -> Reading[T]:
+        """What `parse` makes of the file `name`, of at most `limit` bytes."""
+        return self.read_stamped(name, limit, parse)[0]
+
+    def read_stamped(self, name: str, limit: int, parse: Callable[[bytes], T]) -> tuple[Reading[T], int]:
+        """As `read`, with the file's ctime in nanoseconds, taken before its content; 0 where it could not be opened."""
+        opened = self._open_file(name)
+        if not isinstance(opened, tuple):
+            return opened, 0
+        fd, status = opened
+        try:
+            raw = _read_all(fd, limit, status.st_size)
+        except OSError as error:
+            return refusal(error), status.st_ctime_ns
+        finally:
+            os.close(fd)
+        return _parsed(raw, limit, parse), status.st_ctime_ns
+
+    def read_ends(
+        self, name: str, head: int, tail: int, parse: Callable[[bytes, bytes, int], T]
+    ) -> tuple[Reading[T], int]:
+        """
+        What `parse` makes of the first `head` bytes, the last `tail` bytes and the size of the file `name`, with the
+        file's ctime as in `read_stamped`. The ends overlap, or are shorter, in a short file.
+        """
+        opened = self._open_file(name)
+        if not isinstance(opened, tuple):
+            return opened, 0
+        fd, status = opened
+        try:
+            first = os.pread(fd, head, 0)
+            last = os.pread(fd, tail, max(0, status.st_size - tail))
+        except OSError as error:
+            return refusal(error), status.st_ctime_ns
+        finally:
+            os.close(fd)
+        if not first:
+            return EMPTY, status.st_ctime_ns
+        try:
+            return Present(parse(first, last, status.st_size)), status.st_ctime_ns
+        except FormatError as error:
+            return Malformed(error.expected, error.found, error.offset), status.st_ctime_ns
+
+    def lstat(self, name: str) -> Reading[os.stat_result]:
+        try:
+            return Present(os.stat(_one(name), dir_fd=self.fd, follow_symlinks=False))
+        except OSError as error:
+            return refusal(error)
+
+    def readlink(self, name: str) -> Reading[str]:
+        """The text of the symlink `name`; anything else by that name is `Malformed`."""
+        try:
+            return Present(os.readlink(_one(name), dir_fd=self.fd))
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return self._in_place_of(name, FileType.SYMLINK)
+            return refusal(error)
+
+    def _open_file(self, name: str) -> OpenFile | Absent | Unreadable | Malformed:
+        try:
+            fd = os.open(_one(name), _FILE_FLAGS, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno in {errno.ELOOP, errno.ENXIO, errno.ENODEV}:
+                return self._in_place_of(name, FileType.FILE)
+            return refusal(error)
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            return fd, status
+        os.close(fd)
+        return in_place_of(FileType.FILE, type_of(status))
+
+    def _in_place_of(self, name: str, expected: FileType) -> Absent | Unreadable | Malformed:
+        status = self.lstat(name)
+        match status:
+            case Present(found):
+                return in_place_of(expected, type_of(found))
+            case Absent() | Unreadable() | Malformed():
+                return status
+            case Empty():
+                return ABSENT
+
+
+def open_root(path: str) -> Directory:
+    """
+    The Docker root at `path`, for the caller to close.
+
+    Symlinks in `path` itself are followed, as the engine does with its data root: the path is the user's own word.
+    Raises RootNotFound, NotADockerRoot (no directory) or RootUnreadable.
+    """
+    try:
+        return Directory(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except FileNotFoundError:
+        message = f"There is no directory {path!r}: name the Docker root with --root."
+        raise RootNotFound(message) from None
+    except NotADirectoryError:
+        message = f"{path!r} is not a directory: name the Docker root with --root."
+        raise NotADockerRoot(message) from None
+    except OSError as error:
+        message = f"{path!r} cannot be opened ({name_of(error)}): run gcd as root."
+        raise RootUnreadable(message) from None
+
+
+def name_of(error: OSError) -> str:
+    """The system's own word for `error`, such as ``EACCES``."""
+    return errno.errorcode.get(error.errno or 0, f"errno {error.errno}")
+
+
+def refusal(error: OSError) -> Absent | Unreadable:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return ABSENT
+    return Unreadable(name_of(error))
+
+
+_NOUNS = {
+    FileType.DIRECTORY: "a directory",
+    FileType.FILE: "a regular file",
+    FileType.SYMLINK: "a symlink",
+    FileType.OTHER: "a FIFO, socket or device",
+}
+
+
+def in_place_of(expected: FileType, found: FileType) -> Malformed:
+    """The reading of a name under which not `expected` but `found` was seen."""
+    return Malformed(_NOUNS[expected], _NOUNS[found])
+
+
+def type_of(status: os.stat_result) -> FileType:
+    match stat.S_IFMT(status.st_mode):
+        case stat.S_IFDIR:
+            return FileType.DIRECTORY
+        case stat.S_IFREG:
+            return FileType.FILE
+        case stat.S_IFLNK:
+            return FileType.SYMLINK
+        case _:
+            return FileType.OTHER
+
+
+def source_state(path: str, reading: Reading[object]) -> SourceState:
+    """How completely a source was read whose directory or only file at `path` gave `reading`."""
+    match reading:
+        case Present():
+            return SourceState(Coverage.OK)
+        case Absent():
+            return SourceState(Coverage.ABSENT, f"{path} is not there")
+        case Empty():
+            return SourceState(Coverage.UNREADABLE, f"{path} is empty")
+        case Unreadable(reason):
+            return SourceState(Coverage.UNREADABLE, f"{path} cannot be read ({reason})")
+        case Malformed(expected, found, _):
+            return SourceState(Coverage.UNREADABLE, f"{path} is not {expected} but {found}")
+
+
+def listing_state(path: str, listing: Listing) -> SourceState:
+    """How completely the items were listed whose directory at `path` gave `listing`."""
+    if listing.failure:
+        return SourceState(Coverage.PARTIAL, f"{path} cannot be listed whole ({listing.failure})")
+    return SourceState(Coverage.OK)
+
+
+def _one(name: str) -> str:
+    """`name`, which must be one component: a slash in it would let the system resolve symlinks on the way."""
+    if "/" in name or name in {"", ".", ".."}:
+        message = f"not one name: {name!r}"
+        raise ValueError(message)
+    return name
+
+
+def _type_of(entry: os.DirEntry[str]) -> FileType:
+    if entry.is_file(follow_symlinks=False):
+        return FileType.FILE
+    if entry.is_dir(follow_symlinks=False):
+        return FileType.DIRECTORY
+    return FileType.SYMLINK if entry.is_symlink() else FileType.OTHER
+
+
+def _read_all(fd: int, limit: int, size: int) -> bytes:
+    """At most ``limit + 1`` bytes; a first read of exactly `size` bytes is taken as the whole, which saves a read."""
+    raw = os.read(fd, min(limit, size) + 1)
+    if len(raw) == size:
+        return raw
+    parts = [raw]
+    total = len(raw)
+    while parts[-1] and total <= limit:
+        parts.append(os.read(fd, min(limit + 1 - total, 1 << 20)))
+        total += len(parts[-1])
+    return b"".join(parts)
+
+
+def _parsed(raw: bytes, limit: int, parse: Callable[[bytes], T]) -> Reading[T]:
+    if not raw:
+        return EMPTY
+    if len(raw) > limit:
+        return Malformed(f"at most {limit} bytes", "more", limit)
+    try:
+        return Present(parse(raw))
+    except FormatError as error:
+        return Malformed(error.expected, error.found, error.offset)

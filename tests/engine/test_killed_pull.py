@@ -1,0 +1,138 @@
+"""
+The leak that gcd was made for: the engine is killed in the middle of a pull, and nothing ever gives the space back.
+
+What stays is of two kinds. The layer dir that was being extracted is named by nothing; the layers that were done are
+registered, but belong to no image. ``docker system prune -a`` frees neither (moby ``layer/layer_store.go``: layers load
+with a reference count of zero, and nothing looks for them).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.engine import SETTLE, EngineError, disk_usage
+from support.scenes import judge, keep_evidence, told
+
+from gcd.model.finding import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcd.model.finding import Finding
+    from support.engine import Engine, Registry
+
+pytestmark = pytest.mark.engine
+
+MEGABYTES = (3, 5, 4)
+FILES_IN_THE_SLOW_LAYER = 12_000
+DONE_BEFORE_THE_KILL = 3
+
+
+def push_image_of_several_layers(engine: Engine, name: str) -> None:
+    files = {f"part{i}": os.urandom(size << 20) for i, size in enumerate(MEGABYTES)}
+    files |= {f"many/{i % 100}/{i}": os.urandom(3000) for i in range(FILES_IN_THE_SLOW_LAYER)}
+    copies = "\n".join(f"COPY part{i} /part{i}" for i in range(len(MEGABYTES)))
+    engine.build(name, f"FROM scratch\n{copies}\nCOPY many /many\nCOPY part0 /last\n", files)
+    engine.docker("push", name)
+
+
+def kill_during_pull(engine: Engine, name: str) -> None:
+    """Kill the engine while it extracts a layer and has registered at least `DONE_BEFORE_THE_KILL` others."""
+    pull = engine.spawn("pull", name)
+    deadline = time.monotonic() + 60
+    while not (engine.write_sets() and len(engine.chains()) >= DONE_BEFORE_THE_KILL):
+        if pull.poll() is not None or time.monotonic() > deadline:
+            raise EngineError("the pull was over before it could be killed")
+        time.sleep(0.002)
+    engine.crash()
+    pull.wait(20)
+
+
+@pytest.fixture
+def leaking(make_engine: Callable[..., Engine], registry: Registry) -> Engine:
+    """A running engine that says it uses nothing, on a root that holds the remains of a killed pull."""
+    pusher = make_engine()
+    name = f"{registry.address}/several:v1"
+    push_image_of_several_layers(pusher, name)
+    pusher.dispose()
+    engine = make_engine()
+    kill_during_pull(engine, name)
+    time.sleep(SETTLE)
+    engine.start()
+    engine.docker("system", "prune", "-a", "-f", "--volumes")
+    return engine
+
+
+def of_code(findings: tuple[Finding, ...], code: str) -> list[Finding]:
+    return [finding for finding in findings if finding.code == code]
+
+
+def expected_bytes(engine: Engine, paths: list[str]) -> int:
+    return disk_usage(*(engine.root / path for path in paths))
+
+
+def test_both_kinds_of_leak_are_found_with_their_bytes(leaking: Engine) -> None:
+    registered = leaking.chains()
+    extracting = leaking.layer_dirs() - set(registered.values())
+    assert "0B" in leaking.docker("system", "df", "--format", "{{.Size}}").split()[0]
+    assert len(extracting) == 1
+    assert len(registered) >= DONE_BEFORE_THE_KILL
+
+    result = judge(leaking)
+    keep_evidence(leaking, "killed pull")
+    lines = told(result)
+    assert result.not_checked == (), lines
+    assert {f.code for f in result.findings if f.severity is not Severity.INFO} == {"GCD101", "GCD211"}, lines
+
+    (unnamed,) = of_code(result.findings, "GCD101")
+    assert unnamed.subject.id == extracting.pop()
+    assert unnamed.confidence == "proven"
+    assert unnamed.blocked_by == ()
+    assert unnamed.disk_bytes == expected_bytes(leaking, [f"overlay2/{unnamed.subject.id}"])
+    assert unnamed.disk_bytes > 1 << 20
+
+    layers = of_code(result.findings, "GCD211")
+    assert {f.subject.id for f in layers} == set(registered)
+    assert all(f.confidence == "proven" and f.blocked_by == () for f in layers), lines
+    for finding in layers:
+        layer_dir = f"overlay2/{registered[finding.subject.id]}"
+        assert layer_dir in finding.paths
+        assert finding.disk_bytes == expected_bytes(leaking, list(finding.paths))
+        assert finding.disk_bytes >= expected_bytes(leaking, [layer_dir]) > 1 << 20
+
+    assert result.summary.orphaned_bytes == sum(f.disk_bytes or 0 for f in (unnamed, *layers))
+    assert result.summary.proven_bytes == result.summary.orphaned_bytes
+    assert result.summary.blocked_bytes == 0
+
+
+def test_the_same_leak_with_the_engine_stopped(leaking: Engine) -> None:
+    online = {f.id for f in judge(leaking).findings if f.severity is not Severity.INFO}
+    leaking.stop()
+    result = judge(leaking, ahead=True)
+    assert result.not_checked == ()
+    assert {f.id for f in result.findings if f.severity is not Severity.INFO} == online
+    assert all(f.confidence == "proven" for f in result.findings if f.kind == "orphan")
+
+
+def test_during_the_pull_nothing_is_proven(make_engine: Callable[..., Engine], registry: Registry) -> None:
+    """The same directories, while the pull is alive: at most a suspicion, shown as info."""
+    pusher = make_engine()
+    name = f"{registry.address}/several:v2"
+    push_image_of_several_layers(pusher, name)
+    pusher.dispose()
+    engine = make_engine()
+    pull = engine.spawn("pull", name)
+    seen_extracting = 0
+    while pull.poll() is None:
+        with engine.frozen():
+            seen_extracting += bool(engine.write_sets())
+            lines = told(judge(engine))
+            if lines:
+                keep_evidence(engine, "during pull")
+            assert lines == []
+        time.sleep(0.05)
+    assert pull.returncode == 0
+    assert seen_extracting > 0

@@ -1,0 +1,90 @@
+"""
+Scenes: what engines are asked to do before a root is checked, and the assertions that the checks share.
+
+``GCD_EVIDENCE=<directory>`` keeps a copy of each root that a check judged otherwise than its test expects.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gcd.model.finding import Severity
+from gcd.run import check
+
+if TYPE_CHECKING:
+    from gcd.model.result import RunResult
+    from support.engine import Engine
+
+HOURS_AHEAD = 2 * 3_600_000_000_000
+
+APP = """
+FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "sh", "-c", "/bin/busybox mkdir -p /etc /data; echo one >/data/one; echo two >/data/two"]
+RUN ["/bin/busybox", "rm", "/data/two"]
+COPY a /a
+STOPSIGNAL SIGKILL
+CMD ["/bin/busybox", "sleep", "10000"]
+"""
+BUILT = """
+FROM scratch
+COPY busybox /bin/busybox
+COPY a /a
+RUN ["/bin/busybox", "sh", "-c", "echo built >/built"]
+COPY b /b
+STOPSIGNAL SIGKILL
+CMD ["/bin/busybox", "sleep", "10000"]
+"""
+FILES = {"a": b"the file a\n" * 500, "b": b"the file b\n" * 700}
+
+
+def make_base(engine: Engine) -> None:
+    """``app`` by the classic builder, ``built`` by BuildKit; no container."""
+    engine.build("app", APP, FILES)
+    engine.build("built", BUILT, FILES, buildkit=True)
+
+
+def ahead_ns() -> int:
+    """Two hours from now: with the engine stopped, all that is there has settled."""
+    return time.time_ns() + HOURS_AHEAD
+
+
+def judge(engine: Engine, *, ahead: bool = False) -> RunResult:
+    return check(str(engine.root), now_ns=ahead_ns() if ahead else time.time_ns())
+
+
+def told(result: RunResult, *, least: Severity = Severity.WARNING) -> list[str]:
+    """The findings of at least that severity, one readable line each, and everything that was not checked."""
+    lines = [
+        f"{f.severity} {f.confidence} {f.id} {f.summary} [{'; '.join(f'{e.where}: {e.found}' for e in f.evidence)}]"
+        for f in result.findings
+        if f.severity.rank >= least.rank
+    ]
+    return lines + [f"not checked: {n.code} {n.source}: {n.why}" for n in result.not_checked]
+
+
+def expect_healthy(engine: Engine, moment: str, *, ahead: bool = False, orphans_too: bool = False) -> RunResult:
+    """The check has no finding above info and nothing unchecked; with `orphans_too` no orphan of any severity either."""
+    result = judge(engine, ahead=ahead)
+    lines = told(result)
+    if orphans_too:
+        lines += [f"orphan {f.id}: {f.summary}" for f in result.findings if f.kind == "orphan"]
+    if lines:
+        keep_evidence(engine, moment)
+    assert lines == [], moment
+    return result
+
+
+def keep_evidence(engine: Engine, moment: str) -> None:
+    keep = os.environ.get("GCD_EVIDENCE")
+    if keep:
+        target = Path(keep) / re.sub(r"[^a-z0-9]+", "-", f"{moment} {engine.home.name}".lower())
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-a", "--", str(engine.root), str(target)], check=False)

@@ -1,5 +1,5 @@
 """
-Synthetic Docker roots: a builder that writes what an engine would write, a bolt database writer, and planters of faults.
+Synthetic Docker roots: a builder that writes what an engine would write, a bolt writer, and planters of faults.
 
 Used by ``gcd demo``, by the tests and by the benchmarks. Writes only below a directory that it made itself.
 """

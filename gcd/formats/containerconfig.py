@@ -1,0 +1,170 @@
+"""
+``containers/<id>/config.v2.json`` and ``hostconfig.json``.
+
+::
+
+    config.v2.json    { "ID", "Name", "Image": "sha256:…", "Driver", "State": {…}, "Config": {…}, "MountPoints": {…} … }
+    hostconfig.json   { "AutoRemove": bool, "RestartPolicy": { "Name": … }, … }
+
+Both are read with ``json.Decoder``: bytes after the object do not matter, one field of the wrong kind makes the
+container unloadable. The kinds checked here are those that every engine from 18.09 to 29 checks. Environment, labels,
+arguments and network settings are not kept.
+
+An image mount (28 and later) looks like this after the engine has set it up: `Name` is the image reference as the user
+gave it, ``Spec.Source`` the image id, ``Source`` the directory it was mounted on, ``ID`` the rw layer record's name.
+
+Sources: moby ``container/container.go`` Container, FromDisk, readHostConfig; ``container/state.go`` State;
+``daemon/container.go`` load; ``volume/mounts/mounts.go`` MountPoint; ``daemon/volumes.go`` registerMountPoints;
+``layer/mounted_layer.go`` Metadata; ``api/types/container/hostconfig.go``.
+"""
+
+from __future__ import annotations
+
+from gcd.formats.gojson import Kind, Struct, decode_first, struct_of
+from gcd.model.errors import FormatError
+from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint
+
+_CONFIG = "config.v2.json"
+_HOST_CONFIG = "hostconfig.json"
+
+_SHAPE = {
+    "Created": Kind.TIME,
+    "Managed": Kind.FLAG,
+    "Path": Kind.TEXT,
+    "Args": Kind.TEXTS,
+    "NetworkSettings": Kind.OBJECT,
+    "LogPath": Kind.TEXT,
+    "OS": Kind.TEXT,
+    "MountLabel": Kind.TEXT,
+    "ProcessLabel": Kind.TEXT,
+    "RestartCount": Kind.INTEGER,
+    "HasBeenStartedBefore": Kind.FLAG,
+    "HasBeenManuallyStopped": Kind.FLAG,
+    "SecretReferences": Kind.ARRAY,
+    "ConfigReferences": Kind.ARRAY,
+    "AppArmorProfile": Kind.TEXT,
+    "HostnamePath": Kind.TEXT,
+    "HostsPath": Kind.TEXT,
+    "ShmPath": Kind.TEXT,
+    "ResolvConfPath": Kind.TEXT,
+    "SeccompProfile": Kind.TEXT,
+    "NoNewPrivileges": Kind.FLAG,
+}
+
+_STATE_SHAPE = {
+    "Paused": Kind.FLAG,
+    "Restarting": Kind.FLAG,
+    "OOMKilled": Kind.FLAG,
+    "Pid": Kind.INTEGER,
+    "ExitCode": Kind.INTEGER,
+    "Error": Kind.TEXT,
+    "StartedAt": Kind.TIME,
+    "FinishedAt": Kind.TIME,
+    "Health": Kind.OBJECT,
+}
+
+_MOUNT_POINT_SHAPE = {
+    "RW": Kind.FLAG,
+    "Driver": Kind.TEXT,
+    "Relabel": Kind.TEXT,
+    "Propagation": Kind.TEXT,
+    "SkipMountpointCreation": Kind.FLAG,
+}
+
+_HOST_CONFIG_SHAPE = {
+    "Binds": Kind.TEXTS,
+    "ContainerIDFile": Kind.TEXT,
+    "LogConfig": Kind.OBJECT,
+    "NetworkMode": Kind.TEXT,
+    "PortBindings": Kind.OBJECT,
+    "VolumeDriver": Kind.TEXT,
+    "VolumesFrom": Kind.TEXTS,
+    "Dns": Kind.TEXTS,
+    "DnsOptions": Kind.TEXTS,
+    "DnsSearch": Kind.TEXTS,
+    "ExtraHosts": Kind.TEXTS,
+    "GroupAdd": Kind.TEXTS,
+    "IpcMode": Kind.TEXT,
+    "Cgroup": Kind.TEXT,
+    "Links": Kind.TEXTS,
+    "OomScoreAdj": Kind.INTEGER,
+    "PidMode": Kind.TEXT,
+    "Privileged": Kind.FLAG,
+    "PublishAllPorts": Kind.FLAG,
+    "ReadonlyRootfs": Kind.FLAG,
+    "SecurityOpt": Kind.TEXTS,
+    "StorageOpt": Kind.OBJECT,
+    "Tmpfs": Kind.OBJECT,
+    "UTSMode": Kind.TEXT,
+    "UsernsMode": Kind.TEXT,
+    "ShmSize": Kind.INTEGER,
+    "Sysctls": Kind.OBJECT,
+    "Runtime": Kind.TEXT,
+    "Isolation": Kind.TEXT,
+    "Mounts": Kind.ARRAY,
+    "MaskedPaths": Kind.TEXTS,
+    "ReadonlyPaths": Kind.TEXTS,
+    "Init": Kind.FLAG,
+}
+
+_IMAGE_MOUNT = "image"
+
+
+def parse_container_config(raw: bytes) -> ContainerConfig:
+    """
+    `id` is "" where the file has none, at which the engine takes the directory's name; an ``"ID": ""`` it refuses.
+
+    ``"State": null`` crashes the engine, and is refused here.
+    """
+    container = struct_of(decode_first(raw, _CONFIG), _CONFIG) or Struct((), _CONFIG)
+    container.require(_SHAPE)
+    identity = container.text("ID")
+    if container.has("ID") and not identity:
+        raise FormatError(f"{_CONFIG}: ID", expected="the directory's name", found="nothing")
+    state = container.struct("State")
+    if state is None:
+        if container.has("State"):
+            raise FormatError(f"{_CONFIG}: State", expected=Kind.OBJECT.value, found="null")
+        state = Struct((), _CONFIG)
+    state.require(_STATE_SHAPE)
+    config = container.struct("Config")
+    return ContainerConfig(
+        id=identity,
+        name=container.text("Name"),
+        image=container.text("Image"),
+        image_reference=config.text("Image") if config else "",
+        driver=container.text("Driver"),
+        running=state.flag("Running"),
+        dead=state.flag("Dead"),
+        removal_in_progress=state.flag("RemovalInProgress"),
+        has_config=config is not None,
+        image_mounts=_image_mounts(container),
+    )
+
+
+def parse_host_config(raw: bytes) -> HostConfig:
+    """``null`` is refused: the engine panics at it."""
+    host = struct_of(decode_first(raw, _HOST_CONFIG), _HOST_CONFIG)
+    if host is None:
+        raise FormatError(_HOST_CONFIG, expected=Kind.OBJECT.value, found="null")
+    host.require(_HOST_CONFIG_SHAPE)
+    policy = host.struct("RestartPolicy") or Struct((), _HOST_CONFIG)
+    policy.require({"MaximumRetryCount": Kind.INTEGER})
+    return HostConfig(auto_remove=host.flag("AutoRemove"), restart_policy=policy.text("Name"))
+
+
+def _image_mounts(container: Struct) -> tuple[ImageMountPoint, ...]:
+    """In the order of the file; `source` is the best that the mount point says of the image: reference, id, or path."""
+    mounts: list[ImageMountPoint] = []
+    for destination, value in container.mapping("MountPoints").items():
+        what = f"{_CONFIG}: MountPoints"
+        point = struct_of(value, what)
+        if point is None:
+            continue
+        point.require(_MOUNT_POINT_SHAPE)
+        spec = point.struct("Spec") or Struct((), what)
+        source = point.text("Name") or spec.text("Source") or point.text("Source")
+        mount = ImageMountPoint(point.text("Destination") or destination, point.text("ID"), source)
+        if point.text("Type") == _IMAGE_MOUNT:
+            mounts.append(mount)
+    return tuple(mounts)

@@ -1,0 +1,39 @@
+"""
+JSON files of which only the soundness matters.
+
+::
+
+    layerdb/sha256/<chain>/descriptor.json    { "mediaType", "size", "digest", "urls", "annotations", "platform" }
+    plugins/<id>/config.json                  { "plugin": { "Id", "Name", "Enabled", … }, "Rootfs", … }
+
+The engine reads both with ``json.Unmarshal``. A descriptor exists only for layers that came from elsewhere than a
+registry (on Linux hardly ever), but a broken one makes its layer unloadable.
+
+Sources: moby ``layer/filestore.go`` GetDescriptor; docker distribution ``blobs.go`` Descriptor;
+``plugin/manager.go`` loadPlugin.
+"""
+
+from __future__ import annotations
+
+from gcd.formats.gojson import Kind, decode_document, struct_of
+
+_DESCRIPTOR_SHAPE = {
+    "mediaType": Kind.TEXT,
+    "size": Kind.INTEGER,
+    "digest": Kind.TEXT,
+    "urls": Kind.TEXTS,
+    "annotations": Kind.OBJECT,
+    "platform": Kind.OBJECT,
+}
+
+
+def check_descriptor(raw: bytes) -> None:
+    """Raise `FormatError` unless the engine would take `raw` for a layer's ``descriptor.json``."""
+    descriptor = struct_of(decode_document(raw, "descriptor.json"), "descriptor.json")
+    if descriptor is not None:
+        descriptor.require(_DESCRIPTOR_SHAPE)
+
+
+def check_plugin_config(raw: bytes) -> None:
+    """Raise `FormatError` unless `raw` is one JSON object, or null."""
+    struct_of(decode_document(raw, "plugin config"), "plugin config")

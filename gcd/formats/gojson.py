@@ -1,0 +1,255 @@
+"""
+JSON as the engine reads it: Go's encoding/json, of which Python's json is neither a subset nor a superset.
+
+- Invalid UTF-8 in a string and lone surrogates become U+FFFD; a byte order mark, NaN and Infinity are refused.
+- A key matches a field whatever the case of its letters; for repeated keys the last scalar wins, objects merge.
+- ``null`` leaves a scalar as it was and empties a pointer, map or slice.
+- One value of the wrong type makes the engine refuse the whole file, whatever field it is in.
+- ``json.Unmarshal`` refuses what follows the value, ``json.Decoder`` does not look at it.
+
+Bounded: nesting is limited, numbers stay text until somebody wants a small one, and memory is some fifty times the
+input, whose size the caller limits. `FormatError.found` names kinds of values and single characters, never contents:
+files read with this hold environment variables.
+
+Sources: Go ``encoding/json`` decode.go (object, literalStore, array), fold.go, stream.go (Decoder.readValue).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, Union
+
+from gcd.formats.escape import escaped
+from gcd.formats.gotime import is_rfc3339
+from gcd.model.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+MOST_NESTED = 400
+"""The deepest nesting that is read. Go goes to 10 000, but no engine writes more than a dozen, and Python's own parser
+stops near 1000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    literal: str
+
+
+class Members(tuple[tuple[str, "Json"], ...]):
+    """The members of an object as they stand, repeated keys included."""
+
+    __slots__ = ()
+
+
+Json: TypeAlias = Union[bool, str, Number, "list[Json]", Members, None]
+
+
+def decode_document(raw: bytes, what: str) -> Json:
+    """The value of a file that the engine reads with ``json.Unmarshal``."""
+    text, value, end = _decode(raw, what)
+    rest = _WHITESPACE.match(text, end)
+    assert rest is not None
+    if rest.end() != len(text):
+        _refuse_at(text, rest.end(), what, "nothing after the JSON value")
+    return value
+
+
+def decode_first(raw: bytes, what: str) -> Json:
+    """The first value of a file that the engine reads with ``json.Decoder``; what follows it does not matter."""
+    return _decode(raw, what)[1]
+
+
+def cleaned(text: str) -> str:
+    """`text` as Go would hold it: U+FFFD for what is no character."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+class Kind(Enum):
+    """The Go types that the fields of these files have; the value says what the file must have there."""
+
+    TEXT = "text"
+    FLAG = "true or false"
+    INTEGER = "a whole number of 64 bits"
+    TIME = "a time as in RFC 3339"
+    OBJECT = "an object"
+    ARRAY = "an array"
+    TEXTS = "an array of texts"
+
+
+class Struct:
+    """
+    An object decoded into a Go struct: fields by name, whatever the case of the key.
+
+    Each field is asked for as one kind; a value of another kind, in any occurrence of its key, is a `FormatError`.
+    A missing field has Go's zero value.
+    """
+
+    def __init__(self, members: Iterable[tuple[str, Json]], what: str) -> None:
+        self.what = what
+        self._values: dict[str, list[Json]] = {}
+        for key, value in members:
+            self._values.setdefault(_folded(key), []).append(value)
+
+    def has(self, name: str) -> bool:
+        return _folded(name) in self._values
+
+    def require(self, shape: Mapping[str, Kind]) -> None:
+        """Check fields whose values nobody keeps: the engine would refuse the file for their kinds."""
+        for name, kind in shape.items():
+            self._field(name, kind)
+
+    def text(self, name: str) -> str:
+        return next((cleaned(v) for v in reversed(self._field(name, Kind.TEXT)) if isinstance(v, str)), "")
+
+    def flag(self, name: str) -> bool:
+        return next((v for v in reversed(self._field(name, Kind.FLAG)) if isinstance(v, bool)), False)
+
+    def struct(self, name: str) -> Struct | None:
+        """None for a pointer to a struct that is missing or null; the objects of a repeated key merge."""
+        members = self._members(name)
+        return None if members is None else Struct(members, f"{self.what}: {name}")
+
+    def mapping(self, name: str) -> dict[str, Json]:
+        """A map with text keys, which are exact; empty for a missing or null one."""
+        return {cleaned(key): value for key, value in self._members(name) or ()}
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A slice of texts; a null in it is the empty text."""
+        self._field(name, Kind.TEXTS)
+        return tuple(cleaned(v) if isinstance(v, str) else "" for v in self.array(name))
+
+    def array(self, name: str) -> list[Json]:
+        values = self._field(name, Kind.ARRAY)
+        return values[-1] if values and isinstance(values[-1], list) else []
+
+    def _members(self, name: str) -> list[tuple[str, Json]] | None:
+        members: list[tuple[str, Json]] | None = None
+        for value in self._field(name, Kind.OBJECT):
+            members = [*(members or ()), *value] if isinstance(value, Members) else None
+        return members
+
+    def _field(self, name: str, kind: Kind) -> list[Json]:
+        values = self._values.get(_folded(name), [])
+        for value in values:
+            if value is not None and not _IS_OF[kind](value):
+                refuse(f"{self.what}: {name}", kind.value, value)
+        return values
+
+
+def struct_of(value: Json, what: str) -> Struct | None:
+    """`value` as a struct, None for null."""
+    if value is None:
+        return None
+    if not isinstance(value, Members):
+        refuse(what, Kind.OBJECT.value, value)
+    return Struct(value, what)
+
+
+def mapping_of(value: Json, what: str) -> dict[str, Json]:
+    """`value` as a map with text keys, empty for null; of repeated keys the last counts."""
+    if value is None:
+        return {}
+    if not isinstance(value, Members):
+        refuse(what, Kind.OBJECT.value, value)
+    return {cleaned(key): member for key, member in value}
+
+
+def refuse(what: str, expected: str, value: Json) -> NoReturn:
+    """Raise the `FormatError` that names the kind of `value`, not its content."""
+    raise FormatError(what, expected=expected, found=_KIND_OF[type(value)])
+
+
+_KIND_OF: Mapping[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    str: "a text",
+    Number: "a number",
+    list: "an array",
+    Members: "an object",
+}
+
+_WHITESPACE = re.compile(r"[ \t\n\r]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_STRUCTURE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+
+_FOLD = str.maketrans({chr(c): chr(c + 32) for c in range(ord("A"), ord("Z") + 1)} | {"\u212a": "k", "\u017f": "s"})
+"""Go folds the Kelvin sign and the long s with k and s; no other character folds with an ASCII letter."""
+
+
+class _Constant(Exception):
+    """NaN or an infinity, which Python's parser would take."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _Constant(name)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=Members, parse_int=Number, parse_float=Number, parse_constant=_refuse_constant
+)
+
+
+def _decode(raw: bytes, what: str) -> tuple[str, Json, int]:
+    """The text, its first JSON value and the index behind it; invalid bytes in strings are still surrogates."""
+    text = raw.decode("utf-8", "surrogateescape")
+    _check_nesting(text, what)
+    start = _WHITESPACE.match(text)
+    assert start is not None
+    try:
+        value, end = _DECODER.raw_decode(text, start.end())
+    except json.JSONDecodeError as error:
+        _refuse_at(text, error.pos, what, "JSON")
+    except _Constant as error:
+        raise FormatError(what, expected="JSON", found=str(error)) from None
+    except RecursionError:
+        raise FormatError(what, expected=f"at most {MOST_NESTED} levels of nesting", found="more") from None
+    return text, value, end
+
+
+def _refuse_at(text: str, position: int, what: str, expected: str) -> NoReturn:
+    found = f"'{escaped(text[position])}'" if position < len(text) else "the end"
+    offset = len(text[:position].encode("utf-8", "surrogateescape"))
+    raise FormatError(what, offset=offset, expected=expected, found=found)
+
+
+def _check_nesting(text: str, what: str) -> None:
+    if text.count("[") + text.count("{") <= MOST_NESTED:
+        return
+    depth = 0
+    for match in _STRUCTURE.finditer(text):
+        match text[match.start()]:
+            case "[" | "{":
+                depth += 1
+            case "]" | "}":
+                depth -= 1
+            case _:
+                continue
+        if depth > MOST_NESTED:
+            _refuse_at(text, match.start(), what, f"at most {MOST_NESTED} levels of nesting")
+
+
+def _folded(key: str) -> str:
+    return key.translate(_FOLD)
+
+
+def _is_int64(value: Json) -> bool:
+    """Go takes neither a fraction nor an exponent for an integer field."""
+    if not isinstance(value, Number) or _INTEGER.fullmatch(value.literal) is None:
+        return False
+    return -(2**63) <= int(value.literal) < 2**63
+
+
+_IS_OF: Mapping[Kind, Callable[[Json], bool]] = {
+    Kind.TEXT: lambda value: isinstance(value, str),
+    Kind.FLAG: lambda value: isinstance(value, bool),
+    Kind.INTEGER: _is_int64,
+    Kind.TIME: lambda value: isinstance(value, str) and is_rfc3339(value),
+    Kind.OBJECT: lambda value: isinstance(value, Members),
+    Kind.ARRAY: lambda value: isinstance(value, list),
+    Kind.TEXTS: lambda value: isinstance(value, list) and all(item is None or isinstance(item, str) for item in value),
+}

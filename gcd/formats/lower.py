@@ -1,0 +1,47 @@
+"""
+``overlay2/<id>/lower``: the link ids of all layers below, nearest parent first.
+
+::
+
+    l/<26 characters>:l/<26 characters>:…      no newline, 29 n - 1 bytes
+
+The engine writes it once, from the parent's ``link`` and ``lower``, and reads it raw at each mount. It never checks an
+element: one that names no link (``l`` from an empty ``link`` file, a newline at the end) fails at the mount, so each is
+kept with its position.
+
+Source: moby ``daemon/graphdriver/overlay2/overlay.go`` getLower, Get.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from gcd.formats.escape import escaped
+from gcd.model.errors import FormatError
+from gcd.model.facts import BadElement, Lower
+from gcd.model.ids import LinkId, is_link_id
+
+MOST_ELEMENTS = 1024
+"""The engine stops at 128 and the kernel at 500; a file with more is no ``lower`` file, and not worth its memory."""
+
+_PREFIX = "l/"
+
+
+def parse_lower(raw: bytes) -> Lower:
+    """
+    Everything but an excess of elements is a `Lower`, if need be one of bad elements.
+
+    Link ids are interned, since each occurs in every layer above it; the texts of bad elements are escaped and cut.
+    """
+    count = raw.count(b":") + 1
+    if count > MOST_ELEMENTS:
+        raise FormatError("lower", expected=f"at most {MOST_ELEMENTS} elements", found=f"{count} elements")
+    links: list[LinkId] = []
+    bad: list[BadElement] = []
+    for position, element in enumerate(raw.decode("utf-8", "surrogateescape").split(":")):
+        link = element.removeprefix(_PREFIX)
+        if element.startswith(_PREFIX) and is_link_id(link):
+            links.append(LinkId(sys.intern(link)))
+        else:
+            bad.append(BadElement(position, escaped(element)))
+    return Lower(tuple(links), tuple(bad))

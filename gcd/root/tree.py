@@ -276,6 +276,15 @@ def listing_state(path: str, listing: Listing) -> SourceState:
     return SourceState(Coverage.OK)
 
 
+_WORST_FIRST = (Coverage.UNREADABLE, Coverage.BUSY, Coverage.PARTIAL, Coverage.ABSENT, Coverage.OK)
+
+
+def combined(*states: SourceState) -> SourceState:
+    """How completely a source was read that has several parts: as its worst part, with the reasons of all."""
+    worst = min(states, key=lambda state: _WORST_FIRST.index(state.coverage))
+    return SourceState(worst.coverage, "; ".join(dict.fromkeys(state.why for state in states if state.why)))
+
+
 def _one(name: str) -> str:
     """`name`, which must be one component: a slash in it would let the system resolve symlinks on the way."""
     if "/" in name or name in {"", ".", ".."}:

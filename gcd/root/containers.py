@@ -1,0 +1,53 @@
+"""
+Containers: the two configuration files of each.
+
+Names that are not 64 hex digits are no containers. The names of temporary files are kept: the engine writes a
+configuration to one and renames it, so that after a crash the newest may lie there.
+
+Source: moby ``container/container.go`` toDisk, WriteHostConfig, readHostConfig; ``daemon/daemon.go`` restore.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcd.formats.containerconfig import parse_container_config, parse_host_config
+from gcd.model.facts import Container
+from gcd.model.ids import ContainerId, is_hex64
+from gcd.model.inventory import Source, SourceState
+from gcd.model.reading import Present
+from gcd.root import layout
+from gcd.root.progress import Progress, counted
+from gcd.root.record import open_record
+from gcd.root.tree import listing_state, source_state
+
+if TYPE_CHECKING:
+    from gcd.root.record import Record
+    from gcd.root.tree import Directory
+
+CONFIG_LIMIT = 16 << 20
+
+
+def read_containers(
+    root: Directory, progress: Progress | None = None
+) -> tuple[dict[ContainerId, Container], SourceState]:
+    """The containers of all drivers; what their configs say of the driver is for the rules."""
+    opened = root.open(layout.CONTAINERS)
+    if not isinstance(opened, Present):
+        return {}, source_state(layout.CONTAINERS, opened)
+    found: dict[ContainerId, Container] = {}
+    with opened.value as directory:
+        listing = directory.list()
+        for name in counted(listing.entries, Source.CONTAINERS, progress):
+            record = open_record(directory, name) if is_hex64(name) else None
+            if record is not None:
+                with record:
+                    found[ContainerId(name)] = _container(ContainerId(name), record)
+    return found, listing_state(layout.CONTAINERS, listing)
+
+
+def _container(container_id: ContainerId, record: Record) -> Container:
+    config = record.read(layout.CONTAINER_CONFIG, CONFIG_LIMIT, parse_container_config)
+    host_config = record.read(layout.HOST_CONFIG, CONFIG_LIMIT, parse_host_config)
+    temporaries = tuple(sorted(name for name in record.entries if name.startswith(layout.TEMPORARY_PREFIX)))
+    return Container(container_id, config, host_config, record.ctime_ns, temporaries)

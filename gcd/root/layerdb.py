@@ -1,0 +1,228 @@
+"""
+Layer records, records being removed, write sets and rw layer records.
+
+All four are read in one go, in the order that safety rule S1 demands: write sets first, then ``sha256/``, then
+``mounts/``: a layer moves from the first to the second while it is registered, and must be seen in one of them.
+
+Names are taken as the engine takes them: below ``sha256/`` 64 hex digits are a layer record and ``…-removing`` a record
+being removed; anything else is nobody's. Below ``mounts/`` any name is a rw layer record, and names nest (image mounts
+of 28.x put an image reference in it).
+
+Source: moby ``layer/filestore.go`` and ``layer/layer_store.go``.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gcd.formats.texts import parse_digest, parse_init_id, parse_layer_dir_id, parse_mount_id, parse_size
+from gcd.model.errors import FormatError
+from gcd.model.facts import FileType, LayerRecord, RemovingRecord, RwLayerRecord, WriteSet
+from gcd.model.ids import ChainId, DiffId, LayerDirId, RwLayerName, is_hex64, removing_chain
+from gcd.model.inventory import Coverage, Source, SourceState
+from gcd.model.reading import Absent, Present, Reading
+from gcd.root import layout
+from gcd.root.progress import Progress, counted
+from gcd.root.record import Record, check_object, open_record
+from gcd.root.tree import Directory, combined, listing_state, source_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TEXT_LIMIT = 4096
+DESCRIPTOR_LIMIT = 1 << 20
+MAX_NESTING = 128
+"""An image reference has at most 255 characters, so no honest name nests deeper."""
+
+_GZIP_HEAD: Final = b"\x1f\x8b\x08"
+_GZIP_HEAD_BYTES: Final = 10
+_GZIP_TAIL_BYTES: Final = 8
+_DEFLATE_MAX_RATIO: Final = 1032
+_DEFLATE_SLACK: Final = 4096
+
+_FACTS = frozenset({layout.MOUNT_ID, layout.INIT_ID, layout.PARENT})
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDb:
+    """What ``layerdb/`` holds; `layers_state` speaks of ``sha256/`` and ``tmp/``, `rw_layers_state` of ``mounts/``."""
+
+    layers: Mapping[ChainId, LayerRecord]
+    removing: Mapping[str, RemovingRecord]
+    write_sets: Mapping[str, WriteSet]
+    layers_state: SourceState
+    rw_layers: Mapping[RwLayerName, RwLayerRecord]
+    rw_layers_state: SourceState
+
+
+def read_layerdb(root: Directory, driver: str, progress: Progress | None = None) -> LayerDb:
+    """
+    All records. A ``layerdb`` without ``sha256/`` or ``mounts/`` is whole and empty: the engine makes them when it
+    first needs them.
+    """
+    opened = root.open_path(layout.layerdb(driver))
+    if not isinstance(opened, Present):
+        state = source_state(layout.layerdb(driver), opened)
+        return LayerDb({}, {}, {}, state, {}, state)
+    with opened.value as layerdb:
+        write_sets, write_sets_state = _read_write_sets(layerdb, layout.write_sets(driver))
+        layers, removing, layers_state = _read_layers(layerdb, layout.layer_records(driver), progress)
+        rw_layers, rw_layers_state = _read_rw_layers(layerdb, layout.rw_layer_records(driver))
+    return LayerDb(layers, removing, write_sets, combined(layers_state, write_sets_state), rw_layers, rw_layers_state)
+
+
+def _read_write_sets(layerdb: Directory, path: str) -> tuple[dict[str, WriteSet], SourceState]:
+    opened = layerdb.open(path.rpartition("/")[2])
+    if not isinstance(opened, Present):
+        return {}, _lazily_made(path, opened)
+    found: dict[str, WriteSet] = {}
+    with opened.value as directory:
+        listing = directory.list()
+        for name in listing.entries:
+            record = open_record(directory, name) if name.startswith(layout.WRITE_SET_PREFIX) else None
+            if record is not None:
+                with record:
+                    record.look_at(layout.TAR_SPLIT)
+                    cache_id = record.read(layout.CACHE_ID, TEXT_LIMIT, _cache_id)
+                    found[name] = WriteSet(name, cache_id, record.ctime_ns)
+    return found, listing_state(path, listing)
+
+
+def _read_layers(
+    layerdb: Directory, path: str, progress: Progress | None
+) -> tuple[dict[ChainId, LayerRecord], dict[str, RemovingRecord], SourceState]:
+    opened = layerdb.open(path.rpartition("/")[2])
+    if not isinstance(opened, Present):
+        return {}, {}, _lazily_made(path, opened)
+    layers: dict[ChainId, LayerRecord] = {}
+    removing: dict[str, RemovingRecord] = {}
+    with opened.value as directory:
+        listing = directory.list()
+        for name in counted(listing.entries, Source.LAYERS, progress):
+            removed = removing_chain(name)
+            record = open_record(directory, name) if removed or is_hex64(name) else None
+            if record is None:
+                continue
+            with record:
+                if removed is not None:
+                    removing[name] = _removing_record(name, removed, record)
+                else:
+                    chain = ChainId(sys.intern(f"sha256:{name}"))
+                    layers[chain] = _layer_record(chain, record)
+    return layers, removing, listing_state(path, listing)
+
+
+def _layer_record(chain: ChainId, record: Record) -> LayerRecord:
+    return LayerRecord(
+        chain_id=chain,
+        diff_id=record.read(layout.DIFF, TEXT_LIMIT, _diff_id),
+        size=record.read(layout.SIZE, TEXT_LIMIT, parse_size),
+        cache_id=record.read(layout.CACHE_ID, TEXT_LIMIT, _cache_id),
+        parent=record.read(layout.PARENT, TEXT_LIMIT, _parent),
+        descriptor=record.read(layout.DESCRIPTOR, DESCRIPTOR_LIMIT, check_object),
+        tar_split=record.read_ends(layout.TAR_SPLIT, _GZIP_HEAD_BYTES, _GZIP_TAIL_BYTES, _gzip_size),
+        entries=len(record.entries),
+        ctime_ns=record.ctime_ns,
+    )
+
+
+def _removing_record(name: str, chain: ChainId, record: Record) -> RemovingRecord:
+    cache_id = record.read(layout.CACHE_ID, TEXT_LIMIT, _cache_id)
+    parent = record.read(layout.PARENT, TEXT_LIMIT, _parent)
+    return RemovingRecord(name, chain, cache_id, parent, record.ctime_ns)
+
+
+def _read_rw_layers(layerdb: Directory, path: str) -> tuple[dict[RwLayerName, RwLayerRecord], SourceState]:
+    opened = layerdb.open(path.rpartition("/")[2])
+    if not isinstance(opened, Present):
+        return {}, _lazily_made(path, opened)
+    walk = _RwLayers({}, [])
+    with opened.value as directory:
+        listing = directory.list()
+        walk.visit(directory, listing.entries, "")
+    failures = [listing.failure, *walk.failures] if listing.failure else walk.failures
+    if failures:
+        return walk.found, SourceState(Coverage.PARTIAL, f"{path} cannot be listed whole ({failures[0]})")
+    return walk.found, SourceState(Coverage.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class _RwLayers:
+    """The walk through ``mounts/``: the records seen so far, and what hid some."""
+
+    found: dict[RwLayerName, RwLayerRecord]
+    failures: list[str]
+
+    def visit(self, parent: Directory, names: Iterable[str], prefix: str) -> None:
+        """
+        Take each of `names` in `parent` for a record, unless it holds directories and no record's file: such a one is
+        part of a nested name.
+        """
+        for name in names:
+            record = open_record(parent, name)
+            if record is None:
+                continue
+            path = prefix + name
+            with record:
+                nested = [entry for entry, kind in record.entries.items() if kind is FileType.DIRECTORY]
+                if not nested or not _FACTS.isdisjoint(record.entries):
+                    self.found[RwLayerName(path)] = _rw_layer_record(RwLayerName(path), record)
+                if record.unlisted:
+                    self.failures.append(record.unlisted)
+                if nested and path.count("/") >= MAX_NESTING:
+                    self.failures.append(f"names nest deeper than {MAX_NESTING}")
+                elif record.directory is not None:
+                    self.visit(record.directory, nested, f"{path}/")
+
+
+def _rw_layer_record(name: RwLayerName, record: Record) -> RwLayerRecord:
+    mount_id = record.read(layout.MOUNT_ID, TEXT_LIMIT, _mount_id)
+    init_id = record.read(layout.INIT_ID, TEXT_LIMIT, _init_id)
+    parent = record.read(layout.PARENT, TEXT_LIMIT, _parent)
+    return RwLayerRecord(name, mount_id, init_id, parent, record.ctime_ns)
+
+
+def _lazily_made(path: str, opened: Reading[Directory]) -> SourceState:
+    return SourceState(Coverage.OK) if isinstance(opened, Absent) else source_state(path, opened)
+
+
+def _diff_id(raw: bytes) -> DiffId:
+    return DiffId(parse_digest(raw, "diff"))
+
+
+def _parent(raw: bytes) -> ChainId:
+    return ChainId(sys.intern(parse_digest(raw, "parent")))
+
+
+def _cache_id(raw: bytes) -> LayerDirId:
+    return LayerDirId(sys.intern(parse_layer_dir_id(raw, "cache-id")))
+
+
+def _mount_id(raw: bytes) -> LayerDirId:
+    return LayerDirId(sys.intern(parse_mount_id(raw)))
+
+
+def _init_id(raw: bytes) -> LayerDirId:
+    return LayerDirId(sys.intern(parse_init_id(raw)))
+
+
+def _gzip_size(head: bytes, tail: bytes, size: int) -> int:
+    """
+    `size`, if head and tail are those of a whole gzip file of one member, as the engine writes it.
+
+    The tail of a file that was cut is compressed data, and that of one that lost power before its data was written is
+    zeros. Either shows in the last four bytes, the length of what was compressed, which deflate keeps within bounds.
+    """
+    if not head.startswith(_GZIP_HEAD):
+        raise FormatError("tar-split.json.gz", expected="a gzip header", found=head.hex())
+    if size <= _GZIP_HEAD_BYTES + _GZIP_TAIL_BYTES:
+        raise FormatError("tar-split.json.gz", offset=size, expected="a whole gzip file", found=f"{size} bytes")
+    length = int.from_bytes(tail[4:], "little")
+    most = size * _DEFLATE_MAX_RATIO
+    least = max(1, (size - _DEFLATE_SLACK) // 2)
+    if not least <= length <= most and (most < 1 << 32 or not length):
+        found = f"a length of {length}"
+        raise FormatError("tar-split.json.gz", offset=size - 4, expected=f"{least} to {most} bytes", found=found)
+    return size

@@ -1,0 +1,177 @@
+"""
+Layer dirs and the link farm.
+
+`list_names` gives only names: the candidates of safety rule S1 are taken with it before any reference is read.
+`read_layer_dirs` and `read_link_farm` read what is there after all references were. `probe` looks into ``diff`` and
+``merged`` of a few dirs, which is needed only for those that nothing names.
+
+Source: moby ``daemon/graphdriver/overlay2/overlay.go`` create, Get, Remove.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gcd.formats.lower import parse_lower
+from gcd.formats.texts import parse_link, parse_link_target
+from gcd.model.errors import FormatError
+from gcd.model.facts import FileType, LayerDir, LinkFarm, LinkSymlink
+from gcd.model.ids import LayerDirId, LinkId, is_layer_dir_id, is_link_id
+from gcd.model.inventory import Coverage, Source, SourceState
+from gcd.model.reading import Absent, Malformed, Present, Reading, describe
+from gcd.root import layout
+from gcd.root.progress import Progress, counted
+from gcd.root.record import Record, open_record
+from gcd.root.tree import Directory, in_place_of, listing_state, source_state, type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+LINK_LIMIT = 1024
+LOWER_LIMIT = 1 << 16
+"""The engine writes at most 128 elements, 3711 bytes."""
+
+_NOT_LAYER_DIRS = frozenset({layout.LINK_FARM, layout.BACKING_DEVICE})
+
+
+def list_names(root: Directory, driver: str) -> tuple[frozenset[LayerDirId], SourceState]:
+    """The names in the driver's home that have the form of a layer dir's, and nothing else of them."""
+    opened = root.open(driver)
+    if not isinstance(opened, Present):
+        return frozenset(), source_state(driver, opened)
+    with opened.value as home:
+        listing = home.list()
+        names = frozenset(LayerDirId(name) for name in listing.entries if is_layer_dir_id(name))
+        return names, listing_state(driver, listing)
+
+
+def read_layer_dirs(
+    root: Directory, driver: str, progress: Progress | None = None
+) -> tuple[dict[LayerDirId, LayerDir], SourceState]:
+    """
+    Every entry of the driver's home but the link farm and the quota's device node, whatever form its name has.
+
+    One that is no directory is there too, with the reason in `unreadable`.
+    """
+    opened = root.open(driver)
+    if not isinstance(opened, Present):
+        return {}, source_state(driver, opened)
+    with opened.value as home:
+        device = home.stat().st_dev
+        listing = home.list()
+        dirs: dict[LayerDirId, LayerDir] = {}
+        for name in counted(listing.entries.keys() - _NOT_LAYER_DIRS, Source.OVERLAY2, progress):
+            record = open_record(home, name)
+            if record is not None:
+                with record:
+                    dirs[LayerDirId(name)] = _layer_dir(LayerDirId(name), record, device)
+        return dirs, listing_state(driver, listing)
+
+
+def read_link_farm(root: Directory, driver: str, progress: Progress | None = None) -> tuple[LinkFarm, SourceState]:
+    """The link farm; one that is missing, or no directory, is a fact about it and leaves the source OK."""
+    opened = root.open(driver)
+    if not isinstance(opened, Present):
+        return LinkFarm(None, {}), source_state(driver, opened)
+    with opened.value as home:
+        path = layout.link_farm(driver)
+        farm = home.open(layout.LINK_FARM)
+        if isinstance(farm, Present):
+            with farm.value as directory:
+                return _link_farm(directory, path, progress)
+        status = home.lstat(layout.LINK_FARM)
+        match farm, status:
+            case Absent(), _:
+                return LinkFarm(None, {}), SourceState(Coverage.OK)
+            case Malformed(), Present(found):
+                return LinkFarm(type_of(found), {}), SourceState(Coverage.OK)
+            case _:
+                return LinkFarm(None, {}), source_state(path, farm)
+
+
+def probe(
+    root: Directory,
+    driver: str,
+    dirs: Mapping[LayerDirId, LayerDir],
+    unnamed: Iterable[LayerDirId],
+    mounted: frozenset[LayerDirId],
+) -> dict[LayerDirId, LayerDir]:
+    """
+    `dirs` with `diff_is_empty` filled in for those in `unnamed`, and `merged_is_empty` for those that have a ``merged``
+    which, according to `mounted` and to its device, is no mountpoint. None stays where it could not be told.
+    """
+    probed = dict(dirs)
+    opened = root.open(driver)
+    if not isinstance(opened, Present):
+        return probed
+    with opened.value as home:
+        for dir_id in unnamed:
+            layer_dir = probed.get(dir_id)
+            if layer_dir is not None and layer_dir.diff is FileType.DIRECTORY:
+                probed[dir_id] = replace(layer_dir, diff_is_empty=_is_empty(home, dir_id, layout.DIFF))
+        for dir_id, layer_dir in dirs.items():
+            if layer_dir.merged is FileType.DIRECTORY and dir_id not in mounted:
+                empty = _is_empty(home, dir_id, layout.MERGED)
+                probed[dir_id] = replace(probed[dir_id], merged_is_empty=empty)
+    return probed
+
+
+def _layer_dir(dir_id: LayerDirId, record: Record, home_device: int) -> LayerDir:
+    link = record.read(layout.LINK, LINK_LIMIT, parse_link)
+    lower = record.read(layout.LOWER, LOWER_LIMIT, parse_lower)
+    record.look_at(layout.DIFF)
+    kinds = record.entries
+    return LayerDir(
+        id=dir_id,
+        link=link,
+        lower=lower,
+        diff=kinds.get(layout.DIFF),
+        work=kinds.get(layout.WORK),
+        merged=kinds.get(layout.MERGED),
+        committed=kinds.get(layout.COMMITTED),
+        ctime_ns=record.ctime_ns,
+        inode=record.inode,
+        other_device=record.device != home_device,
+        unreadable=describe(record.failure) if record.failure else record.unlisted or None,
+    )
+
+
+def _link_farm(directory: Directory, path: str, progress: Progress | None) -> tuple[LinkFarm, SourceState]:
+    listing = directory.list()
+    symlinks: dict[LinkId, LinkSymlink] = {}
+    strays: list[str] = []
+    for name, kind in counted(listing.entries.items(), Source.LINKS, progress):
+        if not is_link_id(name):
+            strays.append(name)
+            continue
+        status = directory.lstat(name)
+        if not isinstance(status, Absent):
+            ctime_ns = status.value.st_ctime_ns if isinstance(status, Present) else 0
+            symlinks[name] = LinkSymlink(name, _target(directory, name, kind), ctime_ns)
+    return LinkFarm(FileType.DIRECTORY, symlinks, tuple(sorted(strays))), listing_state(path, listing)
+
+
+def _target(directory: Directory, name: str, kind: FileType) -> Reading[LayerDirId]:
+    if kind is not FileType.SYMLINK:
+        return in_place_of(FileType.SYMLINK, kind)
+    text = directory.readlink(name)
+    if not isinstance(text, Present):
+        return text
+    try:
+        return Present(parse_link_target(text.value))
+    except FormatError as error:
+        return Malformed(error.expected, error.found, error.offset)
+
+
+def _is_empty(home: Directory, dir_id: LayerDirId, name: str) -> bool | None:
+    """Whether the directory `name` of a layer dir has no entry; None if it is a mountpoint or cannot be opened."""
+    opened = home.open(dir_id)
+    if not isinstance(opened, Present):
+        return None
+    with opened.value as layer_dir:
+        inner = layer_dir.open(name)
+        if not isinstance(inner, Present):
+            return None
+        with inner.value as directory:
+            return directory.is_empty() if directory.stat().st_dev == layer_dir.stat().st_dev else None

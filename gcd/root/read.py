@@ -1,0 +1,191 @@
+"""
+One reading of one root, in the order that makes its verdicts safe (safety rule S1).
+
+::
+
+    engine                     who owns the root, since when
+    overlay2/                  names only: the candidates
+    buildkit/                  ┐
+    layerdb: tmp, sha256,      │
+             mounts            │  all that refers to layer dirs
+    imagedb, repositories,     │
+             containers        ┘
+    overlay2/ and l/           again, with link and lower of each: the closure
+    kernel mounts
+    engine                     still the same?
+    plugins, volumes           what no verdict on a layer dir hangs on
+    probes                     into dirs that nothing names
+
+What is created meanwhile is no candidate; what is let go of meanwhile was still seen by a source, or by a ``lower``. If
+the engine changed in between, a doubt says so and nothing is proven.
+
+`read_inventory` keeps nothing between two calls: a second look is a second call. One unreadable file never ends it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gcd.model.facts import Engine, EngineState
+from gcd.model.inventory import Coverage, Inventory, Source, SourceState
+from gcd.model.reading import Present
+from gcd.root import layout
+from gcd.root.buildkit import read_build_cache
+from gcd.root.containers import read_containers
+from gcd.root.engine import read_engine
+from gcd.root.images import ImageDb, read_images
+from gcd.root.layerdb import LayerDb, read_layerdb
+from gcd.root.leftovers import read_plugins, read_volumes
+from gcd.root.mounts import read_mounts
+from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
+from gcd.root.tree import combined, open_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from gcd.model.facts import BuildCache, Container, DormantStore
+    from gcd.model.ids import ContainerId, LayerDirId
+    from gcd.model.reading import Reading
+    from gcd.root.progress import Progress
+    from gcd.root.tree import Directory
+
+EPOCH_TOLERANCE_NS = 2_000_000_000
+"""Two readings of one engine's epoch may differ by this: the kernel gives the time of its boot in whole seconds."""
+
+
+def read_inventory(
+    path: str,
+    *,
+    driver: str = layout.OVERLAY2,
+    dormant: tuple[DormantStore, ...] = (),
+    proc: str = "/proc",
+    sleep: Callable[[float], None] = time.sleep,
+    progress: Progress | None = None,
+) -> Inventory:
+    """
+    All facts of the root at `path`, whose live store is that of the graphdriver `driver`; `dormant` are its other ones.
+
+    `sleep` is called between attempts to copy a database that is being written. Raises RootNotFound, NotADockerRoot or
+    RootUnreadable if `path` cannot be opened; whatever else goes wrong is in the inventory.
+    """
+    with open_root(path) as root:
+        status = root.stat()
+        before = read_engine(root, proc)
+        candidates, candidates_state = list_names(root, driver)
+        references = _read_references(root, driver, sleep, progress)
+        layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, progress)
+        link_farm, links_state = read_link_farm(root, driver, progress)
+        mounts, mounts_state = read_mounts(root, proc)
+        engine = compared(before, read_engine(root, proc))
+        plugins, plugins_state = read_plugins(root)
+        volumes, volumes_state = read_volumes(root)
+        mounted = frozenset(mount.merged_of for mount in mounts if mount.merged_of is not None)
+        layer_dirs = probe(root, driver, layer_dirs, candidates.difference(references.dirs()), mounted)
+    return Inventory(
+        root=path,
+        root_id=(status.st_dev, status.st_ino),
+        store=driver,
+        sources={
+            Source.OVERLAY2: combined(candidates_state, layer_dirs_state),
+            Source.LINKS: links_state,
+            **references.states(),
+            Source.PLUGINS: plugins_state,
+            Source.VOLUMES: volumes_state,
+            Source.ENGINE: _engine_state(engine),
+            Source.MOUNTS: mounts_state,
+        },
+        engine=engine,
+        candidates=candidates,
+        layer_dirs=layer_dirs,
+        link_farm=link_farm,
+        layers=references.layerdb.layers,
+        removing=references.layerdb.removing,
+        write_sets=references.layerdb.write_sets,
+        rw_layers=references.layerdb.rw_layers,
+        images=references.imagedb.images,
+        image_metadata=references.imagedb.metadata,
+        repositories=references.imagedb.repositories,
+        containers=references.containers,
+        build_cache=references.build_cache,
+        mounts=mounts,
+        plugins=plugins,
+        volumes=volumes,
+        dormant=dormant,
+    )
+
+
+def compared(before: Engine, after: Engine) -> Engine:
+    """
+    The engine of a reading that began with `before` and ended with `after`: the earlier epoch, the doubts of both, and
+    one more if it is not the same engine in the same state.
+    """
+    doubts = dict.fromkeys((*before.doubts, *after.doubts))
+    epoch_ns = after.epoch_ns
+    if before.epoch_ns is not None and after.epoch_ns is not None:
+        epoch_ns = min(before.epoch_ns, after.epoch_ns)
+        moved = abs(before.epoch_ns - after.epoch_ns) > EPOCH_TOLERANCE_NS
+    else:
+        moved = before.epoch_ns != after.epoch_ns
+    if moved or (before.state, before.pid) != (after.state, after.pid):
+        doubts[f"the engine changed during the reading: {_identity(before)}, then {_identity(after)}"] = None
+    others = tuple(dict.fromkeys((*before.others, *after.others)))
+    return replace(after, epoch_ns=epoch_ns, doubts=tuple(doubts), others=others)
+
+
+@dataclass(frozen=True, slots=True)
+class _References:
+    """All that was read between the two listings of the layer dirs."""
+
+    build_cache: BuildCache
+    build_states: Mapping[Source, SourceState]
+    layerdb: LayerDb
+    imagedb: ImageDb
+    containers: Mapping[ContainerId, Container]
+    containers_state: SourceState
+
+    def states(self) -> dict[Source, SourceState]:
+        return {
+            **self.build_states,
+            Source.LAYERS: self.layerdb.layers_state,
+            Source.RW_LAYERS: self.layerdb.rw_layers_state,
+            Source.IMAGES: self.imagedb.state,
+            Source.REPOSITORIES: self.imagedb.repositories_state,
+            Source.CONTAINERS: self.containers_state,
+        }
+
+    def dirs(self) -> frozenset[str]:
+        """The layer dirs that some record or database names."""
+        named = (reading.value for reading in self._readings() if isinstance(reading, Present))
+        return self.build_cache.named.union(named)
+
+    def _readings(self) -> Iterator[Reading[LayerDirId]]:
+        layerdb = self.layerdb
+        yield from (layer.cache_id for layer in layerdb.layers.values())
+        yield from (removing.cache_id for removing in layerdb.removing.values())
+        yield from (write_set.cache_id for write_set in layerdb.write_sets.values())
+        for rw_layer in layerdb.rw_layers.values():
+            yield rw_layer.mount_id
+            yield rw_layer.init_id
+
+
+def _read_references(
+    root: Directory, driver: str, sleep: Callable[[float], None], progress: Progress | None
+) -> _References:
+    build_cache, build_states = read_build_cache(root, sleep=sleep)
+    layerdb = read_layerdb(root, driver, progress)
+    imagedb = read_images(root, driver, progress)
+    containers, containers_state = read_containers(root, progress)
+    return _References(build_cache, build_states, layerdb, imagedb, containers, containers_state)
+
+
+def _identity(engine: Engine) -> str:
+    return f"{engine.state}, pid {engine.pid}" if engine.pid is not None else str(engine.state)
+
+
+def _engine_state(engine: Engine) -> SourceState:
+    if engine.state is EngineState.UNKNOWN:
+        why = "; ".join(engine.doubts) or "whether an engine runs on this root cannot be told"
+        return SourceState(Coverage.UNREADABLE, why)
+    return SourceState(Coverage.OK)

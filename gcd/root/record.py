@@ -1,0 +1,119 @@
+"""
+A record: a directory of small files, each of which holds one fact.
+
+Layer dirs, layer records, rw layer records and containers all have this form. A `Record` lists its directory once and
+opens only what the listing calls a regular file, so that nothing in a file's place is ever opened and a file that is
+not there costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from gcd.formats.gojson import Members, decode_document
+from gcd.model.errors import FormatError
+from gcd.model.facts import FileType
+from gcd.model.reading import ABSENT, Absent, Malformed, Present, Reading, Unreadable
+from gcd.root.tree import Directory, Listing, in_place_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+T = TypeVar("T")
+
+MAX_FILES = 10_000
+"""Above this many entries a record's listing is cut, and what it does not name is unreadable instead of absent."""
+
+_EMPTY: Mapping[str, FileType] = {}
+
+
+class Record:
+    """
+    The directory of one record, open while it is being read; closes itself as a context manager.
+
+    `failure` is what stands in the place of every fact where the directory could not be opened. `ctime_ns` grows to the
+    newest ctime of the directory and of the files that were read or looked at; `inode` and `device` are the
+    directory's.
+    """
+
+    __slots__ = ("ctime_ns", "device", "directory", "entries", "failure", "inode", "unlisted")
+
+    def __init__(self, opened: Directory | Unreadable | Malformed, status: os.stat_result) -> None:
+        self.directory: Directory | None = None
+        self.failure: Unreadable | Malformed | None = None
+        self.entries = _EMPTY
+        self.unlisted = ""
+        if isinstance(opened, Directory):
+            listing: Listing = opened.list(MAX_FILES)
+            self.directory = opened
+            self.entries = listing.entries
+            self.unlisted = listing.failure
+        else:
+            self.failure = opened
+        self.ctime_ns = status.st_ctime_ns
+        self.inode = status.st_ino
+        self.device = status.st_dev
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.directory is not None:
+            self.directory.close()
+
+    def read(self, name: str, limit: int, parse: Callable[[bytes], T]) -> Reading[T]:
+        """What `parse` makes of the file `name`, of at most `limit` bytes."""
+        kind = self.entries.get(name)
+        if kind is FileType.FILE and self.directory is not None:
+            reading, ctime_ns = self.directory.read_stamped(name, limit, parse)
+            self.ctime_ns = max(self.ctime_ns, ctime_ns)
+            return reading
+        return self._no_file(kind)
+
+    def read_ends(self, name: str, head: int, tail: int, parse: Callable[[bytes, bytes, int], T]) -> Reading[T]:
+        """What `parse` makes of the two ends and the size of the file `name`; see `Directory.read_ends`."""
+        kind = self.entries.get(name)
+        if kind is FileType.FILE and self.directory is not None:
+            reading, ctime_ns = self.directory.read_ends(name, head, tail, parse)
+            self.ctime_ns = max(self.ctime_ns, ctime_ns)
+            return reading
+        return self._no_file(kind)
+
+    def look_at(self, name: str) -> None:
+        """Let the ctime of the entry `name`, if there is one, count in `ctime_ns`."""
+        if self.directory is not None and name in self.entries:
+            status = self.directory.lstat(name)
+            if isinstance(status, Present):
+                self.ctime_ns = max(self.ctime_ns, status.value.st_ctime_ns)
+
+    def _no_file(self, kind: FileType | None) -> Absent | Unreadable | Malformed:
+        if self.failure is not None:
+            return self.failure
+        if kind is not None:
+            return in_place_of(FileType.FILE, kind)
+        return Unreadable(self.unlisted) if self.unlisted else ABSENT
+
+
+def open_record(parent: Directory, name: str) -> Record | None:
+    """The record `name` in `parent`, for the caller to close; None if it has vanished since `parent` was listed."""
+    opened = parent.open(name)
+    if isinstance(opened, Present):
+        return Record(opened.value, opened.value.stat())
+    status = parent.lstat(name)
+    if isinstance(status, Present) and isinstance(opened, Unreadable | Malformed):
+        return Record(opened, status.value)
+    return None
+
+
+def check_object(raw: bytes) -> None:
+    """Raise FormatError unless the engine's ``json.Unmarshal`` into a struct would find an object, or null."""
+    value = decode_document(raw, "document")
+    if value is not None and not isinstance(value, Members):
+        raise FormatError("document", expected="a JSON object", found="another value")

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.engine import Engine, Registry, copy_root, engine_lack, place, unmount_below
-from support.scenes import make_base
+from support.scenes import make_base, push_several_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
 
 @pytest.fixture(scope="session")
 def engine_home() -> Iterator[Path]:
@@ -53,9 +54,23 @@ def base_root(engine_home: Path) -> Path:
     return engine.root
 
 
+@pytest.fixture(scope="session")
+def several_layers(engine_home: Path, registry: Registry) -> str:
+    """An image in the registry whose pull takes a while: `support.scenes.push_several_layers`."""
+    name = f"{registry.address}/several:v1"
+    engine = Engine(engine_home / "pusher")
+    try:
+        engine.start()
+        push_several_layers(engine, name)
+    finally:
+        engine.dispose()
+        shutil.rmtree(engine.home)
+    return name
+
+
 @pytest.fixture
 def make_engine(engine_home: Path) -> Iterator[Callable[..., Engine]]:
-    """``make_engine(source=None, command=(), flags=())``: a running engine, on a copy of the root `source` if there is one."""
+    """``make_engine(source)`` gives a running engine on a copy of the root `source`, or on a new root without it."""
     engines: list[Engine] = []
 
     def make(source: Path | None = None, *, command: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> Engine:

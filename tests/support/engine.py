@@ -28,13 +28,13 @@ DOCKERD = "/usr/sbin/dockerd"
 BUSYBOX = "/usr/bin/busybox"
 REGISTRY = "/usr/bin/docker-registry"
 SETTLE = 3.2
-"""Seconds after which what was written before a start is older than the engine's epoch (start minus 2 s, whole seconds)."""
+"""Seconds of rest before a start that make all that was written earlier older than the epoch (the start minus 2 s)."""
 
 _FLAGS = ("--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=overlay2")
 
 
 def docker_cli() -> str | None:
-    """The command line client that belongs to dockerd's package: it has BuildKit's client built in, newer ones do not."""
+    """The client that comes with dockerd's package: it has BuildKit's client built in, newer ones do not."""
     return "/usr/bin/docker" if os.access("/usr/bin/docker", os.X_OK) else shutil.which("docker")
 
 
@@ -82,7 +82,7 @@ def _holds_overlay(candidate: Path) -> bool:
 
 
 def unmount_below(directory: Path) -> None:
-    """Detach every mount at or below `directory`, deepest first (engines put no character there that mountinfo escapes)."""
+    """Detach every mount at or below `directory`, deepest first; its path must be free of characters to escape."""
     prefix = str(directory)
     points = []
     with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as lines:
@@ -111,7 +111,7 @@ class _Socket(http.client.HTTPConnection):
 
 class Engine:
     """
-    One dockerd on ``home/root``. `command` is what is put before dockerd, such as ``unshare``; `flags` are added to its own.
+    One dockerd on ``home/root``. `command` is put before dockerd, such as ``unshare``; `flags` are added to its own.
 
     Every method that waits has a time limit and raises `EngineError` past it. `dispose` may be called in any state and
     any number of times.
@@ -313,20 +313,18 @@ class Engine:
         return self.root / "overlay2"
 
     def layer_dirs(self) -> set[str]:
-        return {entry.name for entry in self.overlay2.iterdir() if entry.is_dir() and entry.name != "l"}
+        return {name for name in _names(self.overlay2) if name != "l" and (self.overlay2 / name).is_dir()}
 
     def chains(self) -> dict[str, str]:
         """Chain id → cache-id of every layer record that has one."""
         found = {}
-        for record in (self.layerdb / "sha256").iterdir():
+        for name in _names(self.layerdb / "sha256"):
             with contextlib.suppress(OSError):
-                found[f"sha256:{record.name}"] = (record / "cache-id").read_text()
+                found[f"sha256:{name}"] = (self.layerdb / "sha256" / name / "cache-id").read_text()
         return found
 
     def write_sets(self) -> list[str]:
-        with contextlib.suppress(FileNotFoundError):
-            return [entry.name for entry in (self.layerdb / "tmp").iterdir()]
-        return []
+        return _names(self.layerdb / "tmp")
 
     def top_chain(self, image: str) -> str:
         """The chain id of the top layer of `image`, computed from its diff ids."""
@@ -395,7 +393,15 @@ def disk_usage(*paths: Path) -> int:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(name) for name in _names(Path("/proc")) if name.isdigit()]
+
+
+def _names(directory: Path) -> list[str]:
+    """The entries of `directory`; none if it is not there (yet)."""
+    try:
+        return [entry.name for entry in directory.iterdir()]
+    except FileNotFoundError:
+        return []
 
 
 def _command_line(pid: int) -> list[str]:

@@ -14,12 +14,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gcd.model.finding import Severity
 from gcd.run import check
 
+from gcd.model.finding import Severity
+
 if TYPE_CHECKING:
-    from gcd.model.result import RunResult
     from support.engine import Engine
+
+    from gcd.model.result import RunResult
 
 HOURS_AHEAD = 2 * 3_600_000_000_000
 
@@ -50,6 +52,15 @@ def make_base(engine: Engine) -> None:
     engine.build("built", BUILT, FILES, buildkit=True)
 
 
+def push_several_layers(engine: Engine, name: str) -> None:
+    """Three layers of random data, one of many small files that takes longest to extract, and one on top."""
+    files = {f"part{i}": os.urandom(size << 20) for i, size in enumerate((3, 5, 4))}
+    files |= {f"many/{i % 100}/{i}": os.urandom(3000) for i in range(6000)}
+    copies = "\n".join(f"COPY part{i} /part{i}" for i in range(3))
+    engine.build(name, f"FROM scratch\n{copies}\nCOPY many /many\nCOPY part0 /last\n", files)
+    engine.docker("push", name)
+
+
 def ahead_ns() -> int:
     """Two hours from now: with the engine stopped, all that is there has settled."""
     return time.time_ns() + HOURS_AHEAD
@@ -70,7 +81,7 @@ def told(result: RunResult, *, least: Severity = Severity.WARNING) -> list[str]:
 
 
 def expect_healthy(engine: Engine, moment: str, *, ahead: bool = False, orphans_too: bool = False) -> RunResult:
-    """The check has no finding above info and nothing unchecked; with `orphans_too` no orphan of any severity either."""
+    """The check finds nothing above info and checks everything; with `orphans_too` it finds no orphan at all."""
     result = judge(engine, ahead=ahead)
     lines = told(result)
     if orphans_too:

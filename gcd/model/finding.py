@@ -158,7 +158,10 @@ class Impact:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`disk_bytes` and `inodes` are None until measured, and where nothing would be freed."""
+    """
+    `since_ns` is the newest ctime of the subject where its age matters, else None. `disk_bytes` and `inodes` are None
+    until measured, and where nothing would be freed.
+    """
 
     code: Code
     name: str
@@ -173,6 +176,7 @@ class Finding:
     impact: Impact = Impact()
     blocked_by: tuple[FindingId, ...] = ()
     cause: FindingId | None = None
+    since_ns: int | None = None
     disk_bytes: int | None = None
     inodes: int | None = None
 

@@ -1,0 +1,437 @@
+"""
+The graph of an overlay2 store: an inventory's records connected, and what follows from that about life.
+
+Life of a layer dir is a closure (safety rules S2, S3). Its roots are all ids that any record or any BuildKit database
+names, all that a kernel mount uses, and all that is too young to be proven nobody's; from them it runs along ``lower``
+files, whose link ids resolve through ``link`` files and through the link farm alike. A directory that no record names
+may still be the lower of a live layer: BuildKit makes such when it exports a chain that layerdb already knows.
+
+Life of a layer record is reachability from images, rw layers, builds and records that the engine cannot load (a damaged
+record may be mended, and then needs its parents); a record whose dir is in the closure of what is alive is alive too.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gcd.model import edges
+from gcd.model.facts import LayerDir, Lower
+from gcd.model.finding import Impact, Node, NodeKind
+from gcd.model.graph import Graph
+from gcd.model.ids import ChainId, ContainerId, LayerDirId, init_dir_of, is_init_dir, rw_dir_of
+from gcd.model.reading import Absent, Present, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gcd.model.facts import KernelMount, LayerRecord, RwLayerRecord
+    from gcd.model.ids import DiffId, ImageId, LinkId
+    from gcd.model.inventory import Inventory
+
+BUILD_WORDS = Node(NodeKind.DATABASE, "buildkit")
+"""Stands for every id that BuildKit's databases mention anywhere."""
+
+MAX_DEPTH = 125
+"""The longest chain that the engine accepts (moby ``layer/layer_store.go`` maxLayerDepth)."""
+
+
+class StoreGraph:
+    """`bound_ns` is the ctime below which an unreferenced thing is proven nobody's (`Engine.proof_bound`), or None."""
+
+    def __init__(self, inventory: Inventory, bound_ns: int | None) -> None:
+        self._inventory = inventory
+        self._bound_ns = bound_ns
+        self.image_chains: Mapping[ImageId, tuple[tuple[ChainId, DiffId], ...]] = self._image_chains()
+        self.graph = Graph(self._edges())
+
+    # --- edges ------------------------------------------------------------------------------------------------------
+
+    def _image_chains(self) -> dict[ImageId, tuple[tuple[ChainId, DiffId], ...]]:
+        memo: dict[tuple[ChainId | None, DiffId], ChainId] = {}
+        return {image.id: edges.image_chains(image, memo) for image in self._inventory.images.values()}
+
+    def _edges(self) -> dict[Node, tuple[Node, ...]]:
+        inv = self._inventory
+        found: dict[Node, tuple[Node, ...]] = {}
+        for image, chains in self.image_chains.items():
+            found[Node(NodeKind.IMAGE, image)] = tuple(edges.layer_node(chain) for chain, _ in chains)
+        for record in inv.layers.values():
+            found[edges.layer_node(record.chain_id)] = tuple(edges.layer_edges(record))
+        for removing in inv.removing.values():
+            found[Node(NodeKind.REMOVING_LAYER, removing.name)] = tuple(edges.layer_edges(removing))
+        for write_set in inv.write_sets.values():
+            found[Node(NodeKind.WRITE_SET, write_set.name)] = tuple(edges.write_set_edges(write_set))
+        for rw_layer in inv.rw_layers.values():
+            found[Node(NodeKind.RW_LAYER, rw_layer.name)] = tuple(edges.rw_layer_edges(rw_layer))
+        for container in inv.containers.values():
+            found[Node(NodeKind.CONTAINER, container.id)] = tuple(edges.container_edges(container))
+        for snapshot in inv.build_cache.snapshots.values():
+            found[Node(NodeKind.BUILD_SNAPSHOT, snapshot.name)] = tuple(edges.snapshot_edges(snapshot))
+        for lease in inv.build_cache.leases.values():
+            found[Node(NodeKind.BUILD_LEASE, lease.id)] = tuple(edges.lease_edges(lease))
+        found[BUILD_WORDS] = tuple(self._build_words())
+        for mount, dirs in zip(inv.mounts, self._mounted, strict=True):
+            found[Node(NodeKind.MOUNT, f"{mount.namespace}:{mount.mount_point}")] = tuple(map(edges.dir_node, dirs))
+        return found
+
+    def _build_words(self) -> Iterator[Node]:
+        cache = self._inventory.build_cache
+        for name in cache.named:
+            if name in self._inventory.layer_dirs:
+                yield edges.dir_node(name)
+        for chain in cache.chains:
+            if chain in self._inventory.layers:
+                yield edges.layer_node(chain)
+
+    @cached_property
+    def _mounted(self) -> tuple[tuple[LayerDirId, ...], ...]:
+        """For each kernel mount, the dirs that it uses, link tokens resolved."""
+        return tuple(
+            (*sorted(mount.dirs), *(d for link in sorted(mount.links) for d in self.dirs_of_link(link)))
+            for mount in self._inventory.mounts
+        )
+
+    # --- links ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def claimants(self) -> Mapping[LinkId, tuple[LayerDirId, ...]]:
+        """By link id, the dirs whose ``link`` file says it."""
+        found: dict[LinkId, tuple[LayerDirId, ...]] = {}
+        for layer_dir in self._inventory.layer_dirs.values():
+            if isinstance(layer_dir.link, Present):
+                link = layer_dir.link.value
+                found[link] = (*found.get(link, ()), layer_dir.id)
+        return found
+
+    @cached_property
+    def symlinks_to(self) -> Mapping[LayerDirId, tuple[LinkId, ...]]:
+        """By dir id (existing or not), the link symlinks that point to it."""
+        found: dict[LayerDirId, tuple[LinkId, ...]] = {}
+        for symlink in self._inventory.link_farm.symlinks.values():
+            if isinstance(symlink.target, Present):
+                target = symlink.target.value
+                found[target] = (*found.get(target, ()), symlink.id)
+        return found
+
+    @cached_property
+    def cited_links(self) -> frozenset[LinkId]:
+        """The link ids that some ``lower`` names."""
+        cited: set[LinkId] = set()
+        for layer_dir in self._inventory.layer_dirs.values():
+            cited.update(lower_of(layer_dir).links)
+        return frozenset(cited)
+
+    @cached_property
+    def unresolved_links(self) -> frozenset[LinkId]:
+        """The cited link ids that no existing dir can be meant by."""
+        return frozenset(link for link in self.cited_links - self.claimants.keys() if not self.dirs_of_link(link))
+
+    def dirs_of_link(self, link: LinkId) -> tuple[LayerDirId, ...]:
+        """The existing dirs that `link` can mean: by ``link`` files and by the link farm; usually one."""
+        claimants = self.claimants.get(link, ())
+        symlink = self._inventory.link_farm.symlinks.get(link)
+        target = value_of(symlink.target) if symlink else None
+        if target is not None and target not in claimants and target in self._inventory.layer_dirs:
+            return (*claimants, target)
+        return claimants
+
+    @cached_property
+    def citers(self) -> Mapping[LinkId, tuple[LayerDirId, ...]]:
+        """By link id, the dirs whose ``lower`` names it. Built at first use: up to 125 entries a dir."""
+        found: dict[LinkId, list[LayerDirId]] = {}
+        for layer_dir in self._inventory.layer_dirs.values():
+            for link in lower_of(layer_dir).links:
+                found.setdefault(link, []).append(layer_dir.id)
+        return {link: tuple(ids) for link, ids in found.items()}
+
+    # --- life of layer dirs -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def named_dirs(self) -> frozenset[LayerDirId]:
+        """The dirs, existing or not, that a record, a BuildKit database or a kernel mount names."""
+        graph = self.graph
+        return frozenset(
+            LayerDirId(target.id)
+            for node in (*self._record_nodes, BUILD_WORDS, *self._mount_nodes)
+            for target in graph.targets(node)
+            if target.kind is NodeKind.LAYER_DIR
+        )
+
+    @cached_property
+    def _record_nodes(self) -> tuple[Node, ...]:
+        inv = self._inventory
+        return (
+            *map(edges.layer_node, inv.layers),
+            *(Node(NodeKind.REMOVING_LAYER, name) for name in inv.removing),
+            *(Node(NodeKind.WRITE_SET, name) for name in inv.write_sets),
+            *(Node(NodeKind.RW_LAYER, name) for name in inv.rw_layers),
+            *(Node(NodeKind.BUILD_SNAPSHOT, name) for name in inv.build_cache.snapshots),
+        )
+
+    @cached_property
+    def _mount_nodes(self) -> tuple[Node, ...]:
+        return tuple(Node(NodeKind.MOUNT, f"{m.namespace}:{m.mount_point}") for m in self._inventory.mounts)
+
+    @cached_property
+    def referenced_dirs(self) -> frozenset[LayerDirId]:
+        """The existing dirs that something names, and all that their ``lower`` files lead to; newborn ones among them."""
+        newborn = self._inventory.layer_dirs.keys() - self._inventory.candidates
+        return self._close(self.named_dirs | newborn)
+
+    @cached_property
+    def _young(self) -> frozenset[LayerDirId]:
+        """Unreferenced dirs that may belong to work under way: they are suspected, and keep what lies below them."""
+        return frozenset(
+            layer_dir.id
+            for layer_dir in self._inventory.layer_dirs.values()
+            if layer_dir.id not in self.referenced_dirs and not self.is_settled(layer_dir.ctime_ns)
+        )
+
+    @cached_property
+    def live_dirs(self) -> frozenset[LayerDirId]:
+        """The closure: every dir that something may still need."""
+        return self.referenced_dirs | self._close(self._young)
+
+    def is_settled(self, ctime_ns: int) -> bool:
+        """Whether a change at `ctime_ns` precedes everything that can be under way now."""
+        return self._bound_ns is not None and ctime_ns < self._bound_ns
+
+    def is_orphaned_dir(self, layer_dir: LayerDir) -> bool:
+        """Whether nothing refers to `layer_dir`; true of a young one too, which is then only suspected."""
+        return layer_dir.id in self._inventory.candidates and (
+            layer_dir.id in self._young or layer_dir.id not in self.live_dirs
+        )
+
+    def mounts_of(self, layer_dir: LayerDirId) -> tuple[KernelMount, ...]:
+        """The kernel mounts whose mountpoint is the ``merged`` of `layer_dir`, which may be gone."""
+        return self._mounts_by_merged.get(layer_dir, ())
+
+    @cached_property
+    def _mounts_by_merged(self) -> Mapping[LayerDirId, tuple[KernelMount, ...]]:
+        found: dict[LayerDirId, tuple[KernelMount, ...]] = {}
+        for mount in self._inventory.mounts:
+            if mount.merged_of is not None:
+                found[mount.merged_of] = (*found.get(mount.merged_of, ()), mount)
+        return found
+
+    @cached_property
+    def lost_dirs(self) -> frozenset[LayerDirId]:
+        """Dirs that do not exist, that no record names, and that a mount or a cited link symlink still points to."""
+        cited = {
+            target
+            for symlink in self._inventory.link_farm.symlinks.values()
+            if symlink.id in self.cited_links and (target := value_of(symlink.target)) is not None
+        }
+        gone = (cited | self._mounts_by_merged.keys()) - self._inventory.layer_dirs.keys()
+        recorded = {t.id for n in self._record_nodes for t in self.graph.targets(n) if t.kind is NodeKind.LAYER_DIR}
+        return frozenset(d for d in gone if d not in recorded)
+
+    def owners(self, layer_dir: LayerDirId) -> tuple[Node, ...]:
+        """The records, databases and mounts that name `layer_dir`."""
+        return self.graph.referrers(edges.dir_node(layer_dir))
+
+    def _close(self, roots: Iterable[LayerDirId]) -> frozenset[LayerDirId]:
+        """`roots` that exist, their pair partners, and all dirs that their ``lower`` files lead to."""
+        dirs = self._inventory.layer_dirs
+        live: set[LayerDirId] = set()
+        seen_links: set[LinkId] = set()
+        frontier = {d for d in roots if d in dirs}
+        while frontier:
+            live |= frontier
+            links: set[LinkId] = set()
+            for here in frontier:
+                links.update(lower_of(dirs[here]).links)
+            links -= seen_links
+            seen_links |= links
+            found = {target for link in links for target in self.dirs_of_link(link)}
+            found.update(partner_of(here) for here in frontier)
+            frontier = {d for d in found if d in dirs and d not in live}
+        return frozenset(live)
+
+    # --- layer records ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def broken_at(self) -> Mapping[ChainId, ChainId]:
+        """
+        For each chain that the engine cannot load, the record that stops it: itself or an ancestor, nearest the base.
+
+        A record loads if ``diff``, ``size`` and ``cache-id`` are sound, ``parent`` is absent or loads, and
+        ``descriptor.json`` is absent or sound (moby ``layer/layer_store.go`` loadLayer).
+        """
+        layers = self._inventory.layers
+        verdict: dict[ChainId, ChainId | None] = {}
+        for start in layers:
+            path: dict[ChainId, None] = {}
+            here: ChainId | None = start
+            while here is not None and here not in verdict and here in layers and here not in path:
+                path[here] = None
+                here = value_of(layers[here].parent)
+            if here is None:
+                culprit = None
+            elif here in verdict:
+                culprit = verdict[here]
+            else:
+                culprit = here
+            for chain in reversed(path):
+                if culprit is None and not _loads_alone(layers[chain]):
+                    culprit = chain
+                verdict[chain] = culprit
+        return {chain: culprit for chain, culprit in verdict.items() if culprit is not None}
+
+    def is_loadable(self, chain: ChainId) -> bool:
+        return chain in self._inventory.layers and chain not in self.broken_at
+
+    def ancestors(self, chain: ChainId) -> Iterator[ChainId]:
+        """`chain` and what lies below it, nearest first, as far as records tell; ends at a cycle."""
+        seen: set[ChainId] = set()
+        here: ChainId | None = chain
+        while here is not None and here not in seen:
+            seen.add(here)
+            yield here
+            record = self._inventory.layers.get(here)
+            here = value_of(record.parent) if record else None
+
+    @cached_property
+    def computed_parents(self) -> Mapping[ChainId, ChainId | None]:
+        """By chain, the parent that image configs imply (None: a base layer): knowledge independent of ``parent`` files."""
+        found: dict[ChainId, ChainId | None] = {}
+        for chains in self.image_chains.values():
+            below: ChainId | None = None
+            for chain, _ in chains:
+                found[chain] = below
+                below = chain
+        return found
+
+    @cached_property
+    def computed_diff_ids(self) -> Mapping[ChainId, DiffId]:
+        """By chain, the diff id that image configs imply."""
+        return {chain: diff_id for chains in self.image_chains.values() for chain, diff_id in chains}
+
+    @cached_property
+    def kept_layers(self) -> frozenset[ChainId]:
+        """The chains, recorded or not, that something alive needs."""
+        inv = self._inventory
+        roots: set[Node] = {
+            *(Node(NodeKind.IMAGE, image) for image in inv.images),
+            *(Node(NodeKind.RW_LAYER, name) for name in inv.rw_layers),
+            *(Node(NodeKind.CONTAINER, name) for name in inv.containers),
+            *(Node(NodeKind.BUILD_SNAPSHOT, name) for name in inv.build_cache.snapshots),
+            *(Node(NodeKind.BUILD_LEASE, name) for name in inv.build_cache.leases),
+            *(edges.layer_node(chain) for chain in self.broken_at),
+            BUILD_WORDS,
+            *self._mount_nodes,
+        }
+        roots.update(edges.layer_node(chain) for chain in self.computed_parents)
+        while True:
+            reached = self.graph.reachable(roots)
+            dirs = {LayerDirId(node.id) for node in reached if node.kind is NodeKind.LAYER_DIR}
+            closure = self._close(dirs | self._young)
+            more = {edges.layer_node(record.chain_id) for d in closure for record in self.layers_of(d)} - reached
+            if not more:
+                return frozenset(ChainId(node.id) for node in reached if node.kind is NodeKind.LAYER)
+            roots |= more
+
+    def layers_of(self, layer_dir: LayerDirId) -> tuple[LayerRecord, ...]:
+        """The layer records whose cache-id is `layer_dir`; more than one is a fault of its own."""
+        return self._layers_by_dir.get(layer_dir, ())
+
+    @cached_property
+    def _layers_by_dir(self) -> Mapping[LayerDirId, tuple[LayerRecord, ...]]:
+        found: dict[LayerDirId, tuple[LayerRecord, ...]] = {}
+        for record in self._inventory.layers.values():
+            if isinstance(record.cache_id, Present):
+                cache_id = record.cache_id.value
+                found[cache_id] = (*found.get(cache_id, ()), record)
+        return found
+
+    @cached_property
+    def rw_layers_by_dir(self) -> Mapping[LayerDirId, RwLayerRecord]:
+        """By dir id, the rw layer record whose rw dir or init dir it is."""
+        found: dict[LayerDirId, RwLayerRecord] = {}
+        for record in self._inventory.rw_layers.values():
+            for target in edges.rw_layer_edges(record):
+                if target.kind is NodeKind.LAYER_DIR:
+                    found[LayerDirId(target.id)] = record
+        return found
+
+    def is_being_removed(self, name: str) -> bool:
+        """Whether the container that the rw layer record `name` belongs to is on its way out (S8)."""
+        container = self._inventory.containers.get(ContainerId(name))
+        config = value_of(container.config) if container else None
+        return config is not None and (config.dead or config.removal_in_progress)
+
+    # --- cost -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _labels(self) -> Mapping[str, tuple[str, ...]]:
+        """By image id, what people call it: its tags, else its digest references, else its short id."""
+        repositories = value_of(self._inventory.repositories)
+        names: dict[str, list[str]] = {}
+        for reference, image in (repositories.references if repositories else {}).items():
+            names.setdefault(image, []).append(reference)
+        return {
+            image: tuple(sorted(n for n in found if "@" not in n) or sorted(found)) for image, found in names.items()
+        }
+
+    def image_labels(self, image: str) -> tuple[str, ...]:
+        return self._labels.get(image) or (short_digest(image),)
+
+    def container_label(self, container: str) -> str:
+        record = self._inventory.containers.get(ContainerId(container))
+        config = value_of(record.config) if record else None
+        return config.name.removeprefix("/") if config and config.name else container[:12]
+
+    def dependents(self, node: Node) -> set[Node]:
+        """All that refers to `node`, along edges and, for a layer dir or a link, along ``lower`` files as well."""
+        found = self.graph.dependents(node)
+        if node.kind in (NodeKind.LAYER_DIR, NodeKind.LINK):
+            for citer in self._citers_of(node):
+                found.add(edges.dir_node(citer))
+                found |= self.graph.dependents(edges.dir_node(citer))
+        return found - {node}
+
+    def _citers_of(self, node: Node) -> set[LayerDirId]:
+        if node.kind is NodeKind.LINK:
+            links = {link for link in self.citers if link == node.id}
+        else:
+            layer_dir = self._inventory.layer_dirs.get(LayerDirId(node.id))
+            own = value_of(layer_dir.link) if layer_dir else None
+            links = {*self.symlinks_to.get(LayerDirId(node.id), ()), *((own,) if own else ())}
+        return {citer for link in links for citer in self.citers.get(link, ())}
+
+    def impact(self, node: Node) -> Impact:
+        """The images and containers among the dependents of `node`, and `node` itself where it is one."""
+        nodes = {node, *self.dependents(node)}
+        return Impact(
+            tuple(sorted({label for n in nodes if n.kind is NodeKind.IMAGE for label in self.image_labels(n.id)})),
+            tuple(sorted({self.container_label(n.id) for n in nodes if n.kind is NodeKind.CONTAINER})),
+        )
+
+
+def lower_of(layer_dir: LayerDir) -> Lower:
+    """The readable part of a ``lower`` file; no links where there is none or it cannot be read."""
+    return layer_dir.lower.value if isinstance(layer_dir.lower, Present) else _NO_LOWER
+
+
+def partner_of(layer_dir: LayerDirId) -> LayerDirId:
+    """The other half of an rw layer's pair, whether it exists or not."""
+    return rw_dir_of(layer_dir) if is_init_dir(layer_dir) else init_dir_of(layer_dir)
+
+
+def short_digest(digest: str) -> str:
+    """``sha256:`` and twelve digits, as people copy ids from the engine's lists."""
+    return digest[:19]
+
+
+def _loads_alone(record: LayerRecord) -> bool:
+    return (
+        isinstance(record.diff_id, Present)
+        and isinstance(record.size, Present)
+        and isinstance(record.cache_id, Present)
+        and isinstance(record.parent, (Present, Absent))
+        and isinstance(record.descriptor, (Present, Absent))
+    )
+
+
+_NO_LOWER = Lower(())

@@ -1,0 +1,22 @@
+"""The remedies that codes share: what kind, when it may be done, and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gcd.model.finding import Applicability, Moment, Remedy, RemedyKind
+
+REPAIR_ONLINE = Remedy(RemedyKind.REPAIR, Moment.ONLINE, Applicability.AUTO)
+REPAIR_STOPPED = Remedy(RemedyKind.REPAIR, Moment.STOPPED, Applicability.AUTO)
+REPAIR_STOPPED_OPT_IN = Remedy(RemedyKind.REPAIR, Moment.STOPPED, Applicability.OPT_IN)
+QUARANTINE_ONLINE = Remedy(RemedyKind.QUARANTINE, Moment.ONLINE, Applicability.AUTO)
+QUARANTINE_ONLINE_OPT_IN = Remedy(RemedyKind.QUARANTINE, Moment.ONLINE, Applicability.OPT_IN)
+QUARANTINE_STOPPED = Remedy(RemedyKind.QUARANTINE, Moment.STOPPED, Applicability.AUTO)
+QUARANTINE_STOPPED_OPT_IN = Remedy(RemedyKind.QUARANTINE, Moment.STOPPED, Applicability.OPT_IN)
+QUARANTINE_STOPPED_MANUAL = Remedy(RemedyKind.QUARANTINE, Moment.STOPPED, Applicability.MANUAL)
+RELEASE_ONLINE = Remedy(RemedyKind.RELEASE, Moment.ONLINE, Applicability.AUTO)
+
+
+def to(remedy: Remedy, action: str) -> tuple[Remedy, ...]:
+    """`remedy`, with the action that this one finding calls for."""
+    return (replace(remedy, action=action),)

@@ -1,8 +1,8 @@
 """
 The paths that findings name: where in a Docker root a thing lies.
 
-Relative to the root, without a leading slash, for roots of the overlay2 driver. `gcd.root.layout` spells the same places
-for those that read them, and a test holds the two equal. An id is taken as it is: it must come from an inventory.
+Relative to the root, without a leading slash, for roots of the overlay2 driver. `gcd.root.layout` spells the same
+places for those that read them, and a test holds the two equal. An id is taken as it is: it must come from an inventory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ LINK_FARM: Final = "overlay2/l"
 REPOSITORIES: Final = "image/overlay2/repositories.json"
 
 _LAYERDB: Final = "image/overlay2/layerdb"
+_WRITE_SETS: Final = _LAYERDB + "/tmp"
 _IMAGEDB: Final = "image/overlay2/imagedb"
 
 
@@ -41,7 +42,7 @@ def removing_record_path(name: str) -> str:
 
 
 def write_set_path(name: str) -> str:
-    return f"{_LAYERDB}/tmp/{name}"
+    return f"{_WRITE_SETS}/{name}"
 
 
 def rw_layer_path(name: RwLayerName) -> str:

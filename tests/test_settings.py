@@ -71,7 +71,7 @@ def test_the_state_directory_moves_with_its_variable(directory, monkeypatch):
 def test_a_bad_file_is_named_with_what_is_wrong(directory, text, told):
     (directory / "gcd.toml").write_bytes(text.encode("latin-1"))
 
-    with pytest.raises(UsageError, match="gcd.toml") as raised:
+    with pytest.raises(UsageError, match=r"gcd\.toml") as raised:
         load({}, directory=directory)
 
     assert told in str(raised.value)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from support.golden import assert_golden
+from support.results import STOPPED, damaged_host, finding, orphan, result, unchecked
+
+from gcd.model.facts import Engine, EngineState
+from gcd.model.finding import Confidence, Kind, Node, NodeKind, Severity
+from gcd.report.text import text_report
+
+
+def first_line(outcome):
+    return text_report(outcome).splitlines()[0]
+
+
+def test_a_damaged_host():
+    assert_golden("damaged-host.txt", text_report(damaged_host()))
+
+
+def test_a_damaged_host_on_a_narrow_terminal():
+    assert_golden("damaged-host-72.txt", text_report(damaged_host(), width=72))
+
+
+def test_a_healthy_host():
+    assert_golden("healthy-host.txt", text_report(result()))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (result(), "Healthy. Nothing to get back."),
+        (
+            result(orphan("a", disk_bytes=5 * 1024**3)),
+            "Not healthy: 1 warning. 5.0 GiB can be had back.",
+        ),
+        (
+            result(orphan("a", confidence=Confidence.SUSPECTED, severity=Severity.INFO)),
+            "Healthy. 3.0 MiB may be had back (suspected, not yet proven).",
+        ),
+        (
+            result(orphan("a"), orphan("b", confidence=Confidence.SUSPECTED, severity=Severity.INFO)),
+            "Not healthy: 1 warning. 3.0 MiB can be had back and 3.0 MiB more may be (suspected, not yet proven).",
+        ),
+        (
+            result(not_checked=(unchecked("GCD102", "x"),)),
+            "Not known to be healthy: nothing was found, but 1 rule could not be checked. Nothing to get back.",
+        ),
+        (
+            result(orphan("a"), not_checked=(unchecked("GCD102", "x"),)),
+            "Not healthy: 1 warning; 1 rule could not be checked. 3.0 MiB can be had back.",
+        ),
+        (
+            result(orphan("a", severity=Severity.CRITICAL, disk_bytes=0)),
+            "Not healthy: 1 critical fault. The engine will not start. Nothing to get back.",
+        ),
+    ],
+)
+def test_the_first_line_answers(outcome, told):
+    assert first_line(outcome) == told
+
+
+@pytest.mark.parametrize("code", ["GCD201", "GCD202", "GCD203", "GCD204", "GCD205", "GCD206", "GCD303"])
+def test_damage_that_makes_ordinary_work_destructive_says_hands_off(code):
+    found = finding(code, "x", Node(NodeKind.LAYER, "y"), kind=Kind.DAMAGED, severity=Severity.ERROR)
+
+    assert f"! Pull, load, remove or prune nothing until this is mended ({code})" in text_report(result(found))
+
+
+def test_other_damage_does_not_say_hands_off():
+    assert "Pull, load" not in text_report(result(orphan("a")))
+
+
+def test_doubts_about_the_engine_are_told():
+    doubtful = Engine(EngineState.RUNNING, pid=1, doubts=("the clock went back",))
+
+    assert "! Nothing is proven in this run: the clock went back." in text_report(result(engine=doubtful))
+
+
+def test_a_stopped_engine_is_told():
+    assert "(overlay2, engine stopped)" in text_report(result(engine=STOPPED))
+
+
+def test_nothing_from_the_root_reaches_the_terminal_raw():
+    nasty = orphan("a", summary="\x1b]0;title\x07\n\u202e\udcff", blocked_by=("GCD206:layer:\x1b[2J",))
+    outcome = replace(result(nasty, root="/srv/\x9b31m"), store="over\rlay")
+
+    text = text_report(outcome)
+
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert "\\x1b]0;title\\x07\\n\\u202e\\xff" in text
+
+
+def test_colour_only_when_asked():
+    assert "\x1b[" not in text_report(damaged_host())
+    assert "\x1b[" in text_report(damaged_host(), colour=True)
+
+
+def test_markup_in_names_is_plain_text():
+    assert "[red]x[/red] :skull:" in text_report(result(orphan("a", summary="[red]x[/red] :skull:")))
+
+
+def test_many_alike_findings_are_cut_with_their_sum():
+    many = [finding("GCD101", "x", Node(NodeKind.LAYER_DIR, f"{n:03}"), disk_bytes=1024) for n in range(30)]
+
+    text = text_report(result(*many))
+
+    assert "GCD101 x: 30 times, 30.0 KiB" in text
+    assert "… and 10 more (10.0 KiB); --format json lists all" in text
+    assert text.count("  layer-dir:") == 20

@@ -1,0 +1,207 @@
+"""
+What outlives a run: when each finding was first and last seen, and the figures of past runs.
+
+One SQLite file, ``state.db``, in a directory of gcd's own, never below a Docker root. Everything is keyed by the root's
+identity, so that a root restored elsewhere, or another one mounted in its place, starts a history of its own. Losing
+the file loses history and nothing else. Only ``gcd check --record`` writes here.
+
+::
+
+    roots      device, inode and engine id of a root, and the path it was last seen at
+    runs       one row a recorded run: its time and figures
+    sightings  one row a finding that is there: first and last seen, by the wall clock and by the boot's own clock
+
+A sighting ends when a run whose rules looked for it did not find it. Patience is counted by the boot's clock, which
+nobody can set, within one boot (safety rule S5): after a reboot it counts anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcd.model.errors import CannotCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+    from pathlib import Path
+
+    from gcd.model.result import RunResult
+
+FILE = "state.db"
+SCHEMA = 1
+BUSY_SECONDS = 10.0
+
+_TABLES = """
+CREATE TABLE roots (
+    id INTEGER PRIMARY KEY,
+    device INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    engine_id TEXT NOT NULL,
+    path TEXT NOT NULL,
+    UNIQUE (device, inode, engine_id)
+) STRICT;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    root INTEGER NOT NULL REFERENCES roots (id),
+    checked_ns INTEGER NOT NULL,
+    duration_ns INTEGER NOT NULL,
+    not_checked INTEGER NOT NULL,
+    by_code TEXT NOT NULL,
+    orphaned_bytes INTEGER NOT NULL,
+    proven_bytes INTEGER NOT NULL,
+    blocked_bytes INTEGER NOT NULL,
+    layer_dirs INTEGER NOT NULL,
+    layers INTEGER NOT NULL,
+    images INTEGER NOT NULL,
+    containers INTEGER NOT NULL
+) STRICT;
+CREATE TABLE sightings (
+    root INTEGER NOT NULL REFERENCES roots (id),
+    finding TEXT NOT NULL,
+    first_ns INTEGER NOT NULL,
+    last_ns INTEGER NOT NULL,
+    boot_id TEXT NOT NULL,
+    boot_first_ns INTEGER NOT NULL,
+    boot_last_ns INTEGER NOT NULL,
+    PRIMARY KEY (root, finding)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes a root the same root: its directory, and the engine that wrote it (`engine_id` "" where unknown)."""
+
+    device: int
+    inode: int
+    engine_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BootTime:
+    """The kernel's id of this boot, and CLOCK_BOOTTIME in nanoseconds."""
+
+    boot_id: str
+    now_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """`boot_first_ns` is the earliest sighting in the boot `boot_id`, the last one that saw it."""
+
+    finding: str
+    first_ns: int
+    last_ns: int
+    boot_id: str
+    boot_first_ns: int
+    boot_last_ns: int
+
+
+class State:
+    """An open ``state.db``; get one from `open_state`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def record(self, identity: Identity, result: RunResult, boot: BootTime, ran: AbstractSet[str]) -> None:
+        """Keep `result`, all or nothing; `ran` are the codes of the rules that looked."""
+        with self._connection:
+            root = self._root(identity, result.root)
+            self._keep_figures(root, result)
+            self._keep_sightings(root, result, boot, ran)
+
+    def sightings(self, identity: Identity) -> tuple[Sighting, ...]:
+        """The findings that the last runs saw on this root, by id."""
+        rows = self._connection.execute(
+            "SELECT finding, first_ns, last_ns, boot_id, boot_first_ns, boot_last_ns FROM sightings"
+            " JOIN roots ON roots.id = sightings.root"
+            " WHERE device = ? AND inode = ? AND engine_id = ? ORDER BY finding",
+            (_signed(identity.device), _signed(identity.inode), identity.engine_id),
+        )
+        return tuple(Sighting(*row) for row in rows)
+
+    def _root(self, identity: Identity, path: str) -> int:
+        (number,) = self._connection.execute(
+            "INSERT INTO roots (device, inode, engine_id, path) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (device, inode, engine_id) DO UPDATE SET path = excluded.path RETURNING id",
+            (_signed(identity.device), _signed(identity.inode), identity.engine_id, _text(path)),
+        ).fetchone()
+        return int(number)
+
+    def _keep_figures(self, root: int, result: RunResult) -> None:
+        summary = result.summary
+        figures = (
+            root,
+            result.checked_ns,
+            result.duration_ns,
+            len(result.not_checked),
+            json.dumps(dict(summary.by_code), sort_keys=True),
+            summary.orphaned_bytes,
+            summary.proven_bytes,
+            summary.blocked_bytes,
+            summary.layer_dirs,
+            summary.layers,
+            summary.images,
+            summary.containers,
+        )
+        self._connection.execute("INSERT INTO runs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", figures)
+
+    def _keep_sightings(self, root: int, result: RunResult, boot: BootTime, ran: AbstractSet[str]) -> None:
+        now = result.checked_ns
+        seen = {_text(finding.id) for finding in result.findings}
+        known = [row[0] for row in self._connection.execute("SELECT finding FROM sightings WHERE root = ?", (root,))]
+        ended = [name for name in known if name not in seen and name.partition(":")[0] in ran]
+        self._connection.executemany(
+            "DELETE FROM sightings WHERE root = ? AND finding = ?", [(root, name) for name in ended]
+        )
+        self._connection.executemany(
+            "INSERT INTO sightings VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (root, finding) DO UPDATE SET"
+            " boot_first_ns = CASE boot_id WHEN excluded.boot_id THEN boot_first_ns ELSE excluded.boot_first_ns END,"
+            " last_ns = excluded.last_ns, boot_id = excluded.boot_id, boot_last_ns = excluded.boot_last_ns",
+            [(root, name, now, now, boot.boot_id, boot.now_ns, boot.now_ns) for name in sorted(seen)],
+        )
+
+
+@contextlib.contextmanager
+def open_state(directory: Path) -> Iterator[State]:
+    """
+    The state in `directory`, both made with rights for their owner alone if missing.
+
+    Raises `CannotCheck` if it cannot be opened or written, or was written by a newer gcd.
+    """
+    path = directory / FILE
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+            _prepare(connection, path)
+            yield State(connection)
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CannotCheck(
+            f"the state in {path} cannot be used ({reason}); name another directory by state_dir"
+        ) from error
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA:
+        raise CannotCheck(f"{path} has schema {version}, written by a newer gcd; this one knows {SCHEMA}")
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+
+
+def _signed(number: int) -> int:
+    """SQLite's integers are signed; device and inode numbers are not."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def _text(name: str) -> str:
+    """SQLite takes no surrogate escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

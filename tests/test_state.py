@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+from dataclasses import replace
+
+import pytest
+from support.results import NOON_NS, damaged_host, orphan, result
+
+from gcd.model.errors import CannotCheck
+from gcd.model.finding import Node, NodeKind
+from gcd.state import FILE, SCHEMA, BootTime, Identity, open_state
+
+HERE = Identity(device=2049, inode=12, engine_id="abc")
+HOUR_NS = 3_600_000_000_000
+ALL = frozenset({"GCD101", "GCD104", "GCD206", "GCD402"})
+
+
+def at(outcome, hours):
+    return replace(outcome, checked_ns=NOON_NS + hours * HOUR_NS)
+
+
+def boot(hours, boot_id="first"):
+    return BootTime(boot_id, hours * HOUR_NS)
+
+
+def test_a_sighting_lasts_from_the_first_run_to_the_last(tmp_path):
+    seen = result(orphan("a"))
+    with open_state(tmp_path / "new" / "place") as state:
+        state.record(HERE, at(seen, 0), boot(1), ALL)
+        state.record(HERE, at(seen, 5), boot(6), ALL)
+
+        [sighting] = state.sightings(HERE)
+
+    assert sighting.finding == seen.findings[0].id
+    assert (sighting.first_ns, sighting.last_ns) == (NOON_NS, NOON_NS + 5 * HOUR_NS)
+    assert (sighting.boot_id, sighting.boot_first_ns, sighting.boot_last_ns) == ("first", HOUR_NS, 6 * HOUR_NS)
+
+
+def test_patience_counts_anew_after_a_reboot(tmp_path):
+    seen = result(orphan("a"))
+    with open_state(tmp_path) as state:
+        state.record(HERE, at(seen, 0), boot(100), ALL)
+        state.record(HERE, at(seen, 1), boot(1, "second"), ALL)
+
+        [sighting] = state.sightings(HERE)
+
+    assert (sighting.boot_id, sighting.boot_first_ns, sighting.boot_last_ns) == ("second", HOUR_NS, HOUR_NS)
+    assert sighting.first_ns == NOON_NS
+
+
+def test_what_is_not_seen_again_ends(tmp_path):
+    with open_state(tmp_path) as state:
+        state.record(HERE, result(orphan("a"), orphan("b")), boot(1), ALL)
+        state.record(HERE, result(orphan("b")), boot(2), ALL)
+
+        assert [sighting.finding for sighting in state.sightings(HERE)] == [orphan("b").id]
+
+
+def test_a_run_whose_rules_did_not_look_ends_nothing(tmp_path):
+    with open_state(tmp_path) as state:
+        state.record(HERE, result(orphan("a")), boot(1), ALL)
+        state.record(HERE, result(), boot(2), ALL - {"GCD101"})
+
+        assert [sighting.finding for sighting in state.sightings(HERE)] == [orphan("a").id]
+
+
+def test_each_root_has_its_own_history(tmp_path):
+    with open_state(tmp_path) as state:
+        state.record(HERE, result(orphan("a")), boot(1), ALL)
+        for other in (replace(HERE, engine_id="other"), replace(HERE, inode=2**64 - 1)):
+            assert state.sightings(other) == ()
+            state.record(other, result(), boot(1), ALL)
+
+        assert len(state.sightings(HERE)) == 1
+
+
+def test_the_figures_of_each_run_are_kept(tmp_path):
+    with open_state(tmp_path) as state:
+        state.record(HERE, damaged_host(), boot(1), ALL)
+        state.record(HERE, at(result(), 1), boot(2), ALL)
+    rows = sqlite3.connect(tmp_path / FILE)
+    figures = rows.execute("SELECT checked_ns, not_checked, by_code, proven_bytes, images FROM runs").fetchall()
+    rows.close()
+
+    assert figures == [
+        (NOON_NS, 2, '{"GCD101": 4, "GCD104": 1, "GCD206": 1, "GCD402": 1}', 1366294528, 3),
+        (NOON_NS + HOUR_NS, 0, "{}", 0, 3),
+    ]
+
+
+def test_a_name_that_is_not_utf8_is_kept_escaped(tmp_path):
+    strange = orphan("a", subject=Node(NodeKind.LAYER_DIR, "x\udcff"))
+    with open_state(tmp_path) as state:
+        state.record(HERE, result(strange), boot(1), ALL)
+
+        assert [sighting.finding for sighting in state.sightings(HERE)] == ["GCD101:layer-dir:x\\udcff"]
+
+
+def test_a_run_is_kept_whole_or_not_at_all(tmp_path):
+    with open_state(tmp_path) as state:
+        broken = replace(result(orphan("a")), checked_ns=2**70)
+        with pytest.raises(OverflowError):
+            state.record(HERE, broken, boot(1), ALL)
+
+        assert state.sightings(HERE) == ()
+    rows = sqlite3.connect(tmp_path / FILE)
+    kept = rows.execute("SELECT count(*) FROM roots").fetchone()
+    rows.close()
+    assert kept == (0,)
+
+
+def test_only_the_owner_may_read_it(tmp_path):
+    with open_state(tmp_path / "gcd"):
+        pass
+
+    assert stat.S_IMODE((tmp_path / "gcd").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "gcd" / FILE).stat().st_mode) == 0o600
+
+
+def test_the_state_of_a_newer_gcd_is_refused(tmp_path):
+    rows = sqlite3.connect(tmp_path / FILE)
+    rows.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+    rows.close()
+
+    with pytest.raises(CannotCheck, match="newer gcd"), open_state(tmp_path):
+        pass
+
+
+def test_a_damaged_state_is_one_sentence(tmp_path):
+    (tmp_path / FILE).write_bytes(b"no database at all" * 1000)
+
+    with pytest.raises(CannotCheck, match=r"state\.db cannot be used \(file is not a database\)"), open_state(tmp_path):
+        pass
+
+
+def test_a_symlink_in_its_place_is_not_followed(tmp_path):
+    (tmp_path / "gcd").mkdir()
+    (tmp_path / "gcd" / FILE).symlink_to(tmp_path / "target")
+
+    with pytest.raises(CannotCheck), open_state(tmp_path / "gcd"):
+        pass
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_place_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(CannotCheck, match="cannot be used"), open_state(tmp_path / "file" / "gcd"):
+        pass

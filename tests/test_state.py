@@ -5,7 +5,7 @@ import stat
 from dataclasses import replace
 
 import pytest
-from support.results import NOON_NS, damaged_host, orphan, result
+from support.results import NOON_NS, damaged_host, finding, orphan, result
 
 from gcd.model.errors import CannotCheck
 from gcd.model.finding import Node, NodeKind
@@ -90,7 +90,7 @@ def test_the_figures_of_each_run_are_kept(tmp_path):
 
 
 def test_a_name_that_is_not_utf8_is_kept_escaped(tmp_path):
-    strange = orphan("a", subject=Node(NodeKind.LAYER_DIR, "x\udcff"))
+    strange = finding("GCD101", "orphaned-layer-dir", Node(NodeKind.LAYER_DIR, "x\udcff"))
     with open_state(tmp_path) as state:
         state.record(HERE, result(strange), boot(1), ALL)
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gcd.formats.bolt import Database, parse_database
 from gcd.formats.buildkit import read_leases, read_records, read_snapshots, read_words
+from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.facts import BuildCache
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Malformed, Present, Reading, Unreadable
-from gcd.root import layout
 from gcd.root.databases import Busy, copy_database
 from gcd.root.tree import source_state
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.formats.containerconfig import parse_container_config, parse_host_config
+from gcd.model import layout
 from gcd.model.facts import Container
 from gcd.model.ids import ContainerId, is_hex64
 from gcd.model.inventory import Source, SourceState
 from gcd.model.reading import Present
-from gcd.root import layout
 from gcd.root.progress import Progress, counted
 from gcd.root.record import open_record
 from gcd.root.tree import listing_state, source_state

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from gcd.formats.imageconfig import parse_image_config
 from gcd.formats.repositories import parse_repositories
 from gcd.formats.texts import parse_image_parent, parse_last_updated
+from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.facts import FileType, Image, ImageConfig, ImageMetadata, Repositories
 from gcd.model.ids import ImageId, is_hex64
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Empty, Malformed, Present, Reading
-from gcd.root import layout
 from gcd.root.progress import Progress, counted
 from gcd.root.record import open_record
 from gcd.root.tree import Directory, combined, in_place_of, listing_state, source_state

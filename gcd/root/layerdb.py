@@ -17,15 +17,16 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gcd.formats.descriptor import check_descriptor
 from gcd.formats.texts import parse_digest, parse_init_id, parse_layer_dir_id, parse_mount_id, parse_size
+from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.facts import FileType, LayerRecord, RemovingRecord, RwLayerRecord, WriteSet
 from gcd.model.ids import ChainId, DiffId, LayerDirId, RwLayerName, is_hex64, removing_chain
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Present, Reading
-from gcd.root import layout
 from gcd.root.progress import Progress, counted
-from gcd.root.record import Record, check_object, open_record
+from gcd.root.record import Record, open_record
 from gcd.root.tree import Directory, combined, listing_state, source_state
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _layer_record(chain: ChainId, record: Record) -> LayerRecord:
         size=record.read(layout.SIZE, TEXT_LIMIT, parse_size),
         cache_id=record.read(layout.CACHE_ID, TEXT_LIMIT, _cache_id),
         parent=record.read(layout.PARENT, TEXT_LIMIT, _parent),
-        descriptor=record.read(layout.DESCRIPTOR, DESCRIPTOR_LIMIT, check_object),
+        descriptor=record.read(layout.DESCRIPTOR, DESCRIPTOR_LIMIT, check_descriptor),
         tar_split=record.read_ends(layout.TAR_SPLIT, _GZIP_HEAD_BYTES, _GZIP_TAIL_BYTES, _gzip_size),
         entries=len(record.entries),
         ctime_ns=record.ctime_ns,

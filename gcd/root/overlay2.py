@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from gcd.formats.lower import parse_lower
 from gcd.formats.texts import parse_link, parse_link_target
+from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.facts import FileType, LayerDir, LinkFarm, LinkSymlink
 from gcd.model.ids import LayerDirId, LinkId, is_layer_dir_id, is_link_id
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Malformed, Present, Reading, describe
-from gcd.root import layout
 from gcd.root.progress import Progress, counted
 from gcd.root.record import Record, open_record
 from gcd.root.tree import Directory, in_place_of, listing_state, source_state, type_of

@@ -28,10 +28,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gcd.model import layout
 from gcd.model.facts import Engine, EngineState
 from gcd.model.inventory import Coverage, Inventory, Source, SourceState
 from gcd.model.reading import Present
-from gcd.root import layout
 from gcd.root.buildkit import read_build_cache
 from gcd.root.containers import read_containers
 from gcd.root.engine import read_engine
@@ -77,7 +77,7 @@ def read_inventory(
         references = _read_references(root, driver, sleep, progress)
         layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, progress)
         link_farm, links_state = read_link_farm(root, driver, progress)
-        mounts, mounts_state = read_mounts(root, proc)
+        mounts, mounts_state = read_mounts(proc)
         engine = compared(before, read_engine(root, proc))
         plugins, plugins_state = read_plugins(root)
         volumes, volumes_state = read_volumes(root)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from gcd.formats.gojson import Members, decode_document
-from gcd.model.errors import FormatError
 from gcd.model.facts import FileType
 from gcd.model.reading import ABSENT, Absent, Malformed, Present, Reading, Unreadable
 from gcd.root.tree import Directory, Listing, in_place_of
@@ -110,10 +108,3 @@ def open_record(parent: Directory, name: str) -> Record | None:
     if isinstance(status, Present) and isinstance(opened, Unreadable | Malformed):
         return Record(opened, status.value)
     return None
-
-
-def check_object(raw: bytes) -> None:
-    """Raise FormatError unless the engine's ``json.Unmarshal`` into a struct would find an object, or null."""
-    value = decode_document(raw, "document")
-    if value is not None and not isinstance(value, Members):
-        raise FormatError("document", expected="a JSON object", found="another value")

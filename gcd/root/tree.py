@@ -36,8 +36,6 @@ _DIRECTORY_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 MAX_ENTRIES = 1_000_000
 """Above this many entries a listing is cut, and what it lists counts as incomplete."""
 
-OpenFile = tuple[int, os.stat_result]
-
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -103,7 +101,8 @@ class Directory:
                 for entry in scan:
                     if len(entries) >= limit:
                         return Listing(entries, f"more than {limit} entries")
-                    entries[entry.name] = _type_of(entry)
+                    is_file = entry.is_file(follow_symlinks=False)
+                    entries[entry.name] = FileType.FILE if is_file else _other_type(entry)
         except OSError as error:
             return Listing(entries, name_of(error))
         return Listing(entries)
@@ -122,14 +121,21 @@ class Directory:
 
     def read_stamped(self, name: str, limit: int, parse: Callable[[bytes], T]) -> tuple[Reading[T], int]:
         """As `read`, with the file's ctime in nanoseconds, taken before its content; 0 where it could not be opened."""
-        opened = self._open_file(name)
-        if not isinstance(opened, tuple):
-            return opened, 0
-        fd, status = opened
+        # The loop of every reading: what other methods delegate is written out here.
         try:
-            raw = _read_all(fd, limit, status.st_size)
+            fd = os.open(_one(name), _FILE_FLAGS, dir_fd=self.fd)
         except OSError as error:
-            return refusal(error), status.st_ctime_ns
+            return self._not_opened(name, error), 0
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return in_place_of(FileType.FILE, type_of(status)), 0
+            size = status.st_size
+            raw = os.read(fd, min(limit, size) + 1)
+            if len(raw) != size:
+                raw = _read_rest(fd, raw, limit)
+        except OSError as error:
+            return refusal(error), 0
         finally:
             os.close(fd)
         return _parsed(raw, limit, parse), status.st_ctime_ns
@@ -141,15 +147,18 @@ class Directory:
         What `parse` makes of the first `head` bytes, the last `tail` bytes and the size of the file `name`, with the
         file's ctime as in `read_stamped`. The ends overlap, or are shorter, in a short file.
         """
-        opened = self._open_file(name)
-        if not isinstance(opened, tuple):
-            return opened, 0
-        fd, status = opened
         try:
+            fd = os.open(_one(name), _FILE_FLAGS, dir_fd=self.fd)
+        except OSError as error:
+            return self._not_opened(name, error), 0
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return in_place_of(FileType.FILE, type_of(status)), 0
             first = os.pread(fd, head, 0)
             last = os.pread(fd, tail, max(0, status.st_size - tail))
         except OSError as error:
-            return refusal(error), status.st_ctime_ns
+            return refusal(error), 0
         finally:
             os.close(fd)
         if not first:
@@ -174,18 +183,10 @@ class Directory:
                 return self._in_place_of(name, FileType.SYMLINK)
             return refusal(error)
 
-    def _open_file(self, name: str) -> OpenFile | Absent | Unreadable | Malformed:
-        try:
-            fd = os.open(_one(name), _FILE_FLAGS, dir_fd=self.fd)
-        except OSError as error:
-            if error.errno in {errno.ELOOP, errno.ENXIO, errno.ENODEV}:
-                return self._in_place_of(name, FileType.FILE)
-            return refusal(error)
-        status = os.fstat(fd)
-        if stat.S_ISREG(status.st_mode):
-            return fd, status
-        os.close(fd)
-        return in_place_of(FileType.FILE, type_of(status))
+    def _not_opened(self, name: str, error: OSError) -> Absent | Unreadable | Malformed:
+        if error.errno in {errno.ELOOP, errno.ENXIO, errno.ENODEV}:
+            return self._in_place_of(name, FileType.FILE)
+        return refusal(error)
 
     def _in_place_of(self, name: str, expected: FileType) -> Absent | Unreadable | Malformed:
         status = self.lstat(name)
@@ -293,19 +294,14 @@ def _one(name: str) -> str:
     return name
 
 
-def _type_of(entry: os.DirEntry[str]) -> FileType:
-    if entry.is_file(follow_symlinks=False):
-        return FileType.FILE
+def _other_type(entry: os.DirEntry[str]) -> FileType:
     if entry.is_dir(follow_symlinks=False):
         return FileType.DIRECTORY
     return FileType.SYMLINK if entry.is_symlink() else FileType.OTHER
 
 
-def _read_all(fd: int, limit: int, size: int) -> bytes:
-    """At most ``limit + 1`` bytes; a first read of exactly `size` bytes is taken as the whole, which saves a read."""
-    raw = os.read(fd, min(limit, size) + 1)
-    if len(raw) == size:
-        return raw
+def _read_rest(fd: int, raw: bytes, limit: int) -> bytes:
+    """`raw`, the first bytes of a file, and what follows; at most ``limit + 1`` bytes in all."""
     parts = [raw]
     total = len(raw)
     while parts[-1] and total <= limit:

@@ -20,7 +20,8 @@ Sources: moby ``container/container.go`` Container, FromDisk, readHostConfig; ``
 
 from __future__ import annotations
 
-from gcd.formats.gojson import Kind, Struct, decode_first, struct_of
+from gcd.formats.gojson import Json, Kind, Struct, decode_first, struct_of
+from gcd.formats.runconfig import RUN_CONFIG_SHAPE
 from gcd.model.errors import FormatError
 from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint
 
@@ -64,6 +65,11 @@ _STATE_SHAPE = {
 }
 
 _MOUNT_POINT_SHAPE = {
+    "Type": Kind.TEXT,
+    "Name": Kind.TEXT,
+    "Source": Kind.TEXT,
+    "Destination": Kind.TEXT,
+    "ID": Kind.TEXT,
     "RW": Kind.FLAG,
     "Driver": Kind.TEXT,
     "Relabel": Kind.TEXT,
@@ -71,8 +77,18 @@ _MOUNT_POINT_SHAPE = {
     "SkipMountpointCreation": Kind.FLAG,
 }
 
+_SPEC_SHAPE = {
+    "Type": Kind.TEXT,
+    "Source": Kind.TEXT,
+    "Target": Kind.TEXT,
+    "ReadOnly": Kind.FLAG,
+    "Consistency": Kind.TEXT,
+}
+
 _HOST_CONFIG_SHAPE = {
     "Binds": Kind.TEXTS,
+    "CapAdd": Kind.WORDS,
+    "CapDrop": Kind.WORDS,
     "ContainerIDFile": Kind.TEXT,
     "LogConfig": Kind.OBJECT,
     "NetworkMode": Kind.TEXT,
@@ -93,12 +109,12 @@ _HOST_CONFIG_SHAPE = {
     "PublishAllPorts": Kind.FLAG,
     "ReadonlyRootfs": Kind.FLAG,
     "SecurityOpt": Kind.TEXTS,
-    "StorageOpt": Kind.OBJECT,
-    "Tmpfs": Kind.OBJECT,
+    "StorageOpt": Kind.TEXT_MAP,
+    "Tmpfs": Kind.TEXT_MAP,
     "UTSMode": Kind.TEXT,
     "UsernsMode": Kind.TEXT,
     "ShmSize": Kind.INTEGER,
-    "Sysctls": Kind.OBJECT,
+    "Sysctls": Kind.TEXT_MAP,
     "Runtime": Kind.TEXT,
     "Isolation": Kind.TEXT,
     "Mounts": Kind.ARRAY,
@@ -128,6 +144,8 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
         state = Struct((), _CONFIG)
     state.require(_STATE_SHAPE)
     config = container.struct("Config")
+    if config is not None:
+        config.require(RUN_CONFIG_SHAPE)
     return ContainerConfig(
         id=identity,
         name=container.text("Name"),
@@ -154,17 +172,20 @@ def parse_host_config(raw: bytes) -> HostConfig:
 
 
 def _image_mounts(container: Struct) -> tuple[ImageMountPoint, ...]:
-    """In the order of the file; `source` is the best that the mount point says of the image: reference, id, or path."""
-    mounts: list[ImageMountPoint] = []
-    for destination, value in container.mapping("MountPoints").items():
-        what = f"{_CONFIG}: MountPoints"
-        point = struct_of(value, what)
-        if point is None:
-            continue
-        point.require(_MOUNT_POINT_SHAPE)
-        spec = point.struct("Spec") or Struct((), what)
-        source = point.text("Name") or spec.text("Source") or point.text("Source")
-        mount = ImageMountPoint(point.text("Destination") or destination, point.text("ID"), source)
-        if point.text("Type") == _IMAGE_MOUNT:
-            mounts.append(mount)
-    return tuple(mounts)
+    points = {destination: _mount_point(destination, value) for destination, value in container.entries("MountPoints")}
+    return tuple(point for point in points.values() if point is not None)
+
+
+def _mount_point(destination: str, value: Json) -> ImageMountPoint | None:
+    """None unless it is an image's; `source` is the best that it says of the image: reference, id, or path."""
+    what = f"{_CONFIG}: MountPoints"
+    point = struct_of(value, what)
+    if point is None:
+        return None
+    point.require(_MOUNT_POINT_SHAPE)
+    spec = point.struct("Spec") or Struct((), what)
+    spec.require(_SPEC_SHAPE)
+    if point.text("Type") != _IMAGE_MOUNT:
+        return None
+    source = point.text("Name") or spec.text("Source") or point.text("Source")
+    return ImageMountPoint(point.text("Destination") or destination, point.text("ID"), source)

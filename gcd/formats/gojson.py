@@ -78,6 +78,9 @@ class Kind(Enum):
     OBJECT = "an object"
     ARRAY = "an array"
     TEXTS = "an array of texts"
+    TEXT_MAP = "an object of texts"
+    SET = "an object of objects"
+    WORDS = "a text or an array of texts"
 
 
 class Struct:
@@ -113,18 +116,24 @@ class Struct:
         members = self._members(name)
         return None if members is None else Struct(members, f"{self.what}: {name}")
 
-    def mapping(self, name: str) -> dict[str, Json]:
-        """A map with text keys, which are exact; empty for a missing or null one."""
-        return {cleaned(key): value for key, value in self._members(name) or ()}
+    def entries(self, name: str) -> list[tuple[str, Json]]:
+        """
+        The entries of a map with text keys; none for a missing or null one.
+
+        Repeated keys are all there: each value must be of its kind, and then the last counts.
+        """
+        return [(cleaned(key), value) for key, value in self._members(name) or ()]
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A slice of texts; a null in it is the empty text."""
-        self._field(name, Kind.TEXTS)
-        return tuple(cleaned(v) if isinstance(v, str) else "" for v in self.array(name))
+        last = self._field(name, Kind.TEXTS)[-1:]
+        return tuple(
+            cleaned(v) if isinstance(v, str) else "" for items in last if isinstance(items, list) for v in items
+        )
 
-    def array(self, name: str) -> list[Json]:
-        values = self._field(name, Kind.ARRAY)
-        return values[-1] if values and isinstance(values[-1], list) else []
+    def items(self, name: str) -> list[Json]:
+        """The items of an array, for their kinds to be checked: also those of a repeated key that do not count."""
+        return [item for items in self._field(name, Kind.ARRAY) if isinstance(items, list) for item in items]
 
     def _members(self, name: str) -> list[tuple[str, Json]] | None:
         members: list[tuple[str, Json]] | None = None
@@ -149,13 +158,13 @@ def struct_of(value: Json, what: str) -> Struct | None:
     return Struct(value, what)
 
 
-def mapping_of(value: Json, what: str) -> dict[str, Json]:
-    """`value` as a map with text keys, empty for null; of repeated keys the last counts."""
+def text_map(value: Json, what: str) -> dict[str, str]:
+    """`value` as a map from text to text; null is the empty map, and in it the empty text."""
     if value is None:
         return {}
-    if not isinstance(value, Members):
-        refuse(what, Kind.OBJECT.value, value)
-    return {cleaned(key): member for key, member in value}
+    if not isinstance(value, Members) or not _IS_OF[Kind.TEXT_MAP](value):
+        refuse(what, Kind.TEXT_MAP.value, value)
+    return {cleaned(key): cleaned(text) if isinstance(text, str) else "" for key, text in value}
 
 
 def refuse(what: str, expected: str, value: Json) -> NoReturn:
@@ -244,6 +253,10 @@ def _is_int64(value: Json) -> bool:
     return -(2**63) <= int(value.literal) < 2**63
 
 
+def _are_texts(values: Iterable[Json]) -> bool:
+    return all(value is None or isinstance(value, str) for value in values)
+
+
 _IS_OF: Mapping[Kind, Callable[[Json], bool]] = {
     Kind.TEXT: lambda value: isinstance(value, str),
     Kind.FLAG: lambda value: isinstance(value, bool),
@@ -251,5 +264,8 @@ _IS_OF: Mapping[Kind, Callable[[Json], bool]] = {
     Kind.TIME: lambda value: isinstance(value, str) and is_rfc3339(value),
     Kind.OBJECT: lambda value: isinstance(value, Members),
     Kind.ARRAY: lambda value: isinstance(value, list),
-    Kind.TEXTS: lambda value: isinstance(value, list) and all(item is None or isinstance(item, str) for item in value),
+    Kind.TEXTS: lambda value: isinstance(value, list) and _are_texts(value),
+    Kind.TEXT_MAP: lambda value: isinstance(value, Members) and _are_texts(member for _, member in value),
+    Kind.SET: lambda value: isinstance(value, Members) and all(v is None or isinstance(v, Members) for _, v in value),
+    Kind.WORDS: lambda value: isinstance(value, str) or (isinstance(value, list) and _are_texts(value)),
 }

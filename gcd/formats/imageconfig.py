@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from gcd.formats.escape import escaped
 from gcd.formats.gojson import Kind, Struct, decode_document, struct_of
+from gcd.formats.runconfig import RUN_CONFIG_SHAPE
 from gcd.model.errors import FormatError
 from gcd.model.facts import ImageConfig
 from gcd.model.ids import DiffId, is_digest
@@ -31,14 +32,13 @@ _SHAPE = {
     "comment": Kind.TEXT,
     "created": Kind.TIME,
     "container": Kind.TEXT,
-    "container_config": Kind.OBJECT,
     "docker_version": Kind.TEXT,
     "author": Kind.TEXT,
-    "config": Kind.OBJECT,
     "architecture": Kind.TEXT,
     "history": Kind.ARRAY,
     "os.version": Kind.TEXT,
     "os.features": Kind.TEXTS,
+    "Size": Kind.INTEGER,
 }
 
 _HISTORY_SHAPE = {
@@ -54,9 +54,12 @@ def parse_image_config(raw: bytes) -> ImageConfig:
     """`os` is ``linux`` where the config names none, as the engine has it; `created` is "" where it says none."""
     image = struct_of(decode_document(raw, _WHAT), _WHAT) or Struct((), _WHAT)
     image.require(_SHAPE)
-    for entry in image.array("history"):
+    for entry in image.items("history"):
         if step := struct_of(entry, f"{_WHAT}: history"):
             step.require(_HISTORY_SHAPE)
+    for name in ("config", "container_config"):
+        if run := image.struct(name):
+            run.require(RUN_CONFIG_SHAPE)
     rootfs = image.struct("rootfs")
     if rootfs is None:
         raise FormatError(_WHAT, expected="a rootfs", found="none")

@@ -15,7 +15,7 @@ Source: moby ``reference/store.go`` NewReferenceStore, reload, save. The same fr
 from __future__ import annotations
 
 from gcd.formats.escape import escaped
-from gcd.formats.gojson import Json, Kind, cleaned, decode_first, mapping_of, refuse, struct_of
+from gcd.formats.gojson import Json, Kind, decode_first, struct_of, text_map
 from gcd.model.errors import FormatError
 from gcd.model.facts import Repositories
 from gcd.model.ids import ImageId
@@ -29,17 +29,10 @@ def parse_repositories(raw: bytes) -> Repositories:
     if store is None:
         # Decoding null leaves the engine without a store, at which it panics.
         raise FormatError(_WHAT, expected=Kind.OBJECT.value, found="null")
-    references: dict[str, ImageId] = {}
-    for name, repository in store.mapping("Repositories").items():
-        references.update(_references(name, repository))
-    return Repositories(references)
+    repositories = {name: _references(name, images) for name, images in store.entries("Repositories")}
+    return Repositories({reference: image for images in repositories.values() for reference, image in images.items()})
 
 
 def _references(name: str, repository: Json) -> dict[str, ImageId]:
-    what = f"{_WHAT}: {escaped(name)}"
-    images: dict[str, ImageId] = {}
-    for reference, image in mapping_of(repository, what).items():
-        if image is not None and not isinstance(image, str):
-            refuse(what, Kind.TEXT.value, image)
-        images[reference] = ImageId(cleaned(image or ""))
-    return images
+    images = text_map(repository, f"{_WHAT}: {escaped(name)}")
+    return {reference: ImageId(image) for reference, image in images.items()}

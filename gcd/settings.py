@@ -191,10 +191,8 @@ def _usage_error(error: ValidationError, origins: Mapping[str, str]) -> UsageErr
 
 
 def toml_value(value: object) -> str:
-    """`value` as TOML writes it; unset becomes the empty string, which no setting accepts as a value."""
+    """`value`, anything that a setting can be but unset, as TOML writes it."""
     match value:
-        case None:
-            return '""'
         case tuple() | list():
             return "[" + ", ".join(toml_value(item) for item in value) + "]"
         case bool():

@@ -94,7 +94,7 @@ def test_a_name_that_is_not_utf8_is_kept_escaped(tmp_path):
     with open_state(tmp_path) as state:
         state.record(HERE, result(strange), boot(1), ALL)
 
-        assert [sighting.finding for sighting in state.sightings(HERE)] == ["GCD101:layer-dir:x\\udcff"]
+        assert [sighting.finding for sighting in state.sightings(HERE)] == ["GCD101:layer-dir:x\\xff"]
 
 
 def test_a_run_is_kept_whole_or_not_at_all(tmp_path):

@@ -1,0 +1,108 @@
+"""
+The command line: commands by name, and what the end of each one means to the shell.
+
+The exit status is the OR of `ExitBits`. What the user must hear of is one sentence on stderr. Commands are imported
+when they are called, so that ``gcd version`` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+
+from gcd.model.errors import ExitBits, GcdError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "check": ("gcd.commands.check:check", "Say what is wrong with a Docker root. Changes nothing."),
+    "explain": ("gcd.commands.explain:explain", "Explain a code: harm, cause, remedy."),
+    "rules": ("gcd.commands.rules:rules", "List all codes."),
+    "demo": ("gcd.commands.demo:demo", "Build a small broken Docker root and check it."),
+    "config": ("gcd.commands.config:config", "Show the settings in force."),
+    "version": ("gcd.commands.version:version", "Print the version."),
+}
+"""Where each command lives, and its line in ``gcd --help``."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
+            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+EPILOG = (
+    "Exit status, added up: 0 clean, 4 findings left, 8 not done or not in full, 16 usage or settings, 32 interrupted."
+)
+
+
+@click.command(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Fsck and garbage collection for Docker hosts."""
+
+
+def run(arguments: Sequence[str] | None = None) -> ExitBits:
+    """Carry out `arguments` (those of the process if None) and give the exit status; nothing is raised."""
+    try:
+        return ExitBits(cli.main(args=arguments, prog_name="gcd", standalone_mode=False) or 0)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+        return _told(error)
+
+
+def _told(error: Exception | KeyboardInterrupt) -> ExitBits:
+    """Say what ended the run, in one sentence where it is anything that a user can understand."""
+    bits = ExitBits.NOT_DONE
+    match error:
+        case click.ClickException():
+            error.show()
+            bits = ExitBits.USAGE if isinstance(error, click.UsageError) else ExitBits.NOT_DONE
+        case GcdError():
+            click.echo(f"gcd: {error}", err=True)
+            bits = error.exit_bits
+        case KeyboardInterrupt() | click.Abort():
+            click.echo("gcd: interrupted; nothing was changed", err=True)
+            bits = ExitBits.INTERRUPTED
+        case BrokenPipeError():
+            # The reader has gone: nobody to tell, and nothing more may be flushed to it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        case _:
+            # Python's own status for this is 1, which would say that something was mended.
+            traceback.print_exception(error)
+            click.echo("gcd: this is a fault of gcd itself; nothing was changed", err=True)
+    return bits
+
+
+def main() -> None:
+    sys.exit(run())

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.engine import Engine, Registry, copy_root, engine_lack, place, unmount_below
+from support.engine import SETTLE, Engine, Registry, copy_root, engine_lack, place, unmount_below
 from support.scenes import make_base, push_several_layers
 
 if TYPE_CHECKING:
@@ -70,13 +71,21 @@ def several_layers(engine_home: Path, registry: Registry) -> str:
 
 @pytest.fixture
 def make_engine(engine_home: Path) -> Iterator[Callable[..., Engine]]:
-    """``make_engine(source)`` gives a running engine on a copy of the root `source`, or on a new root without it."""
+    """
+    ``make_engine(source)`` gives a running engine on a copy of the root `source`, or on a new root without it.
+
+    With `settle` all that was copied is older than the engine's epoch.
+    """
     engines: list[Engine] = []
 
-    def make(source: Path | None = None, *, command: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> Engine:
+    def make(
+        source: Path | None = None, *, command: tuple[str, ...] = (), flags: tuple[str, ...] = (), settle: bool = False
+    ) -> Engine:
         home = Path(tempfile.mkdtemp(prefix="e", dir=engine_home))
         if source is not None:
             copy_root(source, home / "root")
+        if settle:
+            time.sleep(SETTLE)
         engine = Engine(home, command=command, flags=flags)
         engines.append(engine)
         engine.start()

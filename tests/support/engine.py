@@ -134,10 +134,8 @@ class Engine:
     @property
     def pid(self) -> int:
         """The pid of dockerd itself, as this process sees it."""
-        process = self._running()
-        if not self._command:
-            return process.pid
-        return next(pid for pid in _descendants(process.pid) if _command_line(pid)[:1] == [DOCKERD])
+        started = self._running().pid
+        return next(pid for pid in (started, *_descendants(started)) if _command_line(pid)[:1] == [DOCKERD])
 
     def start(self, limit: float = 30.0) -> None:
         with self.log.open("ab") as log:
@@ -339,6 +337,24 @@ def chain_of(diff_ids: list[str]) -> str:
     for diff_id in diff_ids[1:]:
         chain = "sha256:" + hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest()
     return chain
+
+
+_ENTER = """
+c=$1; home=$2; shift 2
+mkdir -p "$c$home"; mount --bind "$c" "$c"; mount --bind "$home" "$c$home"; cd "$c"
+mount -t proc proc proc; mount --rbind /sys sys; mount --rbind /dev dev
+mkdir -p old; pivot_root . old; umount -l /old
+exec chroot . "$@"
+"""
+
+
+def inside(chroot: Path, home: Path) -> tuple[str, ...]:
+    """
+    A `command` for an `Engine` at `home` whose dockerd is that of a Debian in the directory `chroot`.
+
+    It runs in a mount namespace of its own, in which `home` has the same path as outside.
+    """
+    return ("unshare", "--mount", "--propagation", "private", "bash", "-euc", _ENTER, "_", str(chroot), str(home))
 
 
 class Registry:

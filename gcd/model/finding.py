@@ -132,7 +132,8 @@ class Fault:
     """
     What one rule saw at one node.
 
-    `since_ns` is the newest ctime of the subject when its age matters (it could belong to work in progress), else None.
+    `since_ns` is the newest ctime of the subject when its age matters (it could belong to work in progress), else None;
+    `is_held` says that some process has the subject open, so that no age proves anything.
     `paths` are relative to the root: what would be freed or moved, the trees that `bytes` of the finding measure.
     `causes` are nodes whose own fault would explain this one, the likeliest first. `severity` and `remedies` replace
     those of the rule where this case differs.
@@ -142,6 +143,7 @@ class Fault:
     summary: str
     evidence: tuple[Evidence, ...]
     since_ns: int | None = None
+    is_held: bool = False
     paths: tuple[str, ...] = ()
     causes: tuple[Node, ...] = ()
     severity: Severity | None = None
@@ -159,7 +161,7 @@ class Impact:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """
-    `since_ns` is the newest ctime of the subject where its age matters, else None. `disk_bytes` and `inodes` are None
+    `since_ns` and `is_held` are those of the fault. `disk_bytes` and `inodes` are None
     until measured, and where nothing would be freed.
     """
 
@@ -177,6 +179,7 @@ class Finding:
     blocked_by: tuple[FindingId, ...] = ()
     cause: FindingId | None = None
     since_ns: int | None = None
+    is_held: bool = False
     disk_bytes: int | None = None
     inodes: int | None = None
 

@@ -107,5 +107,8 @@ class Inventory:
     databases: Mapping[str, Reading[int]] = field(default_factory=dict)
     """The engine's other bolt databases (``volumes/metadata.db``, ``network/files/local-kv.db``): transaction id by path."""
 
+    held_dirs: frozenset[LayerDirId] = frozenset()
+    """Of the dirs that no record names, those in which some process has its root, its cwd or an open file (S6)."""
+
     def is_complete(self, source: Source) -> bool:
         return self.sources[source].coverage is Coverage.OK

@@ -6,8 +6,8 @@ names, all that a kernel mount uses, and all that is too young to be proven nobo
 files, whose link ids resolve through ``link`` files and through the link farm alike. A directory that no record names
 may still be the lower of a live layer: BuildKit makes such when it exports a chain that layerdb already knows.
 
-Life of a layer record is reachability from images, rw layers, builds and records that the engine cannot load (a damaged
-record may be mended, and then needs its parents); a record whose dir is in the closure of what is alive is alive too.
+Life of a layer record is reachability from images, rw layers, builds, records that the engine cannot load (a damaged
+record may be mended, and then needs its parents) and records that it is just removing (it goes on to their parents); a record whose dir is in the closure of what is alive is alive too.
 """
 
 from __future__ import annotations
@@ -185,7 +185,8 @@ class StoreGraph:
         return frozenset(
             layer_dir.id
             for layer_dir in self._inventory.layer_dirs.values()
-            if layer_dir.id not in self.referenced_dirs and not self.is_settled(layer_dir.ctime_ns)
+            if layer_dir.id not in self.referenced_dirs
+            and (layer_dir.id in self._inventory.held_dirs or not self.is_settled(layer_dir.ctime_ns))
         )
 
     @cached_property
@@ -282,6 +283,28 @@ class StoreGraph:
     def is_loadable(self, chain: ChainId) -> bool:
         return chain in self._inventory.layers and chain not in self.broken_at
 
+    def depth(self, chain: ChainId) -> int | None:
+        """How many records `chain` is deep, itself included, as far as records lead; None where they run in a circle."""
+        return self._depths.get(chain)
+
+    @cached_property
+    def _depths(self) -> Mapping[ChainId, int]:
+        layers = self._inventory.layers
+        depths: dict[ChainId, int] = {}
+        for start in layers:
+            path: dict[ChainId, None] = {}
+            here: ChainId | None = start
+            while here is not None and here in layers and here not in depths and here not in path:
+                path[here] = None
+                here = value_of(layers[here].parent)
+            if here in path:
+                continue
+            below = depths.get(here, 0) if here is not None else 0
+            for chain in reversed(path):
+                below += 1
+                depths[chain] = below
+        return depths
+
     def ancestors(self, chain: ChainId) -> Iterator[ChainId]:
         """`chain` and what lies below it, nearest first, as far as records tell; ends at a cycle."""
         seen: set[ChainId] = set()
@@ -319,6 +342,11 @@ class StoreGraph:
             *(Node(NodeKind.BUILD_SNAPSHOT, name) for name in inv.build_cache.snapshots),
             *(Node(NodeKind.BUILD_LEASE, name) for name in inv.build_cache.leases),
             *(edges.layer_node(chain) for chain in self.broken_at),
+            *(
+                Node(NodeKind.REMOVING_LAYER, removing.name)
+                for removing in inv.removing.values()
+                if not self.is_settled(removing.ctime_ns)
+            ),
             BUILD_WORDS,
             *self._mount_nodes,
         }

@@ -110,15 +110,16 @@ def missing_diff_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     Remedy: none by gcd; the images that the impact names must be removed and pulled again.
     Not this rule: a dir that a layer record (GCD201), an rw layer record (GCD306) or a build (GCD502) names and that is gone.
     """
-    layer_dir = inventory.layer_dirs.get(LayerDirId(node.id))
+    dir_id = LayerDirId(node.id)
+    layer_dir = inventory.layer_dirs.get(dir_id)
     if layer_dir is None:
-        links = [link for link in graph.symlinks_to.get(LayerDirId(node.id), ()) if link in graph.cited_links]
-        if node.id in graph.lost_dirs and links:
+        links = [link for link in graph.symlinks_to.get(dir_id, ()) if link in graph.cited_links]
+        if dir_id in graph.lost_dirs and links:
             citer = graph.citers[links[0]][0]
             yield Fault(
                 node,
                 "A lower file leads to this layer dir, which does not exist.",
-                (Evidence(layout.layer_dir(node.id), f"a directory, for overlay2/{citer}/lower names it", "absent"),),
+                (Evidence(layout.layer_dir(dir_id), f"a directory, for overlay2/{citer}/lower names it", "absent"),),
             )
     elif layer_dir.diff is not FileType.DIRECTORY and is_whole(inventory, graph, layer_dir):
         yield Fault(

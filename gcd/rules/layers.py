@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gcd.model import layout
@@ -14,7 +15,6 @@ from gcd.rules.remedies import (
     QUARANTINE_STOPPED_OPT_IN,
     REPAIR_STOPPED,
     REPAIR_STOPPED_OPT_IN,
-    to,
 )
 from gcd.rules.rule import rule
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gcd.model.facts import LayerRecord
+    from gcd.model.finding import Remedy
     from gcd.model.inventory import Inventory
+    from gcd.model.reading import Reading
     from gcd.model.storegraph import StoreGraph
 
 LAYERS = frozenset({Source.LAYERS})
@@ -52,8 +54,8 @@ def missing_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> It
         return
     yield _fault(
         record,
-        f"The layer dir {record.cache_id.value} that this record names does not exist.",
-        (Evidence(layout.layer_dir(record.cache_id.value), "a directory", "absent"),),
+        "The layer dir that this record names does not exist.",
+        Evidence(layout.layer_dir(record.cache_id.value), "a directory", "absent"),
     )
 
 
@@ -77,14 +79,15 @@ def blocked_chain(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterat
     """
     record = inventory.layers.get(ChainId(node.id))
     if record is not None and _is_beyond_mending(record):
-        yield _fault(
-            record,
-            "This layer record holds neither a cache id nor a tar-split: the engine cannot load it, nor can it be mended.",
+        yield Fault(
+            node,
+            "This record holds neither a cache id nor a tar-split: the engine cannot load it, nor can it be mended.",
             (
-                _read(record, "cache-id", record.cache_id, "the name of a layer dir"),
-                _read(record, "tar-split.json.gz", record.tar_split, "a gzip file"),
+                _read(record, layout.CACHE_ID, record.cache_id, "the name of a layer dir"),
+                _read(record, layout.TAR_SPLIT, record.tar_split, "a gzip file"),
             ),
-            paths_freed=(layout.layer_record(record.chain_id),),
+            since_ns=record.ctime_ns,
+            paths=(layout.layer_record(record.chain_id),),
         )
 
 
@@ -114,8 +117,8 @@ def unreadable_diff_id(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     yield _fault(
         record,
         "The diff id of this layer record cannot be read, so the engine does not load it.",
-        (_read(record, "diff", record.diff_id, implied or "sha256:<64 hex>"),),
-        action=f"write {implied} to its diff file" if implied else "",
+        _read(record, layout.DIFF, record.diff_id, implied or "sha256:<64 hex>"),
+        action=replace(REPAIR_STOPPED, action=f"write {implied} to its diff file") if implied else None,
     )
 
 
@@ -143,7 +146,7 @@ def unreadable_size(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
         yield _fault(
             record,
             "The size of this layer record cannot be read, so the engine does not load it.",
-            (_read(record, "size", record.size, "decimal digits without a newline"),),
+            _read(record, layout.SIZE, record.size, "decimal digits without a newline"),
         )
 
 
@@ -174,13 +177,13 @@ def lost_parent(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator
     if isinstance(record.parent, Absent):
         claims = value_of(record.diff_id)
         is_base = record.chain_id in graph.computed_parents and implied is None
-        if is_base or (implied is None and (claims is None or claims == record.chain_id)):
+        if is_base or (implied is None and (claims is None or ChainId(claims) == record.chain_id)):
             return
     yield _fault(
         record,
         "This layer record lost its parent.",
-        (_read(record, "parent", record.parent, implied or "a parent, for the diff id is not the chain id"),),
-        action=f"write {implied} to its parent file" if implied else "",
+        _read(record, layout.PARENT, record.parent, implied or "a parent, for the diff id is not the chain id"),
+        action=replace(REPAIR_STOPPED, action=f"write {implied} to its parent file") if implied else None,
     )
 
 
@@ -208,7 +211,7 @@ def unreadable_cache_id(inventory: Inventory, graph: StoreGraph, node: Node) -> 
         yield _fault(
             record,
             "The cache id of this layer record cannot be read: the engine does not load it, and its dir is not known.",
-            (_read(record, "cache-id", record.cache_id, "the name of a layer dir"),),
+            _read(record, layout.CACHE_ID, record.cache_id, "the name of a layer dir"),
         )
 
 
@@ -216,19 +219,19 @@ def _is_beyond_mending(record: LayerRecord) -> bool:
     return not isinstance(record.cache_id, Present) and isinstance(record.tar_split, (Absent, Empty))
 
 
-def _read(record: LayerRecord, name: str, reading: object, expected: str) -> Evidence:
-    return Evidence(f"{layout.layer_record(record.chain_id)}/{name}", expected, describe(reading))  # type: ignore[arg-type]
+def _read(record: LayerRecord, name: str, reading: Reading[object], expected: str) -> Evidence:
+    return Evidence(f"{layout.layer_record(record.chain_id)}/{name}", expected, describe(reading))
 
 
-def _fault(
-    record: LayerRecord,
-    summary: str,
-    evidence: tuple[Evidence, ...],
-    *,
-    action: str = "",
-    paths_freed: tuple[str, ...] = (),
-) -> Fault:
-    raise NotImplementedError
+def _fault(record: LayerRecord, summary: str, evidence: Evidence, *, action: Remedy | None = None) -> Fault:
+    """A fault of `record` that also names its dir, where that is known: people and engines look for either."""
+    names = (Evidence(layout.layer_record(record.chain_id), "its layer dir", describe(record.cache_id)),)
+    return Fault(
+        Node(NodeKind.LAYER, record.chain_id),
+        summary,
+        (evidence, *names),
+        remedies=(action,) if action is not None else None,
+    )
 
 
 RULES = (missing_layer_dir, blocked_chain, unreadable_diff_id, unreadable_size, lost_parent, unreadable_cache_id)

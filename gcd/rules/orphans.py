@@ -62,9 +62,9 @@ def orphaned_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     partner = inventory.layer_dirs.get(partner_of(layer_dir.id))
     if partner is None:
         if is_hex64(layer_dir.id) or is_init_dir(layer_dir.id):
-            yield _fault(graph, "No record, container, build, mount or lower refers to this layer dir.", layer_dir)
+            yield _fault(inventory, graph, "No record, container, build, mount or lower refers to this layer dir.", layer_dir)
     elif not is_init_dir(layer_dir.id) and layer_dir.diff_is_empty:
-        yield _fault(graph, "Nothing refers to this pair of rw and init dirs; its rw diff is empty.", layer_dir, partner)
+        yield _fault(inventory, graph, "Nothing refers to this pair of rw and init dirs; its rw diff is empty.", layer_dir, partner)
 
 
 @rule(
@@ -87,7 +87,7 @@ def orphaned_build_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     """
     layer_dir = _orphan(inventory, graph, node)
     if layer_dir is not None and is_build_id(layer_dir.id):
-        yield _fault(graph, "BuildKit's databases do not mention this build dir, and nothing else refers to it.", layer_dir)
+        yield _fault(inventory, graph, "BuildKit's databases do not mention this build dir, and nothing else refers to it.", layer_dir)
 
 
 @rule(
@@ -112,7 +112,7 @@ def orphaned_rw_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
     if layer_dir is None or not is_hex64(layer_dir.id) or layer_dir.diff_is_empty:
         return
     if (partner := inventory.layer_dirs.get(partner_of(layer_dir.id))) is not None:
-        yield _fault(graph, "Nothing refers to this pair of rw and init dirs, but its rw diff holds files.", layer_dir, partner)
+        yield _fault(inventory, graph, "Nothing refers to this pair of rw and init dirs, but its rw diff holds files.", layer_dir, partner)
 
 
 def _orphan(inventory: Inventory, graph: StoreGraph, node: Node) -> LayerDir | None:
@@ -120,13 +120,14 @@ def _orphan(inventory: Inventory, graph: StoreGraph, node: Node) -> LayerDir | N
     return layer_dir if layer_dir is not None and graph.is_orphaned_dir(layer_dir) else None
 
 
-def _fault(graph: StoreGraph, summary: str, *dirs: LayerDir) -> Fault:
+def _fault(inventory: Inventory, graph: StoreGraph, summary: str, *dirs: LayerDir) -> Fault:
     links = {link for d in dirs for link in graph.symlinks_to.get(d.id, ())}
     return Fault(
         subject=Node(NodeKind.LAYER_DIR, dirs[0].id),
         summary=summary,
         evidence=tuple(Evidence(layout.layer_dir(d.id), "a record that names it", "none") for d in dirs),
         since_ns=max(d.ctime_ns for d in dirs),
+        is_held=any(d.id in inventory.held_dirs for d in dirs),
         paths=(*(layout.layer_dir(d.id) for d in dirs), *(layout.link_symlink(link) for link in sorted(links))),
     )
 

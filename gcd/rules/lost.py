@@ -1,0 +1,179 @@
+"""
+Lost owners: damaged or missing records that may have named what now looks like an orphan (safety rules S2, S3, S10).
+
+A layer record with an empty ``cache-id`` has a dir that nothing names any more, full of good data. An image whose layer
+record is gone, a container whose rw layer record is gone, an image config that cannot be read, a ``lower`` that is
+unreadable: each may be the owner of a dir, or of a layer record, that nothing else refers to. Such owners block every
+apparent orphan that they could own; mend or move the cause first.
+
+Whether an owner could own a dir is told by the dir's ``lower``: how many layers stand below, and of which diff ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcd.model.finding import Node, NodeKind
+from gcd.model.ids import RwLayerName, init_dir_of, is_init_dir
+from gcd.model.reading import Absent, Present, Unreadable, value_of
+from gcd.model.storegraph import lower_of, partner_of
+from gcd.rules.stacking import diff_ids_from, dir_below, known_diff_ids, parent_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gcd.model.facts import LayerDir, RwLayerRecord
+    from gcd.model.ids import DiffId, LayerDirId
+    from gcd.model.inventory import Inventory
+    from gcd.model.storegraph import StoreGraph
+
+
+@dataclass(frozen=True, slots=True)
+class LostOwner:
+    """
+    `subject` is the node whose finding tells of the loss. `below` are the diff ids that lay below the lost dir, nearest
+    first, None where they are not known; `is_rw` says that it was a container's pair. `loses_dirs` and `loses_layers`
+    say what kind of thing it may have owned. `only_nameless` limits it to dirs without a link id of their own.
+    """
+
+    subject: Node
+    below: tuple[DiffId, ...] | None = None
+    is_rw: bool | None = None
+    loses_dirs: bool = True
+    loses_layers: bool = False
+    only_nameless: bool = False
+
+
+def lost_owners(inventory: Inventory, graph: StoreGraph) -> tuple[LostOwner, ...]:
+    return (
+        *_lost_by_layers(inventory, graph),
+        *_lost_by_rw_layers(inventory, graph),
+        *_lost_by_containers(inventory, graph),
+        *_lost_by_images(inventory, graph),
+        *_lost_by_lowers(inventory, graph),
+    )
+
+
+def blockers_of_dir(
+    inventory: Inventory, graph: StoreGraph, owners: tuple[LostOwner, ...], layer_dir: LayerDir
+) -> tuple[Node, ...]:
+    """The lost owners that could own `layer_dir`."""
+    return tuple(dict.fromkeys(o.subject for o in owners if o.loses_dirs and _could_own(inventory, graph, o, layer_dir)))
+
+
+def blockers_of_layer(owners: tuple[LostOwner, ...]) -> tuple[Node, ...]:
+    """The lost owners that could own a layer record which nothing refers to."""
+    return tuple(dict.fromkeys(o.subject for o in owners if o.loses_layers))
+
+
+def _lost_by_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
+    for record in inventory.layers.values():
+        subject = Node(NodeKind.LAYER, record.chain_id)
+        parent = parent_of(graph, record.chain_id, record.parent)
+        if not isinstance(record.cache_id, Present) or not isinstance(record.diff_id, Present):
+            yield LostOwner(subject, diff_ids_from(inventory, graph, parent), is_rw=False)
+        if isinstance(parent, Present) and parent.value not in inventory.layers:
+            yield LostOwner(subject, is_rw=False)
+        if not isinstance(record.parent, (Present, Absent)) or (isinstance(record.parent, Absent) and parent != record.parent):
+            yield LostOwner(subject, loses_dirs=False, loses_layers=True)
+
+
+def _lost_by_rw_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
+    for record in inventory.rw_layers.values():
+        subject = Node(NodeKind.RW_LAYER, record.name)
+        if not isinstance(record.mount_id, Present):
+            yield LostOwner(subject, diff_ids_from(inventory, graph, record.parent), is_rw=True)
+        if _lost_its_parent(inventory, record):
+            yield LostOwner(subject, loses_dirs=False, loses_layers=True)
+
+
+def _lost_its_parent(inventory: Inventory, record: RwLayerRecord) -> bool:
+    """Whether a record without ``parent`` has layers below all the same; the ``lower`` of its lowest dir tells."""
+    if not isinstance(record.parent, Absent):
+        return not isinstance(record.parent, Present)
+    mount_id = value_of(record.mount_id)
+    if mount_id is None:
+        return True
+    lowest = inventory.layer_dirs.get(init_dir_of(mount_id)) or inventory.layer_dirs.get(mount_id)
+    return lowest is not None and not isinstance(lowest.lower, Absent)
+
+
+def _lost_by_containers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
+    recorded = inventory.rw_layers.keys()
+    for container in inventory.containers.values():
+        subject = Node(NodeKind.CONTAINER, container.id)
+        if not isinstance(container.config, Present):
+            yield LostOwner(subject, loses_layers=True)
+            continue
+        config = container.config.value
+        if config.driver == inventory.store and RwLayerName(container.id) not in recorded and not config.dead:
+            below = _diff_ids_of_image(graph, config.image)
+            yield LostOwner(subject, below, is_rw=True, loses_layers=below is None)
+
+
+def _lost_by_images(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
+    for image in inventory.images.values():
+        subject = Node(NodeKind.IMAGE, image.id)
+        if not isinstance(image.config, Present) or image.digest != image.id:
+            yield LostOwner(subject, loses_layers=True)
+            continue
+        chains = graph.image_chains[image.id]
+        for depth, (chain, _) in enumerate(chains):
+            if chain not in inventory.layers:
+                yield LostOwner(subject, tuple(diff for _, diff in reversed(chains[:depth])), is_rw=False)
+
+
+def _lost_by_lowers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
+    for id_ in graph.referenced_dirs:
+        layer_dir = inventory.layer_dirs[id_]
+        subject = Node(NodeKind.LAYER_DIR, id_)
+        if layer_dir.unreadable is not None or not isinstance(layer_dir.lower, (Present, Absent)):
+            yield LostOwner(subject)
+        elif isinstance(layer_dir.lower, Absent):
+            below = dir_below(inventory, graph, layer_dir)
+            if isinstance(below, Present) or (isinstance(below, Unreadable) and layer_dir.work is not None):
+                yield LostOwner(subject)
+        elif layer_dir.lower.value.bad:
+            yield LostOwner(subject)
+        elif not graph.unresolved_links.isdisjoint(layer_dir.lower.value.links):
+            yield LostOwner(subject, only_nameless=True)
+
+
+def _diff_ids_of_image(graph: StoreGraph, image: str) -> tuple[DiffId, ...] | None:
+    for known, chains in graph.image_chains.items():
+        if known == image and chains:
+            return tuple(diff for _, diff in reversed(chains))
+    return None
+
+
+def _could_own(inventory: Inventory, graph: StoreGraph, owner: LostOwner, layer_dir: LayerDir) -> bool:
+    partner = inventory.layer_dirs.get(partner_of(layer_dir.id))
+    if owner.only_nameless:
+        return not isinstance(layer_dir.link, Present) and layer_dir.id not in graph.symlinks_to
+    if owner.is_rw is False and (partner is not None or is_init_dir(layer_dir.id)):
+        return False
+    if owner.below is None:
+        return True
+    bottom = partner if partner is not None and not is_init_dir(layer_dir.id) else layer_dir
+    return _fits(graph, bottom, owner.below)
+
+
+def _fits(graph: StoreGraph, layer_dir: LayerDir, below: tuple[DiffId, ...]) -> bool:
+    """Whether the ``lower`` of `layer_dir` may spell the diff ids `below`; what is not known fits."""
+    if isinstance(layer_dir.lower, Absent):
+        return not below
+    lower = lower_of(layer_dir)
+    if not isinstance(layer_dir.lower, Present) or lower.bad:
+        return True
+    if len(lower.links) != len(below):
+        return False
+    for link, diff_id in zip(lower.links, below, strict=True):
+        known = _diff_ids_of_link(graph, graph.dirs_of_link(link))
+        if known and diff_id not in known:
+            return False
+    return True
+
+
+def _diff_ids_of_link(graph: StoreGraph, dirs: tuple[LayerDirId, ...]) -> frozenset[DiffId]:
+    return frozenset(diff_id for d in dirs for diff_id in known_diff_ids(graph, d))

@@ -1,0 +1,153 @@
+"""
+The table of all rules, and the one place that runs them.
+
+`find` asks each rule about each node of its kind, and makes a `Finding` of each `Fault`: severity from the table, impact
+and cause from the graph, `blocked_by` from the lost owners. A rule of which a source was not read completely does not
+run, and is named in the result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcd.model.finding import Confidence, Finding, FindingId, Impact, Kind, Node, NodeKind, NotChecked, finding_id
+from gcd.model.ids import LayerDirId
+from gcd.model.inventory import Coverage, Source
+from gcd.rules import builds, chains, containers, host, images, layerdirs, layers, linkfarm, lost, lowers, orphans
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from gcd.model.finding import Code, Fault
+    from gcd.model.inventory import Inventory
+    from gcd.model.storegraph import StoreGraph
+    from gcd.rules.rule import Rule
+
+RULES: tuple[Rule, ...] = tuple(
+    sorted(
+        (
+            *orphans.RULES,
+            *linkfarm.RULES,
+            *lowers.RULES,
+            *layerdirs.RULES,
+            *layers.RULES,
+            *chains.RULES,
+            *containers.RULES,
+            *images.RULES,
+            *builds.RULES,
+            *host.RULES,
+        ),
+        key=lambda rule: rule.code,
+    )
+)
+
+BUILD_SOURCES = frozenset({Source.BUILD_SNAPSHOTS, Source.BUILD_RECORDS, Source.BUILD_LEASES})
+
+
+def find(
+    inventory: Inventory, graph: StoreGraph, codes: Collection[Code]
+) -> tuple[tuple[Finding, ...], tuple[NotChecked, ...]]:
+    """The findings of the rules whose code is in `codes`, in the order of the table, and what could not be checked."""
+    nodes = {kind: tuple(_nodes(inventory, graph, kind)) for kind in NodeKind}
+    faults: list[tuple[Rule, Fault]] = []
+    not_checked: list[NotChecked] = []
+    for rule in RULES:
+        lacks = tuple(source for source in Source if source in rule.needs and _lacks(inventory, source))
+        if lacks:
+            if rule.code in codes:
+                not_checked += (NotChecked(rule.code, rule.name, s, inventory.sources[s].why) for s in lacks)
+        else:
+            faults += ((rule, fault) for node in nodes[rule.node] for fault in rule.check(inventory, graph, node))
+    findings = _findings(inventory, graph, faults)
+    return tuple(f for f in findings if f.code in codes), tuple(not_checked)
+
+
+def _lacks(inventory: Inventory, source: Source) -> bool:
+    """Whether `source` was not read completely. No BuildKit is no lack: without its files GCD504 speaks for the dirs."""
+    coverage = inventory.sources[source].coverage
+    return coverage is not Coverage.OK and not (coverage is Coverage.ABSENT and source in BUILD_SOURCES)
+
+
+def _nodes(inventory: Inventory, graph: StoreGraph, kind: NodeKind) -> Iterator[Node]:
+    ids: Iterable[str]
+    match kind:
+        case NodeKind.LAYER_DIR:
+            ids = (*inventory.layer_dirs, *sorted(graph.lost_dirs))
+        case NodeKind.LINK:
+            ids = {
+                **dict.fromkeys(inventory.link_farm.symlinks),
+                **dict.fromkeys(graph.claimants),
+                **dict.fromkeys(sorted(graph.unresolved_links)),
+            }
+        case NodeKind.LINK_FARM:
+            ids = ("overlay2/l",)
+        case NodeKind.DATABASE:
+            ids = (*(f"buildkit/{name}" for name in inventory.build_cache.databases), *inventory.databases)
+        case NodeKind.SOURCE:
+            ids = inventory.sources
+        case NodeKind.STORE:
+            ids = (store.path for store in inventory.dormant)
+        case NodeKind.ENGINE:
+            ids = ("engine",)
+        case NodeKind.REFERENCE | NodeKind.MOUNT:
+            ids = ()
+        case _:
+            ids = _RECORDS[kind](inventory)
+    return (Node(kind, id_) for id_ in ids)
+
+
+_RECORDS = {
+    NodeKind.LAYER: lambda inventory: inventory.layers,
+    NodeKind.REMOVING_LAYER: lambda inventory: inventory.removing,
+    NodeKind.WRITE_SET: lambda inventory: inventory.write_sets,
+    NodeKind.RW_LAYER: lambda inventory: inventory.rw_layers,
+    NodeKind.CONTAINER: lambda inventory: inventory.containers,
+    NodeKind.IMAGE: lambda inventory: inventory.images,
+    NodeKind.BUILD_SNAPSHOT: lambda inventory: inventory.build_cache.snapshots,
+    NodeKind.BUILD_LEASE: lambda inventory: inventory.build_cache.leases,
+}
+
+
+def _findings(inventory: Inventory, graph: StoreGraph, faults: list[tuple[Rule, Fault]]) -> list[Finding]:
+    by_subject: dict[Node, list[FindingId]] = {}
+    for rule, fault in faults:
+        by_subject.setdefault(fault.subject, []).append(finding_id(rule.code, fault.subject))
+    owners = lost.lost_owners(inventory, graph) if any(rule.kind is Kind.ORPHAN for rule, _ in faults) else ()
+    return [_finding(inventory, graph, rule, fault, owners, by_subject) for rule, fault in faults]
+
+
+def _finding(
+    inventory: Inventory,
+    graph: StoreGraph,
+    rule: Rule,
+    fault: Fault,
+    owners: tuple[lost.LostOwner, ...],
+    by_subject: Mapping[Node, list[FindingId]],
+) -> Finding:
+    is_orphan = rule.kind is Kind.ORPHAN
+    blockers = _blockers(inventory, graph, fault.subject, owners) if is_orphan else ()
+    return Finding(
+        code=rule.code,
+        name=rule.name,
+        kind=rule.kind,
+        severity=fault.severity or rule.severity,
+        confidence=Confidence.PROVEN,
+        subject=fault.subject,
+        summary=fault.summary,
+        evidence=fault.evidence,
+        paths=fault.paths,
+        remedies=rule.remedies if fault.remedies is None else fault.remedies,
+        impact=Impact() if is_orphan else graph.impact(fault.subject),
+        blocked_by=tuple(id_ for node in blockers for id_ in by_subject.get(node, (FindingId(str(node)),))),
+        cause=next((id_ for node in fault.causes for id_ in by_subject.get(node, ())), None),
+        since_ns=fault.since_ns,
+        is_held=fault.is_held,
+    )
+
+
+def _blockers(
+    inventory: Inventory, graph: StoreGraph, subject: Node, owners: tuple[lost.LostOwner, ...]
+) -> tuple[Node, ...]:
+    if subject.kind is NodeKind.LAYER_DIR:
+        return lost.blockers_of_dir(inventory, graph, owners, inventory.layer_dirs[LayerDirId(subject.id)])
+    return lost.blockers_of_layer(owners)

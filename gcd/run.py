@@ -1,0 +1,138 @@
+"""
+One run, from a root to a `RunResult`.
+
+Reads the root, asks the rules, looks a second time at whatever looks wrong (safety rule S1: subjects and owners alike),
+judges how sure each finding is, and measures what the reported ones would free. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gcd.model.finding import Severity
+from gcd.model.reading import Present
+from gcd.model.result import RunResult, Summary, is_orphan, is_reclaimable
+from gcd.model.storegraph import StoreGraph
+from gcd.policy.confidence import judge
+from gcd.root.discover import open_store
+from gcd.root.read import read_inventory
+from gcd.root.tree import open_root
+from gcd.root.usage import measure
+from gcd.rules.table import RULES, find
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from gcd.model.finding import Code, Finding, NotChecked
+    from gcd.model.inventory import Inventory
+    from gcd.root.progress import Progress
+
+ALL_CODES = frozenset(rule.code for rule in RULES)
+
+CLOCK_TOLERANCE_NS = 120_000_000_000
+"""A ctime later than now by more than this says that the clock cannot be trusted (S5)."""
+
+Look = tuple[tuple["Finding", ...], tuple["NotChecked", ...]]
+
+
+def check(
+    path: str, *, now_ns: int, codes: Collection[Code] = ALL_CODES, progress: Progress | None = None, proc: str = "/proc"
+) -> RunResult:
+    """
+    Check the Docker root at `path` by the rules of `codes`; `now_ns` is the wall clock time in nanoseconds.
+
+    Raises `CannotCheck` where the run cannot begin: no such root, no rights, a store that gcd does not read.
+    """
+    started = time.monotonic_ns()
+    store = open_store(path, proc=proc)
+
+    def read() -> Inventory:
+        inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant, proc=proc, progress=progress)
+        return doubting_the_clock(inventory, now_ns + time.monotonic_ns() - started)
+
+    inventory, findings, not_checked = look_twice(read, now_ns, codes)
+    findings = _measured(store.path, findings)
+    return RunResult(
+        root=store.path,
+        store=store.driver,
+        engine=inventory.engine,
+        sources=inventory.sources,
+        summary=summarize(inventory, findings),
+        findings=tuple(sorted(findings, key=lambda f: (-f.severity.rank, f.code, f.subject))),
+        not_checked=not_checked,
+        checked_ns=now_ns,
+        duration_ns=time.monotonic_ns() - started,
+    )
+
+
+def look_twice(
+    read: Callable[[], Inventory], now_ns: int, codes: Collection[Code]
+) -> tuple[Inventory, tuple[Finding, ...], tuple[NotChecked, ...]]:
+    """
+    The findings that two readings, one after the other, agree upon; they and the inventory are those of the second.
+
+    Without findings one reading is enough. What was only in passing is in one of them at most.
+    """
+    inventory = read()
+    findings, not_checked = look(inventory, now_ns, codes)
+    if not findings:
+        return inventory, findings, not_checked
+    seen = {finding.id for finding in findings}
+    inventory = read()
+    findings, not_checked = look(inventory, now_ns, codes)
+    return inventory, tuple(finding for finding in findings if finding.id in seen), not_checked
+
+
+def look(inventory: Inventory, now_ns: int, codes: Collection[Code] = ALL_CODES) -> Look:
+    """What the rules find in `inventory`, each finding with its confidence at `now_ns`, and what they could not check."""
+    bound_ns = inventory.engine.proof_bound(now_ns)
+    findings, not_checked = find(inventory, StoreGraph(inventory, bound_ns), codes)
+    return tuple(judge(finding, bound_ns) for finding in findings), not_checked
+
+
+def doubting_the_clock(inventory: Inventory, now_ns: int) -> Inventory:
+    """`inventory`, with a doubt added to its engine if something in it changed in the future."""
+    newest = max(_ctimes(inventory), default=0)
+    if newest <= now_ns + CLOCK_TOLERANCE_NS:
+        return inventory
+    doubt = f"something in the root changed {(newest - now_ns) // 1_000_000_000} s in the future: the clock was set back"
+    return replace(inventory, engine=replace(inventory.engine, doubts=(*inventory.engine.doubts, doubt)))
+
+
+def _ctimes(inventory: Inventory) -> Iterable[int]:
+    yield from (layer_dir.ctime_ns for layer_dir in inventory.layer_dirs.values())
+    yield from (record.ctime_ns for record in inventory.layers.values())
+    yield from (record.ctime_ns for record in inventory.rw_layers.values())
+    yield from (container.ctime_ns for container in inventory.containers.values())
+
+
+def _measured(path: str, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """`findings`, those that would free something with its bytes and inodes on disk."""
+    groups = {finding.id: finding.paths for finding in findings if finding.paths}
+    if not groups:
+        return findings
+    with open_root(path) as root:
+        usage = measure(root, groups)
+    return tuple(
+        replace(f, disk_bytes=usage[f.id].disk_bytes, inodes=usage[f.id].inodes) if f.id in usage else f for f in findings
+    )
+
+
+def summarize(inventory: Inventory, findings: tuple[Finding, ...]) -> Summary:
+    orphans = [finding for finding in findings if is_orphan(finding) and not finding.blocked_by]
+    severities = Counter(finding.severity for finding in findings)
+    return Summary(
+        by_code=dict(sorted(Counter(finding.code for finding in findings).items())),
+        by_severity={severity: severities[severity] for severity in Severity},
+        orphaned_bytes=sum(finding.disk_bytes or 0 for finding in orphans),
+        orphaned_inodes=sum(finding.inodes or 0 for finding in orphans),
+        proven_bytes=sum(finding.disk_bytes or 0 for finding in findings if is_reclaimable(finding)),
+        blocked_bytes=sum(finding.disk_bytes or 0 for finding in findings if is_orphan(finding) and finding.blocked_by),
+        layer_dirs=len(inventory.layer_dirs),
+        layers=len(inventory.layers),
+        images=sum(isinstance(image.config, Present) for image in inventory.images.values()),
+        containers=len(inventory.containers),
+    )

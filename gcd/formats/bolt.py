@@ -193,12 +193,16 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class _Element:
-    """`extra` is a branch element's child page, or a leaf element's flags."""
+    """
+    `extra` is a branch element's child page, or a leaf element's flags; `offset` that of its entry in the page's table,
+    `value_offset` that of its value, both in the file.
+    """
 
     key: bytes
     value: memoryview
     extra: int
     offset: int
+    value_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +263,8 @@ class _Reader:
         if root != 0:
             return self.tree(root, element.offset, depth)
         inline = element.value[BUCKET_HEADER.size :]
-        page = _page(inline, element.offset + BUCKET_HEADER.size, "bolt inline bucket", number=0, flags=LEAF_FLAG)
+        start = element.value_offset + BUCKET_HEADER.size
+        page = _page(inline, start, "bolt inline bucket", number=0, flags=LEAF_FLAG)
         values: dict[bytes, bytes] = {}
         for inner in _elements(page, _Bounds()):
             if inner.extra != 0:
@@ -349,7 +354,8 @@ def _element(page: _Page, at: int, position: int) -> tuple[_Element, int]:
         _refuse(page.name, offset, f"element data that ends by {len(page.view)}", end)
     if key_size == 0:
         _refuse(page.name, offset, "a key", "an empty one")
-    return _Element(bytes(page.view[position:middle]), page.view[middle:end], extra, offset), end
+    key = bytes(page.view[position:middle])
+    return _Element(key, page.view[middle:end], extra, offset, page.offset + middle), end
 
 
 def _free_pages(page: _Page) -> Iterator[int]:

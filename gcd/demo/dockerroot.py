@@ -164,6 +164,7 @@ class DockerRoot:
         self.references: dict[str, dict[str, ImageId]] = {}
         self.builds = BuildDatabases()
         self._chains: dict[LayerDirId, tuple[LinkId, ...]] = {}
+        self._contents: dict[ChainId, Mapping[str, Entry]] = {}
         self._counted = 0
         put_directory(self.path, 0o710)
         for name, mode in _DIRECTORIES:
@@ -233,6 +234,7 @@ class DockerRoot:
         put_layer_record(self.path, chain, packed, made, parent.chain_id if parent else None, size)
         layer = BuiltLayer(chain, packed.diff_id, made, self.link_of(made), parent.chain_id if parent else None)
         self.layers[chain] = layer
+        self._contents[chain] = held
         return layer
 
     def image(
@@ -280,8 +282,9 @@ class DockerRoot:
         the old parent, its `lower` names the dirs made here, and nothing but that keeps them.
         """
         lies_on: LayerDirId | None = None
-        for _ in image.layers:
-            lies_on = self.layer_dir(self.names.build_id(), parent=lies_on)
+        for layer in image.layers:
+            content = self._contents[layer.chain_id]
+            lies_on = self.layer_dir(self.names.build_id(), parent=lies_on, content=content)
         if lies_on is None:
             raise ValueError("an image without layers has no dirs to duplicate")
         return lies_on

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from gcd.model.facts import FileType
 from gcd.model.reading import ABSENT, Absent, Malformed, Present, Reading, Unreadable
-from gcd.root.tree import Directory, Listing, in_place_of
+from gcd.root.tree import VANISHED, Directory, Listing, in_place_of
 
 if TYPE_CHECKING:
     import os
@@ -103,7 +103,11 @@ def open_record(parent: Directory, name: str) -> Record | None:
     """The record `name` in `parent`, for the caller to close; None if it has vanished since `parent` was listed."""
     opened = parent.open(name)
     if isinstance(opened, Present):
-        return Record(opened.value, opened.value.stat())
+        record = Record(opened.value, opened.value.stat())
+        if record.unlisted == VANISHED:
+            opened.value.close()
+            return None
+        return record
     status = parent.lstat(name)
     if isinstance(status, Present) and isinstance(opened, Unreadable | Malformed):
         return Record(opened, status.value)

@@ -33,6 +33,9 @@ T = TypeVar("T")
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
+VANISHED = "ENOENT"
+"""The failure of a listing whose directory was removed after it was opened."""
+
 MAX_ENTRIES = 1_000_000
 """Above this many entries a listing is cut, and what it lists counts as incomplete."""
 
@@ -105,7 +108,9 @@ class Directory:
                     entries[entry.name] = FileType.FILE if is_file else _other_type(entry)
         except OSError as error:
             return Listing(entries, name_of(error))
-        return Listing(entries)
+        # The C library shows a directory that was removed while it was open as an empty one.
+        is_removed = not entries and self.stat().st_nlink == 0
+        return Listing(entries, VANISHED if is_removed else "")
 
     def is_empty(self) -> bool | None:
         """Whether there is no entry at all; None if that cannot be told."""

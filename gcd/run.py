@@ -39,7 +39,12 @@ Look = tuple[tuple["Finding", ...], tuple["NotChecked", ...]]
 
 
 def check(
-    path: str, *, now_ns: int, codes: Collection[Code] = ALL_CODES, progress: Progress | None = None, proc: str = "/proc"
+    path: str,
+    *,
+    now_ns: int,
+    codes: Collection[Code] = ALL_CODES,
+    progress: Progress | None = None,
+    proc: str = "/proc",
 ) -> RunResult:
     """
     Check the Docker root at `path` by the rules of `codes`; `now_ns` is the wall clock time in nanoseconds.
@@ -87,7 +92,9 @@ def look_twice(
 
 
 def look(inventory: Inventory, now_ns: int, codes: Collection[Code] = ALL_CODES) -> Look:
-    """What the rules find in `inventory`, each finding with its confidence at `now_ns`, and what they could not check."""
+    """
+    What the rules find in `inventory`, each finding with its confidence at `now_ns`, and what they could not check.
+    """
     bound_ns = inventory.engine.proof_bound(now_ns)
     findings, not_checked = find(inventory, StoreGraph(inventory, bound_ns), codes)
     return tuple(judge(finding, bound_ns) for finding in findings), not_checked
@@ -98,7 +105,9 @@ def doubting_the_clock(inventory: Inventory, now_ns: int) -> Inventory:
     newest = max(_ctimes(inventory), default=0)
     if newest <= now_ns + CLOCK_TOLERANCE_NS:
         return inventory
-    doubt = f"something in the root changed {(newest - now_ns) // 1_000_000_000} s in the future: the clock was set back"
+    doubt = (
+        f"something in the root changed {(newest - now_ns) // 1_000_000_000} s in the future: the clock was set back"
+    )
     return replace(inventory, engine=replace(inventory.engine, doubts=(*inventory.engine.doubts, doubt)))
 
 
@@ -117,7 +126,8 @@ def _measured(path: str, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     with open_root(path) as root:
         usage = measure(root, groups)
     return tuple(
-        replace(f, disk_bytes=usage[f.id].disk_bytes, inodes=usage[f.id].inodes) if f.id in usage else f for f in findings
+        replace(f, disk_bytes=usage[f.id].disk_bytes, inodes=usage[f.id].inodes) if f.id in usage else f
+        for f in findings
     )
 
 

@@ -1,8 +1,8 @@
 """
 Edges: what each record of a root refers to, one pure function per kind of record.
 
-Targets are named whether they exist or not: a missing one is what "dangling" means. A layer dir's ``lower`` is not among
-the edges; it names up to 125 layers that the parent chain names too, and `StoreGraph` closes over it separately.
+Targets are named whether they exist or not: a missing one is what "dangling" means. A layer dir's ``lower`` is not
+among the edges; it names up to 125 layers that the parent chain names too, and `StoreGraph` closes over it separately.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def write_set_edges(write_set: WriteSet) -> Iterator[Node]:
 
 
 def rw_layer_edges(record: RwLayerRecord) -> Iterator[Node]:
-    """The parent chain and both dirs; the init dir also when only ``mount-id`` tells of it, for the pair lives together."""
+    """
+    The parent chain and both dirs; the init dir also when only ``mount-id`` tells of it, for the pair lives together.
+    """
     yield from _present(NodeKind.LAYER, record.parent)
     yield from _present(NodeKind.LAYER_DIR, record.mount_id)
     if isinstance(record.init_id, Present):

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId, LayerDirId, LinkId, RwLayerName
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId, LayerDirId, LinkId, RwLayerName
     from gcd.model.reading import Reading
 
 
@@ -206,7 +205,9 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class ImageMountPoint:
-    """An image mounted into a container (28 and later): `layer_name` is its rw layer record's name where one is said."""
+    """
+    An image mounted into a container (28 and later): `layer_name` is its rw layer record's name where one is said.
+    """
 
     destination: str
     layer_name: str
@@ -243,7 +244,9 @@ class HostConfig:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """``containers/<id>``; `ctime_ns` is the newest of the directory and the two files. `temporaries`: ``.tmp-…`` names."""
+    """
+    ``containers/<id>``; `ctime_ns` is the newest of the directory and the two files. `temporaries`: ``.tmp-…`` names.
+    """
 
     id: ContainerId
     config: Reading[ContainerConfig]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, NewType
 
-
 if TYPE_CHECKING:
     from gcd.model.inventory import Source
 
@@ -115,7 +114,9 @@ class Remedy:
     moment: Moment
     applicability: Applicability
     action: str = ""
-    """One imperative sentence for people, such as ``recreate l/ABC -> ../def/diff``; empty where the rule's text says all."""
+    """
+    One imperative sentence for people, such as ``recreate l/ABC -> ../def/diff``; empty where the rule's text says all.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,9 @@ LinkId = NewType("LinkId", str)
 """26 characters of base 32: the name of a symlink in ``overlay2/l`` and the content of a ``link`` file."""
 
 RwLayerName = NewType("RwLayerName", str)
-"""The path of a directory below ``layerdb/mounts/``: a container id, or one of the forms that builds and image mounts use."""
+"""
+The path of a directory below ``layerdb/mounts/``: a container id, or one of the forms that builds and image mounts use.
+"""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
@@ -74,7 +76,9 @@ def is_link_id(text: str) -> TypeGuard[LinkId]:
 
 
 def removing_chain(name: str) -> ChainId | None:
-    """The chain id in the name ``<chain>-<64 hex>-removing`` that the engine gives to a record it deletes, else None."""
+    """
+    The chain id in the name ``<chain>-<64 hex>-removing`` that the engine gives to a record it deletes, else None.
+    """
     match = _REMOVING.fullmatch(name)
     return ChainId(f"sha256:{match[1]}") if match else None
 

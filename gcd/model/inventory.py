@@ -57,7 +57,9 @@ class Source(StrEnum):
 
 
 class Coverage(StrEnum):
-    """How completely a source was read. Only OK, or ABSENT where a rule says that absence is no lack, lets a rule run."""
+    """
+    How completely a source was read. Only OK, or ABSENT where a rule says that absence is no lack, lets a rule run.
+    """
 
     OK = "ok"
     PARTIAL = "partial"
@@ -78,8 +80,8 @@ class SourceState:
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """
-    `sources` has an entry for each `Source`. Mappings are keyed by the record's own id. `repositories` is Absent when the
-    file is missing. `build_cache` is empty, with the reasons in its `databases`, where none could be read.
+    `sources` has an entry for each `Source`. Mappings are keyed by the record's own id. `repositories` is Absent when
+    the file is missing. `build_cache` is empty, with the reasons in its `databases`, where none could be read.
     """
 
     root: str
@@ -105,7 +107,9 @@ class Inventory:
     volumes: Mapping[str, Volume]
     dormant: tuple[DormantStore, ...]
     databases: Mapping[str, Reading[int]] = field(default_factory=dict)
-    """The engine's other bolt databases (``volumes/metadata.db``, ``network/files/local-kv.db``): transaction id by path."""
+    """
+    The engine's other bolt databases (``volumes/metadata.db``, ``network/files/local-kv.db``): transaction id by path.
+    """
 
     held_dirs: frozenset[LayerDirId] = frozenset()
     """Of the dirs that no record names, those in which some process has its root, its cwd or an open file (S6)."""

@@ -1,5 +1,6 @@
 """
-The result of a run: the only thing that leaves it. Reports, metrics and exit status are pure functions of a `RunResult`.
+The result of a run: the only thing that leaves it. Reports, metrics and exit status are pure functions of a
+`RunResult`.
 """
 
 from __future__ import annotations

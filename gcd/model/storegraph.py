@@ -7,7 +7,8 @@ files, whose link ids resolve through ``link`` files and through the link farm a
 may still be the lower of a live layer: BuildKit makes such when it exports a chain that layerdb already knows.
 
 Life of a layer record is reachability from images, rw layers, builds, records that the engine cannot load (a damaged
-record may be mended, and then needs its parents) and records that it is just removing (it goes on to their parents); a record whose dir is in the closure of what is alive is alive too.
+record may be mended, and then needs its parents) and records that it is just removing (it goes on to their parents); a
+record whose dir is in the closure of what is alive is alive too.
 """
 
 from __future__ import annotations
@@ -175,7 +176,9 @@ class StoreGraph:
 
     @cached_property
     def referenced_dirs(self) -> frozenset[LayerDirId]:
-        """The existing dirs that something names, and all that their ``lower`` files lead to; newborn ones among them."""
+        """
+        The existing dirs that something names, and all that their ``lower`` files lead to; newborn ones among them.
+        """
         newborn = self._inventory.layer_dirs.keys() - self._inventory.candidates
         return self._close(self.named_dirs | newborn)
 
@@ -284,7 +287,9 @@ class StoreGraph:
         return chain in self._inventory.layers and chain not in self.broken_at
 
     def depth(self, chain: ChainId) -> int | None:
-        """How many records `chain` is deep, itself included, as far as records lead; None where they run in a circle."""
+        """
+        How many records `chain` is deep, itself included, as far as records lead; None where they run in a circle.
+        """
         return self._depths.get(chain)
 
     @cached_property
@@ -317,7 +322,9 @@ class StoreGraph:
 
     @cached_property
     def computed_parents(self) -> Mapping[ChainId, ChainId | None]:
-        """By chain, the parent that image configs imply (None: a base layer): knowledge independent of ``parent`` files."""
+        """
+        By chain, the parent that image configs imply (None: a base layer): knowledge independent of ``parent`` files.
+        """
         found: dict[ChainId, ChainId | None] = {}
         for chains in self.image_chains.values():
             below: ChainId | None = None

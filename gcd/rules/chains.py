@@ -115,7 +115,9 @@ def unreadable_tar_split(inventory: Inventory, graph: StoreGraph, node: Node) ->
         "The tar-split of this layer record cannot be used.",
         (
             Evidence(
-                f"{layout.layer_record(record.chain_id)}/{layout.TAR_SPLIT}", "a whole gzip file", describe(record.tar_split)
+                f"{layout.layer_record(record.chain_id)}/{layout.TAR_SPLIT}",
+                "a whole gzip file",
+                describe(record.tar_split),
             ),
         ),
     )

@@ -57,7 +57,11 @@ def unreadable_link_file(inventory: Inventory, graph: StoreGraph, node: Node) ->
     yield Fault(
         node,
         "The link file of this layer dir cannot be used.",
-        (Evidence(f"{layout.layer_dir(layer_dir.id)}/{layout.LINK}", "26 characters of base 32", describe(layer_dir.link)),),
+        (
+            Evidence(
+                f"{layout.layer_dir(layer_dir.id)}/{layout.LINK}", "26 characters of base 32", describe(layer_dir.link)
+            ),
+        ),
         remedies=to(REPAIR_ONLINE, f"write {cited[0]} to overlay2/{layer_dir.id}/link") if certain else (),
     )
 
@@ -75,8 +79,8 @@ def missing_work_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     """
     A layer dir that stands on others has no ``work`` dir.
 
-    Harm: mounting it for writing fails: ``error creating overlay mount``. A container's dir needs it to start; an image's
-    layer only when the engine mounts it without children.
+    Harm: mounting it for writing fails: ``error creating overlay mount``. A container's dir needs it to start; an
+    image's layer only when the engine mounts it without children.
     Cause: a hand, or a restore that left out empty dirs.
     Remedy: make it, mode 0700, owned as ``diff``; also while the engine runs.
     Not this rule: base layers, which have none.
@@ -108,7 +112,8 @@ def missing_diff_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     Harm: containers on it do not start, and the engine says "Already exists" when the image is pulled again.
     Cause: a clean-up script that deleted what no record names; a hand.
     Remedy: none by gcd; the images that the impact names must be removed and pulled again.
-    Not this rule: a dir that a layer record (GCD201), an rw layer record (GCD306) or a build (GCD502) names and that is gone.
+    Not this rule: a dir that a layer record (GCD201), an rw layer record (GCD306) or a build (GCD502) names and that is
+    gone.
     """
     dir_id = LayerDirId(node.id)
     layer_dir = inventory.layer_dirs.get(dir_id)

@@ -46,7 +46,8 @@ def missing_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> It
     Harm: the engine loads the record and never looks: the image is listed, a pull says "Already exists", and run fails:
     ``stat overlay2/<id>: no such file or directory``.
     Cause: a clean-up script that deletes from ``overlay2``; a crash of an old engine during removal.
-    Remedy: with the engine stopped, quarantine the record and those above it, then pull the images that the impact names.
+    Remedy: with the engine stopped, quarantine the record and those above it, then pull the images that the impact
+    names.
     Not this rule: a dir that is there but empty (GCD111); a record that is being removed.
     """
     record = inventory.layers.get(ChainId(node.id))
@@ -106,8 +107,8 @@ def unreadable_diff_id(inventory: Inventory, graph: StoreGraph, node: Node) -> I
 
     Harm: the engine skips the layer and all above it: the images and containers on it vanish from its lists.
     Cause: power loss.
-    Remedy: with the engine stopped, write the diff id that an image config implies and that hashes to the chain id. Until
-    then pull, load, remove and prune nothing.
+    Remedy: with the engine stopped, write the diff id that an image config implies and that hashes to the chain id.
+    Until then pull, load, remove and prune nothing.
     Not this rule: a digest that is sound but does not fit the record's name (GCD210).
     """
     record = inventory.layers.get(ChainId(node.id))
@@ -166,8 +167,8 @@ def lost_parent(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator
     Harm: a missing one is silent: the layer loads as a base layer, its true parent loses its hold, and the next removal
     or even a load of the same image deletes that. An empty one hides the images and containers on it.
     Cause: power loss.
-    Remedy: with the engine stopped, write the parent that an image config implies and that hashes to the chain id. Until
-    then pull, load, remove and prune nothing.
+    Remedy: with the engine stopped, write the parent that an image config implies and that hashes to the chain id.
+    Until then pull, load, remove and prune nothing.
     Not this rule: base layers, whose diff id is their chain id.
     """
     record = inventory.layers.get(ChainId(node.id))
@@ -202,8 +203,8 @@ def unreadable_cache_id(inventory: Inventory, graph: StoreGraph, node: Node) -> 
 
     Harm: the engine skips the layer and all above it, and the dir with the layer's files looks like an orphan.
     Cause: power loss.
-    Remedy: with the engine stopped, write the name of the one dir whose content gives the diff id. Until then pull, load,
-    remove and prune nothing, and delete no orphan: every dir that could be the lost one is blocked.
+    Remedy: with the engine stopped, write the name of the one dir whose content gives the diff id. Until then pull,
+    load, remove and prune nothing, and delete no orphan: every dir that could be the lost one is blocked.
     Not this rule: a name that is sound but whose dir is gone (GCD201).
     """
     record = inventory.layers.get(ChainId(node.id))

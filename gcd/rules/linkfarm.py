@@ -168,7 +168,10 @@ def _farm_is_no_directory(inventory: Inventory) -> bool:
 
 
 def _has_a_nameless_dir(inventory: Inventory, graph: StoreGraph, link: LinkId) -> bool:
-    """Whether a dir that lost its link id stands just where `link` is named: then GCD106 is about it, and `link` is its own."""
+    """
+    Whether a dir that lost its link id stands just where `link` is named: then GCD106 is about it, and `link` is its
+    own.
+    """
     at = (dir_at(inventory, graph, inventory.layer_dirs[citer], link) for citer in graph.citers[link])
     return any(d is not None and not isinstance(inventory.layer_dirs[d].link, Present) for d in at)
 

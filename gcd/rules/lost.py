@@ -59,7 +59,9 @@ def blockers_of_dir(
     inventory: Inventory, graph: StoreGraph, owners: tuple[LostOwner, ...], layer_dir: LayerDir
 ) -> tuple[Node, ...]:
     """The lost owners that could own `layer_dir`."""
-    return tuple(dict.fromkeys(o.subject for o in owners if o.loses_dirs and _could_own(inventory, graph, o, layer_dir)))
+    return tuple(
+        dict.fromkeys(o.subject for o in owners if o.loses_dirs and _could_own(inventory, graph, o, layer_dir))
+    )
 
 
 def blockers_of_layer(owners: tuple[LostOwner, ...]) -> tuple[Node, ...]:
@@ -75,7 +77,9 @@ def _lost_by_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
             yield LostOwner(subject, diff_ids_from(inventory, graph, parent), is_rw=False)
         if isinstance(parent, Present) and parent.value not in inventory.layers:
             yield LostOwner(subject, is_rw=False)
-        if not isinstance(record.parent, (Present, Absent)) or (isinstance(record.parent, Absent) and parent != record.parent):
+        if not isinstance(record.parent, (Present, Absent)) or (
+            isinstance(record.parent, Absent) and parent != record.parent
+        ):
             yield LostOwner(subject, loses_dirs=False, loses_layers=True)
 
 

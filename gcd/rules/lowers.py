@@ -129,7 +129,10 @@ def _is_as_its_parent_says(inventory: Inventory, graph: StoreGraph, layer_dir: L
     if below is None:
         return False
     parent = inventory.layer_dirs[below]
-    return isinstance(parent.link, Present) and lower_of(layer_dir).links == (parent.link.value, *lower_of(parent).links)
+    return isinstance(parent.link, Present) and lower_of(layer_dir).links == (
+        parent.link.value,
+        *lower_of(parent).links,
+    )
 
 
 def _difference(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> tuple[str, str] | None:

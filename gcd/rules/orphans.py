@@ -51,10 +51,11 @@ def orphaned_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     Nothing refers to a layer dir: no record, no container, no build, no mount, and no live layer's ``lower``.
 
     Harm: its bytes are lost; the engine does not know it, and no prune will ever remove it.
-    Cause: the engine was killed during a pull, load, commit or removal, or a power loss took the record and not the dir.
+    Cause: the engine was killed during a pull, load, commit or removal, or a power loss took the record and not the
+    dir.
     Remedy: quarantine, also while the engine runs, once it is proven older than everything that can be under way.
-    Not this rule: dirs of the build cache (GCD102); a container's pair that still holds files (GCD116); a layer that has
-    a record but no image (GCD211).
+    Not this rule: dirs of the build cache (GCD102); a container's pair that still holds files (GCD116); a layer that
+    has a record but no image (GCD211).
     """
     layer_dir = _orphan(inventory, graph, node)
     if layer_dir is None or is_build_id(layer_dir.id):
@@ -62,9 +63,17 @@ def orphaned_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     partner = inventory.layer_dirs.get(partner_of(layer_dir.id))
     if partner is None:
         if is_hex64(layer_dir.id) or is_init_dir(layer_dir.id):
-            yield _fault(inventory, graph, "No record, container, build, mount or lower refers to this layer dir.", layer_dir)
+            yield _fault(
+                inventory, graph, "No record, container, build, mount or lower refers to this layer dir.", layer_dir
+            )
     elif not is_init_dir(layer_dir.id) and layer_dir.diff_is_empty:
-        yield _fault(inventory, graph, "Nothing refers to this pair of rw and init dirs; its rw diff is empty.", layer_dir, partner)
+        yield _fault(
+            inventory,
+            graph,
+            "Nothing refers to this pair of rw and init dirs; its rw diff is empty.",
+            layer_dir,
+            partner,
+        )
 
 
 @rule(
@@ -81,13 +90,19 @@ def orphaned_build_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     Nothing refers to a build dir: BuildKit's databases do not mention it, and no record or live ``lower`` does.
 
     Harm: its bytes are lost; ``docker builder prune`` does not see it.
-    Cause: BuildKit removes its record before the directory, and the engine died in between; or ``snapshots.db`` was lost.
+    Cause: BuildKit removes its record before the directory, and the engine died in between; or ``snapshots.db`` was
+    lost.
     Remedy: quarantine, also while the engine runs, once it is proven older than everything that can be under way.
     Not this rule: dirs named by no database that are a lower of a live layer; BuildKit makes such, and they are alive.
     """
     layer_dir = _orphan(inventory, graph, node)
     if layer_dir is not None and is_build_id(layer_dir.id):
-        yield _fault(inventory, graph, "BuildKit's databases do not mention this build dir, and nothing else refers to it.", layer_dir)
+        yield _fault(
+            inventory,
+            graph,
+            "BuildKit's databases do not mention this build dir, and nothing else refers to it.",
+            layer_dir,
+        )
 
 
 @rule(
@@ -112,7 +127,13 @@ def orphaned_rw_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
     if layer_dir is None or not is_hex64(layer_dir.id) or layer_dir.diff_is_empty:
         return
     if (partner := inventory.layer_dirs.get(partner_of(layer_dir.id))) is not None:
-        yield _fault(inventory, graph, "Nothing refers to this pair of rw and init dirs, but its rw diff holds files.", layer_dir, partner)
+        yield _fault(
+            inventory,
+            graph,
+            "Nothing refers to this pair of rw and init dirs, but its rw diff holds files.",
+            layer_dir,
+            partner,
+        )
 
 
 def _orphan(inventory: Inventory, graph: StoreGraph, node: Node) -> LayerDir | None:

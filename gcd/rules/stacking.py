@@ -60,7 +60,10 @@ def parent_of(graph: StoreGraph, chain: ChainId, parent: Reading[ChainId]) -> Re
 
 
 def diff_ids_below(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> tuple[DiffId, ...] | None:
-    """The diff ids of all layers below `layer_dir` (its init layer left out), nearest first; None where records do not tell."""
+    """
+    The diff ids of all layers below `layer_dir` (its init layer left out), nearest first; None where records do not
+    tell.
+    """
     if (rw_layer := graph.rw_layers_by_dir.get(layer_dir.id)) is not None:
         start = rw_layer.parent
     elif records := graph.layers_of(layer_dir.id):

@@ -1,9 +1,9 @@
 """
 The table of all rules, and the one place that runs them.
 
-`find` asks each rule about each node of its kind, and makes a `Finding` of each `Fault`: severity from the table, impact
-and cause from the graph, `blocked_by` from the lost owners. A rule of which a source was not read completely does not
-run, and is named in the result.
+`find` asks each rule about each node of its kind, and makes a `Finding` of each `Fault`: severity from the table,
+impact and cause from the graph, `blocked_by` from the lost owners. A rule of which a source was not read completely
+does not run, and is named in the result.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def find(
 
 
 def _lacks(inventory: Inventory, source: Source) -> bool:
-    """Whether `source` was not read completely. No BuildKit is no lack: without its files GCD504 speaks for the dirs."""
+    """
+    Whether `source` was not read completely. No BuildKit is no lack: without its files GCD504 speaks for the dirs.
+    """
     coverage = inventory.sources[source].coverage
     return coverage is not Coverage.OK and not (coverage is Coverage.ABSENT and source in BUILD_SOURCES)
 

@@ -1,0 +1,137 @@
+"""``gcd check``: one run, its report, its exit status."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import structlog
+
+from gcd import logs
+from gcd.commands.codes import selected
+from gcd.commands.progress import ProgressBar
+from gcd.commands.record import record
+from gcd.model.errors import ExitBits, UsageError
+from gcd.model.finding import Severity
+from gcd.model.result import exit_bits
+from gcd.report.json import json_report
+from gcd.report.text import text_report
+from gcd.root.discover import find_root
+from gcd.run import check as run_check
+from gcd.settings import FailOn, LogFormat, LogLevel, ReportFormat, Settings, load
+
+if TYPE_CHECKING:
+    from gcd.model.result import RunResult
+
+FAIL_ON = {FailOn.ERROR: Severity.ERROR, FailOn.WARNING: Severity.WARNING, FailOn.NEVER: None}
+
+
+@click.command()
+@click.option("--root", metavar="DIR", help="The Docker root. Without it gcd finds that of the running engine.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be done. gcd check never does anything, with it or without."
+)
+@click.option(
+    "--format", "form", type=click.Choice([str(form) for form in ReportFormat]), help="text (default) or json."
+)
+@click.option("--only", multiple=True, metavar="CODE", help="Run only this rule; may be given more than once.")
+@click.option("--skip", multiple=True, metavar="CODE", help="Do not run this rule; may be given more than once.")
+@click.option(
+    "--fail-on",
+    type=click.Choice([str(level) for level in FailOn]),
+    help="The least severity that makes the exit status 4 (default: warning).",
+)
+@click.option("--output", metavar="FILE", help="Write the report to FILE, not to stdout.")
+@click.option("--record", "is_recorded", is_flag=True, help="Keep what was seen, and when, in the state directory.")
+@click.option("-v", "--verbose", count=True, help="Log more to stderr; twice for still more.")
+@click.option("-q", "--quiet", is_flag=True, help="Log errors only.")
+def check(  # noqa: PLR0913 - one parameter a flag
+    *,
+    root: str | None,
+    dry_run: bool,
+    form: str | None,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    fail_on: str | None,
+    output: str | None,
+    is_recorded: bool,
+    verbose: int,
+    quiet: bool,
+) -> ExitBits:
+    """
+    Say what is wrong with a Docker root: orphans, damage, and what they cost.
+
+    Reads only. Run it as root on the host, engine running or stopped.
+    """
+    del dry_run  # A check applies no plan; there is nothing that the flag could hold back.
+    flags = {"root": root, "format": form, "only": only or None, "skip": skip or None, "fail_on": fail_on}
+    settings = load({**flags, "log_level": _level(verbose, quiet=quiet)}).settings
+    is_json = settings.log_format is LogFormat.JSON or (
+        settings.log_format is LogFormat.AUTO and not sys.stderr.isatty()
+    )
+    logs.configure(settings.log_level, json=is_json)
+    codes = selected(settings.only, settings.skip)
+    path = find_root(None if settings.root is None else str(settings.root))
+    _keep_out(path, output, settings, is_recorded=is_recorded)
+    with ProgressBar() as progress:
+        result = run_check(path, now_ns=time.time_ns(), codes=codes, progress=progress)
+    _log(result)
+    _deliver(result, settings.format, output)
+    if is_recorded:
+        record(settings.state_dir, path, result, codes)
+    return exit_bits(result, FAIL_ON[settings.fail_on])
+
+
+def _level(verbose: int, *, quiet: bool) -> LogLevel | None:
+    if quiet:
+        return LogLevel.ERROR
+    return {0: None, 1: LogLevel.INFO}.get(verbose, LogLevel.DEBUG)
+
+
+def _keep_out(root: str, output: str | None, settings: Settings, *, is_recorded: bool) -> None:
+    """A check writes nothing below a root, not even what it was asked to write elsewhere."""
+    targets = {"--output": output, "state_dir": str(settings.state_dir) if is_recorded else None}
+    for name, target in targets.items():
+        if target is not None and Path(target).resolve().is_relative_to(Path(root).resolve()):
+            raise UsageError(f"{name} {target} lies below the Docker root {root}, where gcd check writes nothing")
+
+
+def _log(result: RunResult) -> None:
+    log = structlog.get_logger()
+    for source, state in result.sources.items():
+        if state.why:
+            log.info("source", source=source, coverage=state.coverage, why=state.why)
+    log.info(
+        "checked",
+        root=result.root,
+        engine=result.engine.state,
+        findings=dict(result.summary.by_severity),
+        not_checked=len(result.not_checked),
+        seconds=round(result.duration_ns / 1e9, 3),
+    )
+
+
+def _deliver(result: RunResult, form: ReportFormat, output: str | None) -> None:
+    if output is not None:
+        report = json_report(result) if form is ReportFormat.JSON else text_report(result)
+        with click.open_file(output, "w", encoding="utf-8", atomic=True) as file:
+            file.write(report)
+        return
+    if form is ReportFormat.JSON:
+        report = json_report(result)
+    else:
+        is_terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if is_terminal else None
+        report = text_report(result, width=width, colour=is_terminal and _may_colour())
+    sys.stdout.write(report)
+    sys.stdout.flush()
+
+
+def _may_colour() -> bool:
+    """See no-color.org; a dumb terminal has no colours either."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -33,6 +33,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
+from gcd.formats.escape import escaped
 from gcd.model.errors import FormatError
 
 if TYPE_CHECKING:
@@ -153,8 +154,8 @@ def current_meta(read: ReadAt) -> Meta:
         second = _meta_at(read, size)
         if second is not None:
             return second
-    head = read(PAGE_HEADER.size, 4)
-    raise FormatError("bolt meta", offset=PAGE_HEADER.size, expected="a valid meta page", found=f"{head!r}")
+    head = read(PAGE_HEADER.size, 4).hex() or "the end"
+    raise FormatError("bolt meta", offset=PAGE_HEADER.size, expected="a valid meta page", found=head)
 
 
 def _meta_at(read: ReadAt, offset: int) -> Meta | None:
@@ -375,4 +376,4 @@ def _refuse(what: str, offset: int, expected: str, found: object) -> NoReturn:
 
 
 def _shown(key: bytes) -> str:
-    return repr(key[:_SHOWN])[1:] + ("…" if len(key) > _SHOWN else "")
+    return f"'{escaped(key, _SHOWN)}'"

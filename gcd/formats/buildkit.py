@@ -24,11 +24,12 @@ Sources: moby ``builder/builder-next/adapters/snapshot/{snapshot,layer,leasemana
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TypeAlias
 
 from gcd.formats.bolt import Bucket, Database, parse_database
+from gcd.formats.escape import escaped
+from gcd.formats.gojson import decode_document, struct_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import BuildLease, BuildRecord, BuildSnapshot, SnapshotKind
 from gcd.model.ids import ChainId, LayerDirId, is_digest, is_layer_dir_id
@@ -46,7 +47,6 @@ _CHAIN_ID = b"chainid"
 _ID = re.compile(rb"(?<![0-9a-z])(?:(?<!sha256:)[0-9a-f]{64}(?:-init)?|[0-9a-z]{25})(?![0-9a-z])")
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}(?![0-9a-f])")
 _SHORTEST_ID = 25
-_SHOWN = 80
 
 
 def read_snapshots(source: Source) -> dict[str, BuildSnapshot]:
@@ -62,11 +62,10 @@ def read_snapshots(source: Source) -> dict[str, BuildSnapshot]:
 
 def _snapshot(name: str, bucket: Bucket) -> BuildSnapshot:
     what = f"snapshot {_shown(name)}"
-    chain = ChainId(name) if is_digest(name) else _chain(bucket, what)
     parent = _text(bucket.values.get(_PARENT, b""), f"parent of {what}")
-    own_dir = LayerDirId(name) if is_layer_dir_id(name) else None
     if is_digest(name):
-        return BuildSnapshot(name, SnapshotKind.LAYER, None, parent, chain)
+        return BuildSnapshot(name, SnapshotKind.LAYER, None, parent, ChainId(name))
+    chain = _chain(bucket, what)
     if _COMMITTED in bucket.values:
         committed = _text(bucket.values[_COMMITTED], f"committed of {what}")
         if not is_layer_dir_id(committed):
@@ -75,7 +74,7 @@ def _snapshot(name: str, bucket: Bucket) -> BuildSnapshot:
     if _PARENT not in bucket.values and chain is not None:
         return BuildSnapshot(name, SnapshotKind.LEASE, None, parent, chain)
     kind = SnapshotKind.SUPERSEDED if _IS_COMMITTED in bucket.values else SnapshotKind.ACTIVE
-    return BuildSnapshot(name, kind, own_dir, parent, chain)
+    return BuildSnapshot(name, kind, LayerDirId(name) if is_layer_dir_id(name) else None, parent, chain)
 
 
 def _chain(bucket: Bucket, what: str) -> ChainId | None:
@@ -98,7 +97,7 @@ def read_records(source: Source) -> dict[str, BuildRecord]:
 
 
 def _record(name: str, bucket: Bucket) -> BuildRecord:
-    # Engines before 23.0 keep no cache.snapshot where it equals the record's own id.
+    # Docker 20.10 keeps cache.snapshot only where it is not the record's own id.
     return BuildRecord(
         id=name,
         snapshot=_value(bucket, b"cache.snapshot", name) or name,
@@ -112,14 +111,8 @@ def _value(bucket: Bucket, key: bytes, record: str) -> str:
     if not raw:
         return ""
     what = f"{key.decode()} of record {_shown(record)}"
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(what, expected="JSON", found=_shown(raw)) from error
-    value = (found.get("value") or "") if isinstance(found, dict) else None
-    if not isinstance(value, str):
-        raise FormatError(what, expected='{"value": "<text>"}', found=_shown(raw))
-    return value
+    found = struct_of(decode_document(raw, what), what)
+    return found.text("value") if found else ""
 
 
 def read_leases(source: Source) -> dict[str, BuildLease]:
@@ -170,4 +163,4 @@ def _text(raw: bytes, what: str) -> str:
 
 
 def _shown(found: str | bytes) -> str:
-    return ascii(found[:_SHOWN]) + ("…" if len(found) > _SHOWN else "")
+    return f"'{escaped(found)}'"

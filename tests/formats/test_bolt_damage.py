@@ -261,15 +261,15 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str, int, str, str]] = {
         "bolt meta",
         16,
         "a valid meta page",
-        r"b'\x00\x00\x00\x00'",
+        "00000000",
     ),
-    "nothing": (lambda _: b"", "bolt meta", 16, "a valid meta page", "b''"),
+    "nothing": (lambda _: b"", "bolt meta", 16, "a valid meta page", "the end"),
     "a page size of no power of two": (
         lambda d: resealed(d[:SIZE] + bytes(SIZE) + d[2 * SIZE :], page_size=3000)[: 2 * SIZE],
         "bolt meta",
         16,
         "a valid meta page",
-        r"b'\xed\xda\x0c\xed'",
+        "edda0ced",
     ),
 }
 

@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING
 from gcd.model.finding import Confidence, Finding, FindingId, Impact, Kind, Node, NodeKind, NotChecked, finding_id
 from gcd.model.ids import LayerDirId
 from gcd.model.inventory import Coverage, Source
-from gcd.rules import builds, chains, containers, host, images, layerdirs, layers, linkfarm, lost, lowers, orphans
+from gcd.rules import (
+    builds,
+    chains,
+    containers,
+    host,
+    images,
+    layerdirs,
+    layers,
+    linkfarm,
+    lost,
+    lowers,
+    orphans,
+    rwlayers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -32,6 +45,7 @@ RULES: tuple[Rule, ...] = tuple(
             *layerdirs.RULES,
             *layers.RULES,
             *chains.RULES,
+            *rwlayers.RULES,
             *containers.RULES,
             *images.RULES,
             *builds.RULES,

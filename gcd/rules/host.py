@@ -1,0 +1,114 @@
+"""GCD801 to GCD804: what could not be read, other stores in the root, the engine's own databases, several engines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
+from gcd.model.inventory import Coverage, Source
+from gcd.model.reading import Malformed, Reading, Unreadable, describe
+from gcd.rules.rule import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gcd.model.inventory import Inventory
+    from gcd.model.storegraph import StoreGraph
+
+_DISK_ERRORS = frozenset({"EIO", "EUCLEAN", "EBADMSG"})
+
+
+@rule("GCD801", "source-unreadable", Kind.HAZARD, Severity.ERROR, node=NodeKind.SOURCE, needs=frozenset())
+def source_unreadable(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
+    """
+    A part of the root could not be read, or not in full.
+
+    Harm: the rules that need it did not run. No finding of theirs means nothing, and what it may refer to is not called
+    an orphan.
+    Cause: gcd runs without root rights; a bad disk; a damaged directory or database.
+    Remedy: run gcd as root; look into the kernel's log for errors of the disk.
+    Not this rule: a database that changed at every attempt to read it: run again when the engine is less busy.
+    """
+    state = inventory.sources.get(Source(node.id))
+    if state is not None and state.coverage in {Coverage.PARTIAL, Coverage.UNREADABLE}:
+        effect = "could not be read in full" if state.coverage is Coverage.PARTIAL else "could not be read"
+        yield Fault(
+            node,
+            f"The source {node.id} {effect}: {state.why}.",
+            (Evidence(node.id, "read in full", state.coverage.value),),
+        )
+
+
+@rule("GCD802", "dormant-store", Kind.HAZARD, Severity.INFO, node=NodeKind.STORE, needs=frozenset())
+def dormant_store(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
+    """
+    The root holds the tree of another store, which this engine does not use.
+
+    Harm: disk space only. Its images and containers are whole, and are back when the engine is told to use it.
+    Cause: the storage driver, the image store or the user namespace of the engine was changed.
+    Remedy: none by gcd, which never calls it an orphan. If it is not wanted any more, remove it by hand.
+    Not this rule: the store that the engine uses.
+    """
+    for store in inventory.dormant:
+        if store.path == node.id:
+            yield Fault(
+                node,
+                f"{store.path} belongs to another store ({store.driver}), which is not in use.",
+                (Evidence(store.path, f"the store in use is {inventory.store}", store.driver),),
+                paths=(store.path,),
+            )
+
+
+@rule("GCD803", "database-damaged", Kind.DAMAGED, Severity.CRITICAL, node=NodeKind.DATABASE, needs=frozenset())
+def database_damaged(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
+    """
+    A database of the engine (volumes, network) is damaged.
+
+    Harm: the engine does not start (measured with a truncated ``volumes/metadata.db``).
+    Cause: power loss, a full disk, a bad disk.
+    Remedy: none by gcd. With the engine stopped, put the file back from a backup, or move it aside: the engine makes a
+    new one. Volumes stay as they are, but lose their labels and options; networks have to be made again.
+    Not this rule: BuildKit's databases (GCD501).
+    """
+    reading = inventory.databases.get(node.id)
+    if reading is not None and database_is_damaged(reading):
+        yield Fault(
+            node,
+            f"The engine's database {node.id} is damaged: it will not start.",
+            (Evidence(node.id, "a bolt database", describe(reading)),),
+        )
+
+
+@rule(
+    "GCD804",
+    "several-engines",
+    Kind.HAZARD,
+    Severity.ERROR,
+    node=NodeKind.ENGINE,
+    needs=frozenset({Source.ENGINE}),
+)
+def several_engines(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
+    """
+    More than one engine holds files of this root.
+
+    Harm: each engine keeps its own books in memory and deletes what it does not know: images and containers get lost.
+    gcd proves nothing while it lasts.
+    Cause: Docker in a container with the host's root mounted; a second dockerd with the same data root.
+    Remedy: stop all but one.
+    Not this rule: other engines with roots of their own.
+    """
+    if inventory.engine.others:
+        pids = ", ".join(map(str, sorted(inventory.engine.others)))
+        yield Fault(
+            node,
+            f"Further engines hold files of this root: pid {pids}.",
+            (Evidence("locks of the root's databases", f"one holder ({inventory.engine.pid})", f"also {pids}"),),
+        )
+
+
+def database_is_damaged(reading: Reading[int]) -> bool:
+    """Whether what was read of a database is damage, and not a want of rights or of a quiet moment."""
+    return isinstance(reading, Malformed) or (isinstance(reading, Unreadable) and reading.reason in _DISK_ERRORS)
+
+
+RULES = (source_unreadable, dormant_store, database_damaged, several_engines)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import platform
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from gcd import __version__, cli
+from gcd.model.errors import ExitBits, UsageError
+
+GCD = [sys.executable, "-c", "from gcd.cli import main; main()"]
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def gcd(*arguments, **options):
+    return subprocess.run([*GCD, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Put a function in the place of ``gcd version``."""
+
+    def put(function):
+        monkeypatch.setattr(cli.LazyGroup, "get_command", lambda *_: click.Command("version", callback=function))
+
+    return put
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert cli.run(["version"]) == ExitBits.CLEAN
+    assert capsys.readouterr().out == f"gcd {__version__} (Python {platform.python_version()})\n"
+
+
+def test_the_version_answers_without_the_slow_imports():
+    script = "import sys; from gcd.cli import run; run(['version']); print(*sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    modules = set(done.stderr.split())
+
+    assert modules & {"rich", "pydantic", "pydantic_settings", "structlog", "prometheus_client", "watchdog"} == set()
+    assert "gcd.rules.table" not in modules
+
+
+def test_help_names_every_command_and_imports_none():
+    script = "import sys; from gcd.cli import run; run(['--help']); print(*sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert re.findall(r"^  ([a-z]+)  ", done.stdout, re.MULTILINE) == list(cli.COMMANDS)
+    assert not any(name.startswith("gcd.commands.") for name in done.stderr.split())
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    assert cli.run([name, "--help"]) == ExitBits.CLEAN
+    assert "Usage: gcd " + name in capsys.readouterr().out
+
+
+def test_a_misspelt_command_names_the_nearest(capsys):
+    assert cli.run(["chek"]) == ExitBits.USAGE
+    assert "there is no command 'chek'; did you mean check?" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_is_usage(capsys):
+    assert cli.run(["version", "--frob"]) == ExitBits.USAGE
+    assert "--frob" in capsys.readouterr().err
+
+
+def test_an_error_is_one_sentence_and_its_bits(command, capsys):
+    def fail():
+        raise UsageError("there is no such thing")
+
+    command(fail)
+
+    assert cli.run(["version"]) == ExitBits.USAGE
+    assert capsys.readouterr().err == "gcd: there is no such thing\n"
+
+
+def test_a_fault_of_gcd_itself_is_not_taken_for_something_mended(command, capsys):
+    def fail():
+        raise ZeroDivisionError
+
+    command(fail)
+
+    assert cli.run(["version"]) == ExitBits.NOT_DONE
+    assert "fault of gcd itself" in capsys.readouterr().err
+
+
+def test_interrupted(command, capsys):
+    def fail():
+        raise KeyboardInterrupt
+
+    command(fail)
+
+    assert cli.run(["version"]) == ExitBits.INTERRUPTED
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_real_interrupt_ends_with_32():
+    script = (
+        "import click, time; from gcd import cli\n"
+        "def wait():\n    print('ready', flush=True)\n    time.sleep(30)\n"
+        "cli.LazyGroup.get_command = lambda *_: click.Command('version', callback=wait)\n"
+        "import sys; sys.argv = ['gcd', 'version']; cli.main()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+
+    assert process.returncode == ExitBits.INTERRUPTED
+    assert told.strip() == b"gcd: interrupted; nothing was changed"
+
+
+def test_a_reader_that_goes_away_is_met_with_silence():
+    with subprocess.Popen([*GCD, "rules"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        told = process.stderr.read()
+        process.wait(timeout=20)
+
+    assert told == b""
+    assert process.returncode == ExitBits.NOT_DONE
+
+
+def test_the_version_is_fast():
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        gcd("version")
+        times.append(time.monotonic() - began)
+
+    assert min(times) < 0.5
+
+
+def test_the_readme_names_every_command():
+    text = README.read_text()
+
+    assert [name for name in cli.COMMANDS if f"gcd {name}" not in text] == []

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from gcd.demo.boltfile import write_database
 from gcd.demo.placing import put_directory, put_file
-from gcd.root import layout
+from gcd.model import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,11 +63,14 @@ class BuildDatabases:
         """What the lease manager notes in snapshots.db of a lease on a layer."""
         self.snapshots[lease_id] = {"chainid": chain}
 
-    def record(self, record_id: str, **values: object) -> None:
-        """A record with the keys that all have, and `values` of the keys ``cache.<name>``."""
+    def record(self, record_id: str, *, committed: bool, **values: object) -> None:
+        """A record with the keys that all have, and `values` of keys ``cache.<name>`` (None: a cleared one)."""
         common = {"createdAt": CREATED_S * 10**9, "lastUsedAt": CREATED_S * 10**9, "usageCount": 1, "cachePolicy": 1}
-        bucket: dict[str, str | bytes] = {f"cache.{key}": _json(value) for key, value in {**common, **values}.items()}
-        bucket["snapshot.size"] = _json(-1)
+        bucket: dict[str, str | bytes] = {
+            f"cache.{key}": "" if value is None else _json(value) for key, value in {**common, **values}.items()
+        }
+        if committed:
+            bucket |= {"snapshot.committed": _json(True), "snapshot.size": _json(-1)}  # noqa: FBT003  a JSON value
         self.records[record_id] = bucket
 
     def lease(self, lease_id: str, snapshots: Iterable[str], *, temporary: bool = False) -> None:

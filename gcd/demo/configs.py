@@ -98,17 +98,18 @@ def container_config(
     }
 
 
-def image_mount_point(destination: str, layer_name: str, reference: str) -> dict[str, Any]:
-    """An entry of ``MountPoints`` as 28 writes it: `layer_name` is the name of the image mount's rw layer record."""
+def image_mount_point(destination: str, *, name: str, image: ImageId, reference: str, merged: str) -> dict[str, Any]:
+    """An entry of ``MountPoints`` as 28.5 writes it: `name` is that of the image mount's rw layer record."""
     return {
-        "Source": "",
+        "Source": merged,
         "Destination": destination,
         "RW": False,
-        "Name": "",
+        "Name": reference,
         "Driver": "",
         "Type": "image",
-        "ID": layer_name,
-        "Spec": {"Type": "image", "Source": reference, "Target": destination},
+        "Propagation": "rprivate",
+        "ID": name,
+        "Spec": {"Type": "image", "Source": image, "Target": destination},
         "SkipMountpointCreation": False,
     }
 

@@ -44,8 +44,8 @@ from gcd.demo.placing import (
     remove_layer_dir,
 )
 from gcd.demo.tarsplit import Entry, Folder, SymlinkTo, pack
+from gcd.model import layout
 from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId, LayerDirId, LinkId, RwLayerName, chain_id, init_dir_of
-from gcd.root import layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -351,7 +351,10 @@ class DockerRoot:
         rw = self.rw_layer(name, parent=image.top, with_init=False)
         path = self.path / layout.container(container.id) / layout.CONTAINER_CONFIG
         config = json.loads(path.read_bytes())
-        config["MountPoints"][destination] = configs.image_mount_point(destination, name, image.reference)
+        merged = f"{(self.path / layout.layer_dir(rw.mount_id)).absolute()}/{layout.MERGED}"
+        config["MountPoints"][destination] = configs.image_mount_point(
+            destination, name=name, image=image.id, reference=image.reference, merged=merged
+        )
         put_file(path, compact(config), 0o600)
         return rw
 
@@ -360,11 +363,18 @@ class DockerRoot:
     def build_source(
         self, *, record_type: str = "source.local", content: Mapping[str, Entry] | None = None
     ) -> BuiltSnapshot:
-        """An active snapshot: a build context, or (``exec.cachemount``) a cache mount; its record and its lease."""
+        """
+        An active snapshot: a build context, or (``exec.cachemount``) a cache mount; its record and its lease.
+
+        A context has a second record, of its content when a step last used it, which has no lease.
+        """
         snapshot = self._build_dir(None, content)
-        self.builds.active(snapshot.dir_id, "")
-        self.builds.record(snapshot.dir_id, description=f"{record_type} of a build", recordType=record_type)
-        self.builds.lease(snapshot.dir_id, [snapshot.dir_id])
+        dir_id = snapshot.dir_id
+        self.builds.active(dir_id, "")
+        self.builds.record(dir_id, committed=False, description="local source for context", recordType=record_type)
+        self.builds.lease(dir_id, [dir_id])
+        if record_type == "source.local":
+            self.builds.record(self.names.build_id(), committed=True, equalMutable=dir_id)
         return snapshot
 
     def build_step(
@@ -380,7 +390,7 @@ class DockerRoot:
         below = parent.chain_id if isinstance(parent, BuiltLayer) else parent.name if parent else ""
         self.builds.superseded(step.dir_id, below, name)
         values: dict[str, object] = {"parent": parent.name} if isinstance(parent, BuiltSnapshot) else {}
-        self.builds.record(name, description="a step", recordType="regular", **values)
+        self.builds.record(name, committed=True, description="fileop target", equalMutable=None, **values)
         self.builds.lease(name, [name])
         return BuiltSnapshot(name, step.dir_id, step.link, step.content)
 
@@ -395,7 +405,7 @@ class DockerRoot:
         record = self.names.build_id()
         self.builds.layer(layer.chain_id)
         self.builds.lease_bucket(record, layer.chain_id)
-        self.builds.record(record, description="pulled from an image", recordType="regular", snapshot=layer.chain_id)
+        self.builds.record(record, committed=True, description="pulled from an image", snapshot=layer.chain_id)
         self.builds.lease(record, [layer.chain_id])
         return record
 

@@ -17,8 +17,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from gcd.demo.tarsplit import MTIME, Folder, HardLinkTo, SymlinkTo, with_folders
+from gcd.model import layout
 from gcd.model.ids import LinkId
-from gcd.root import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from gcd.demo.boltfile import write_database
 from gcd.demo.placing import put_file, remove_layer_dir
 from gcd.formats.bolt import Bucket, parse_database
+from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import LayerDirId
-from gcd.root import layout
 
 if TYPE_CHECKING:
     from pathlib import Path

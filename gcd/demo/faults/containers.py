@@ -16,9 +16,9 @@ from gcd.demo.faults.fault import (
     rw_layer_record,
 )
 from gcd.demo.placing import compact, put_file, put_layer_dir, put_rw_layer_record, remove_layer_dir
+from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, ContainerId, RwLayerName, init_dir_of
-from gcd.root import layout
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcd.demo.names import Names
+from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, LayerDirId, LinkId, RwLayerName
-from gcd.root import layout
 
 if TYPE_CHECKING:
     from gcd.model.finding import Code

@@ -9,9 +9,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from gcd.demo.placing import put_directory, put_file
+from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
 from gcd.model.inventory import Source
-from gcd.root import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from gcd.demo.faults.fault import layer_record
 from gcd.demo.placing import put_file
+from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ImageId, chain_ids
-from gcd.root import layout
 
 if TYPE_CHECKING:
     from pathlib import Path

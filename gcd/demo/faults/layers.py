@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from gcd.demo.faults.fault import cache_id_of, fresh_names, layer_node, layer_record, link_of, lower_links
 from gcd.demo.placing import put_committed, put_directory, put_file, put_layer_dir, put_layer_record, remove_layer_dir
 from gcd.demo.tarsplit import pack
+from gcd.model import layout
 from gcd.model.ids import ChainId, LinkId, chain_id
-from gcd.root import layout
 
 if TYPE_CHECKING:
     from pathlib import Path

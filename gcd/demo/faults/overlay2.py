@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from gcd.demo.faults.fault import dir_node, fresh_names, layer_dir, link_of, link_symlink, lower_links
 from gcd.demo.placing import lower_text, put_committed, put_directory, put_file, put_layer_dir
+from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import LayerDirId, LinkId, init_dir_of
-from gcd.root import layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from gcd.demo.faults.fault import Target, cache_id_of, mount_id_of
 from gcd.formats.buildkit import read_leases, read_records, read_snapshots
+from gcd.model import layout
 from gcd.model.facts import SnapshotKind
 from gcd.model.ids import ChainId, DiffId, chain_ids
-from gcd.root import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

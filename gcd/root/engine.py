@@ -34,10 +34,10 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from gcd.formats.locks import parse_locks
+from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.facts import Engine, EngineState
 from gcd.model.reading import Absent, Present
-from gcd.root import layout
 from gcd.root.dockerd import engines_on
 from gcd.root.openfiles import mounts_of, openers_of
 from gcd.root.processes import PROC, Process, read_file

@@ -24,10 +24,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gcd.formats.mountinfo import parse_mountinfo
+from gcd.model import layout
 from gcd.model.facts import KernelMount
 from gcd.model.ids import is_layer_dir_id, is_link_id
 from gcd.model.inventory import Coverage, SourceState
-from gcd.root import layout
 from gcd.root.processes import PROC, processes
 from gcd.root.tree import name_of
 

@@ -134,8 +134,8 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
     """
     container = struct_of(decode_first(raw, _CONFIG), _CONFIG) or Struct((), _CONFIG)
     container.require(_SHAPE)
-    identity = container.text("ID")
-    if container.has("ID") and not identity:
+    identity = container.stated_text("ID")
+    if identity == "":
         raise FormatError(f"{_CONFIG}: ID", expected="the directory's name", found="nothing")
     state = container.struct("State")
     if state is None:
@@ -147,7 +147,7 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
     if config is not None:
         config.require(RUN_CONFIG_SHAPE)
     return ContainerConfig(
-        id=identity,
+        id=identity or "",
         name=container.text("Name"),
         image=container.text("Image"),
         image_reference=config.text("Image") if config else "",

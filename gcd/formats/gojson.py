@@ -106,7 +106,11 @@ class Struct:
             self._field(name, kind)
 
     def text(self, name: str) -> str:
-        return next((cleaned(v) for v in reversed(self._field(name, Kind.TEXT)) if isinstance(v, str)), "")
+        return self.stated_text(name) or ""
+
+    def stated_text(self, name: str) -> str | None:
+        """None where the object leaves the field as it was."""
+        return next((cleaned(v) for v in reversed(self._field(name, Kind.TEXT)) if isinstance(v, str)), None)
 
     def flag(self, name: str) -> bool:
         return next((v for v in reversed(self._field(name, Kind.FLAG)) if isinstance(v, bool)), False)

@@ -10,7 +10,7 @@ PYTEST_FLAGS ?=
 setup: $(STAMP)
 
 # Everything that is installed comes from requirements.lock and is checked against its hashes.
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gcd needs Python 3.11 or newer: make PYTHON=python3.x")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
@@ -37,7 +37,8 @@ wheel-test: setup
 
 # The generated pages: docs/codes.md, config/gcd.toml.
 docs: setup
-	$(BIN)/python -m gcd.rules.document > docs/codes.md
+	$(BIN)/python -c 'from gcd.rules.document import page; from gcd.rules.table import RULES; print(page(RULES), end="")' \
+	    > docs/codes.md
 	$(BIN)/python -m gcd.settings > config/gcd.toml
 
 # Needs uv. --universal: one lock for every Python from 3.11 on.

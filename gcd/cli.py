@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -77,6 +76,9 @@ def run(arguments: Sequence[str] | None = None) -> ExitBits:
     """Carry out `arguments` (those of the process if None) and give the exit status; nothing is raised."""
     try:
         return ExitBits(cli.main(args=arguments, prog_name="gcd", standalone_mode=False) or 0)
+    except SystemExit:
+        # How click ends a command whose reader has gone: nobody to tell, and it has seen to the last flush.
+        return ExitBits.NOT_DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
         return _told(error)
 
@@ -94,9 +96,6 @@ def _told(error: Exception | KeyboardInterrupt) -> ExitBits:
         case KeyboardInterrupt() | click.Abort():
             click.echo("gcd: interrupted; nothing was changed", err=True)
             bits = ExitBits.INTERRUPTED
-        case BrokenPipeError():
-            # The reader has gone: nobody to tell, and nothing more may be flushed to it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         case _:
             # Python's own status for this is 1, which would say that something was mended.
             traceback.print_exception(error)

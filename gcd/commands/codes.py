@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from gcd.model.errors import UsageError
@@ -14,19 +15,31 @@ if TYPE_CHECKING:
     from gcd.model.finding import Code
     from gcd.rules.rule import Rule
 
+SUGGESTIONS = 3
+
 
 def rule_of(word: str) -> Rule:
     """The rule that `word` names; a `UsageError` that names the nearest ones if none."""
     wanted = word.strip().upper()
-    wanted = f"GCD{wanted}" if wanted.isdigit() else wanted
+    wanted = f"GCD{wanted}" if wanted[:1].isdigit() else wanted
     for rule in RULES:
         if wanted in {rule.code, rule.name.upper()}:
             return rule
-    words = [rule.code for rule in RULES] if wanted.startswith("GCD") else [rule.name.upper() for rule in RULES]
-    near = difflib.get_close_matches(wanted, words, n=3, cutoff=0.5)
-    nearest = [f"{rule.code} {rule.name}" for rule in RULES if {rule.code, rule.name.upper()} & set(near)]
+    nearest = _nearest_codes(wanted) if wanted.startswith("GCD") else _nearest_names(wanted)
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else "gcd rules lists all codes"
     raise UsageError(f"there is no code {word!r}; {hint}")
+
+
+def _nearest_codes(wanted: str) -> list[str]:
+    """Codes that differ from `wanted` in the fewest places, at most two."""
+    differences = {rule: sum(a != b for a, b in zip_longest(rule.code, wanted)) for rule in RULES}
+    near = sorted((rule for rule in RULES if differences[rule] <= 2), key=lambda rule: (differences[rule], rule.code))
+    return [f"{rule.code} {rule.name}" for rule in near[:SUGGESTIONS]]
+
+
+def _nearest_names(wanted: str) -> list[str]:
+    names = {rule.name.upper(): f"{rule.code} {rule.name}" for rule in RULES}
+    return [names[name] for name in difflib.get_close_matches(wanted, names, n=SUGGESTIONS, cutoff=0.5)]
 
 
 def selected(only: Iterable[str], skip: Iterable[str]) -> frozenset[Code]:

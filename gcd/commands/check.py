@@ -16,7 +16,7 @@ from gcd import logs
 from gcd.commands.codes import selected
 from gcd.commands.progress import ProgressBar
 from gcd.commands.record import record
-from gcd.model.errors import ExitBits, UsageError
+from gcd.model.errors import ExitBits, GcdError, UsageError
 from gcd.model.finding import Severity
 from gcd.model.result import exit_bits
 from gcd.report.json import json_report
@@ -118,9 +118,7 @@ def _log(result: RunResult) -> None:
 
 def _deliver(result: RunResult, form: ReportFormat, output: str | None) -> None:
     if output is not None:
-        report = json_report(result) if form is ReportFormat.JSON else text_report(result)
-        with click.open_file(output, "w", encoding="utf-8", atomic=True) as file:
-            file.write(report)
+        _write(Path(output), json_report(result) if form is ReportFormat.JSON else text_report(result))
         return
     if form is ReportFormat.JSON:
         report = json_report(result)
@@ -130,6 +128,16 @@ def _deliver(result: RunResult, form: ReportFormat, output: str | None) -> None:
         report = text_report(result, width=width, colour=is_terminal and _may_colour())
     sys.stdout.write(report)
     sys.stdout.flush()
+
+
+def _write(path: Path, report: str) -> None:
+    """All or nothing, so that a reader never finds half a report; but a device or a pipe is written to, not replaced."""
+    try:
+        is_atomic = path.is_file() or not path.exists()
+        with click.open_file(str(path), "w", encoding="utf-8", atomic=is_atomic) as file:
+            file.write(report)
+    except OSError as error:
+        raise GcdError(f"the report cannot be written to {path}: {error.strerror}") from error
 
 
 def _may_colour() -> bool:

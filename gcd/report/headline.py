@@ -23,6 +23,12 @@ HANDS_OFF = frozenset({"GCD201", "GCD202", "GCD203", "GCD204", "GCD205", "GCD206
 
 HANDS_OFF_TEXT = "Pull, load, remove or prune nothing until this is mended"
 
+_SETTLES = {
+    EngineState.RUNNING: "it is gone or proven after the engine's next start",
+    EngineState.STOPPED: "it is proven once nothing has changed there for an hour",
+    EngineState.UNKNOWN: "nothing is proven before the engine's state is known",
+}
+
 
 def headline(result: RunResult) -> str:
     return f"{_health(result)} {_gain(result)}"
@@ -74,7 +80,7 @@ def warnings(result: RunResult) -> Iterator[str]:
     if result.engine.doubts:
         yield f"Nothing is proven in this run: {'; '.join(map(printable, result.engine.doubts))}."
     elif any(f.confidence is Confidence.SUSPECTED for f in result.findings):
-        yield "What is suspected may belong to work under way; it is proven or gone once the engine was started anew."
+        yield f"What is suspected may belong to work under way; {_SETTLES[result.engine.state]}."
 
 
 def figures(result: RunResult) -> str:

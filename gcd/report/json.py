@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gcd import __version__
+from gcd.model.inventory import Source
 from gcd.report.printable import base64_of, is_utf8, printable
 from gcd.report.units import instant
 
@@ -39,8 +40,10 @@ def report_object(result: RunResult) -> Object:
         **({} if is_utf8(result.root) else {"root_base64": base64_of(result.root)}),
         "store": printable(result.store),
         "engine": _engine(result),
-        "sources": {source: state.coverage for source, state in result.sources.items()},
-        "source_reasons": {source: printable(state.why) for source, state in result.sources.items() if state.why},
+        "sources": {source: result.sources[source].coverage for source in Source},
+        "source_reasons": {
+            source: printable(result.sources[source].why) for source in Source if result.sources[source].why
+        },
         "healthy": result.is_healthy,
         "summary": _summary(result),
         "findings": [_finding(finding) for finding in result.findings],

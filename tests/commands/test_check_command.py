@@ -1,0 +1,228 @@
+"""``gcd check`` from end to end on synthetic roots: what is printed, what is written, what is returned."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from gcd import cli, settings
+from gcd.demo.dockerroot import DockerRoot
+from gcd.demo.faults import FAULTS
+from gcd.demo.faults.targets import find_targets
+from gcd.model.errors import ExitBits
+
+SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "check.schema.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path, monkeypatch):
+    """Neither the machine's settings nor its environment have a say."""
+    for name in [name for name in os.environ if name.startswith("GCD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path / "etc")
+    monkeypatch.setenv("GCD_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "etc"
+
+
+@pytest.fixture
+def root(tmp_path):
+    with DockerRoot(tmp_path / "docker") as built:
+        base = built.image("base:1", layers=3)
+        web = built.image("web:1", base=base, layers=1)
+        built.container("api", image=web)
+        built.build_step(built.build_step())
+    return tmp_path / "docker"
+
+
+def plant(root, name):
+    [fault] = [fault for fault in FAULTS if fault.name == name]
+    return fault.plant(root, find_targets(root).get(fault.target, ""))
+
+
+def check(root, *arguments):
+    return cli.run(["check", "--root", str(root), *map(str, arguments)])
+
+
+def state_of(folder):
+    """Everything about a tree that a reader must leave alone."""
+    found = {}
+    for path in [folder, *folder.rglob("*")]:
+        status = path.lstat()
+        found[path] = (status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return found
+
+
+def test_a_healthy_root(root, capsys):
+    assert check(root) == ExitBits.CLEAN
+
+    told = capsys.readouterr()
+    assert told.out.startswith("Healthy. Nothing to get back.\n")
+    assert told.err == ""
+
+
+def test_damage_is_told_and_counted_in_the_exit_status(root, capsys):
+    layer = plant(root, "empty_size")
+
+    assert check(root) == ExitBits.FINDINGS_LEFT
+
+    out = capsys.readouterr().out
+    assert out.startswith("Not healthy: ")
+    assert "GCD204 unreadable-size" in out
+    assert layer.id in out
+    assert "! Pull, load, remove or prune nothing until this is mended (GCD204)" in out
+    assert "web:1" in out
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "bits"),
+    [("error", ExitBits.FINDINGS_LEFT), ("warning", ExitBits.FINDINGS_LEFT), ("never", ExitBits.CLEAN)],
+)
+def test_fail_on(root, fail_on, bits):
+    plant(root, "empty_size")
+
+    assert check(root, "--fail-on", fail_on) == bits
+
+
+def test_json(root, capsys):
+    plant(root, "empty_size")
+
+    assert check(root, "--format", "json") == ExitBits.FINDINGS_LEFT
+
+    report = json.loads(capsys.readouterr().out)
+    jsonschema.validate(report, SCHEMA)
+    assert report["summary"]["by_code"]["GCD204"] == 1
+    assert set(report["sources"].values()) == {"ok"}
+    assert report["not_checked"] == []
+
+
+def test_only_and_skip(root, capsys):
+    plant(root, "empty_size")
+
+    assert check(root, "--only", "gcd101", "--only", "orphaned-layer") == ExitBits.CLEAN
+    assert check(root, "--skip", "204", "--skip", "402") == ExitBits.CLEAN
+    assert "GCD" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["--only", "--skip"])
+def test_an_unknown_code_names_the_nearest(root, capsys, flag):
+    assert check(root, flag, "GCD1O1") == ExitBits.USAGE
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("gcd: there is no code 'GCD1O1'; did you mean GCD101 orphaned-layer-dir")
+
+
+def test_an_unknown_code_in_the_settings_is_usage_too(root, own_settings, capsys):
+    own_settings.mkdir()
+    (own_settings / "gcd.toml").write_text('skip = ["GCD999"]\n')
+
+    assert check(root) == ExitBits.USAGE
+    assert "GCD999" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",), ("--format", "json"), ("--output", "{tmp}/report")])
+def test_a_check_leaves_the_root_untouched(root, tmp_path, arguments):
+    plant(root, "add_layer_dir")
+    before = state_of(root)
+
+    check(root, *(argument.format(tmp=tmp_path) for argument in arguments))
+
+    assert state_of(root) == before
+    assert not (tmp_path / "state").exists()
+
+
+def test_output_goes_to_the_file(root, tmp_path, capsys):
+    assert check(root, "--output", tmp_path / "report") == ExitBits.CLEAN
+
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "report").read_text().startswith("Healthy.")
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(root, tmp_path, capsys):
+    assert check(root, "--output", tmp_path / "missing" / "report") == ExitBits.NOT_DONE
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "missing/report" in told.err
+    assert "Traceback" not in told.err
+
+
+def test_an_output_that_is_no_file_is_written_to_and_not_replaced(root, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+
+    assert check(root, "--output", tmp_path / "pipe") == ExitBits.CLEAN
+
+    assert os.read(reader, 100).startswith(b"Healthy.")
+    os.close(reader)
+
+
+def test_nothing_is_written_below_the_root_even_if_asked(root, monkeypatch, capsys):
+    (root.parent / "alias").symlink_to(root)
+    before = state_of(root)
+
+    assert check(root, "--output", root.parent / "alias" / "report") == ExitBits.USAGE
+    monkeypatch.setenv("GCD_STATE_DIR", str(root / "gcd"))
+    assert check(root, "--record") == ExitBits.USAGE
+
+    assert state_of(root) == before
+    assert capsys.readouterr().err.count("where gcd check writes nothing") == 2
+
+
+def test_record_keeps_sightings_and_figures(root, tmp_path):
+    orphan = plant(root, "add_layer_dir")
+
+    check(root, "--record")
+    check(root, "--record")
+
+    rows = sqlite3.connect(tmp_path / "state" / "state.db")
+    kept = rows.execute("SELECT finding, first_ns < last_ns FROM sightings").fetchall()
+    runs = rows.execute("SELECT count(*) FROM runs").fetchone()
+    known = rows.execute("SELECT device, inode, path FROM roots").fetchall()
+    rows.close()
+    assert kept == [(f"GCD101:{orphan}", 1)]
+    assert runs == (2,)
+    assert known == [(root.stat().st_dev, root.stat().st_ino, str(root))]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda _: None, "There is no directory"),
+        (lambda path: path.mkdir(), "is not a Docker root"),
+        (lambda path: path.write_text("x"), "docker"),
+    ],
+    ids=["missing", "not-a-root", "a-file"],
+)
+def test_a_root_that_is_none_is_one_sentence(tmp_path, capsys, make, told):
+    make(tmp_path / "docker")
+
+    assert check(tmp_path / "docker") == ExitBits.NOT_DONE
+
+    err = capsys.readouterr().err
+    assert err.startswith("gcd: ")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_logs_go_to_stderr_as_json_lines(root, capsys):
+    check(root, "-v")
+
+    told = capsys.readouterr()
+    [event] = [json.loads(line) for line in told.err.splitlines()]
+    assert event["event"] == "checked"
+    assert event["not_checked"] == 0
+    assert "checked" not in told.out
+
+
+def test_the_settings_are_heard(root, own_settings, capsys):
+    own_settings.mkdir()
+    (own_settings / "gcd.toml").write_text(f'root = "{root}"\nformat = "json"\n')
+
+    assert cli.run(["check"]) == ExitBits.CLEAN
+    assert json.loads(capsys.readouterr().out)["root"] == str(root)

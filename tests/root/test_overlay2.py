@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.trees import DIRECTORY, FIFO, Link, place, plant, within, without_rights
+from support.trees import DIRECTORY, FIFO, Link, change_after, place, plant, within, without_rights
 
 from gcd.model.facts import BadElement, FileType, LinkFarm, Lower
 from gcd.model.inventory import Coverage, SourceState
@@ -119,15 +119,14 @@ def test_entries_have_the_types_that_stand_there(root, home, planted, kind):
 @pytest.mark.parametrize("name", [".", "diff", "link", "lower"])
 def test_the_ctime_is_the_newest_of_dir_diff_link_and_lower(root, home, name):
     before = read_layer_dirs(root, "overlay2")[0][TOP].ctime_ns
-    (home / TOP / name).chmod(0o700)
-    after = read_layer_dirs(root, "overlay2")[0][TOP].ctime_ns
-    assert after == (home / TOP / name).stat().st_ctime_ns > before
+    changed = change_after(home / TOP / name, before)
+    assert read_layer_dirs(root, "overlay2")[0][TOP].ctime_ns == changed
 
 
 def test_what_happens_in_a_lower_layer_file_does_not_make_a_dir_young(root, home):
     before = read_layer_dirs(root, "overlay2")[0][BASE].ctime_ns
-    (home / BASE / "diff" / "file").chmod(0o600)
-    (home / BASE / "committed").chmod(0o600)
+    change_after(home / BASE / "diff" / "file", before)
+    change_after(home / BASE / "committed", before)
     assert read_layer_dirs(root, "overlay2")[0][BASE].ctime_ns == before
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,17 @@ def place(path: Path, what: Planted) -> None:
                 bound.bind(path.name)
         case _:
             path.mkdir(exist_ok=True)
+
+
+def change_after(path: Path, ctime_ns: int) -> int:
+    """The ctime of `path`, whose mode is changed until its ctime (a slow clock) is later than `ctime_ns`."""
+    for _ in range(1000):
+        path.chmod(0o700)
+        if path.stat().st_ctime_ns > ctime_ns:
+            return path.stat().st_ctime_ns
+        time.sleep(0.001)
+    message = f"the clock of {path} stands still"
+    raise TimeoutError(message)
 
 
 @contextlib.contextmanager

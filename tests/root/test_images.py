@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from support.trees import DIRECTORY, FIFO, Link, plant, within, without_rights
+
+from gcd.model.facts import ImageConfig, Repositories
+from gcd.model.inventory import Coverage, SourceState
+from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
+from gcd.root import images
+from gcd.root.images import ImageDb, read_images
+from gcd.root.tree import Directory, open_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OK = SourceState(Coverage.OK)
+DIFF = f"sha256:{'3' * 64}"
+CONFIG = json.dumps(
+    {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [DIFF]}, "created": None}
+).encode()
+HEX = hashlib.sha256(CONFIG).hexdigest()
+ID = f"sha256:{HEX}"
+CONTENT = f"image/overlay2/imagedb/content/sha256/{HEX}"
+METADATA = f"image/overlay2/imagedb/metadata/sha256/{HEX}"
+REPOSITORIES = "image/overlay2/repositories.json"
+SPECIAL = "a FIFO, socket or device"
+TAGS = json.dumps({"Repositories": {"app": {"app:1": ID}}}).encode()
+
+
+def read(tmp_path: Path, tree: dict) -> ImageDb:
+    plant(tmp_path, tree)
+    with open_root(str(tmp_path)) as root, within(5):
+        return read_images(root, "overlay2")
+
+
+def test_a_sound_image(tmp_path):
+    updated = b"2020-09-13T12:26:40Z"
+    found = read(
+        tmp_path,
+        {
+            CONTENT: CONFIG,
+            f"{METADATA}/lastUpdated": updated,
+            f"{METADATA}/parent": DIFF.encode(),
+            REPOSITORIES: TAGS,
+        },
+    )
+    image = found.images[ID]
+    assert image.config == Present(ImageConfig((DIFF,), "linux"))
+    assert (image.id, image.digest, image.ctime_ns) == (ID, ID, (tmp_path / CONTENT).stat().st_ctime_ns)
+    assert (found.metadata[ID].parent, found.metadata[ID].last_updated) == (Present(DIFF), Present(updated.decode()))
+    assert found.repositories == Present(Repositories({"app:1": ID}))
+    assert (found.state, found.repositories_state) == (OK, OK)
+
+
+def test_a_config_changed_by_one_byte_has_another_digest(tmp_path):
+    changed = CONFIG.replace(b"amd64", b"amd65")
+    image = read(tmp_path, {CONTENT: changed}).images[ID]
+    assert (image.id, image.digest) == (ID, f"sha256:{hashlib.sha256(changed).hexdigest()}")
+    assert isinstance(image.config, Present)
+
+
+@pytest.mark.parametrize(
+    ("planted", "config", "is_digested"),
+    [
+        (b"", EMPTY, True),
+        (FIFO, Malformed("a regular file", SPECIAL), False),
+        (DIRECTORY, Malformed("a regular file", "a directory"), False),
+        (Link("/etc/passwd"), Malformed("a regular file", "a symlink"), False),
+    ],
+)
+def test_what_stands_in_a_configs_place(tmp_path, planted, config, is_digested):
+    found = read(tmp_path, {CONTENT: planted})
+    assert (found.images[ID].config, found.state) == (config, OK)
+    assert found.images[ID].digest == (f"sha256:{hashlib.sha256(b'').hexdigest()}" if is_digested else None)
+    assert found.images[ID].ctime_ns == (tmp_path / CONTENT).lstat().st_ctime_ns
+
+
+def test_a_config_that_does_not_parse_is_malformed_and_digested(tmp_path):
+    image = read(tmp_path, {CONTENT: b"{"}).images[ID]
+    assert isinstance(image.config, Malformed)
+    assert image.digest == f"sha256:{hashlib.sha256(b'{').hexdigest()}"
+
+
+def test_a_config_too_large_is_malformed(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "CONFIG_LIMIT", 10)
+    image = read(tmp_path, {CONTENT: CONFIG}).images[ID]
+    assert (image.config, image.digest) == (Malformed("at most 10 bytes", "more", 10), None)
+
+
+def test_configs_closed_to_us_are_unreadable(tmp_path):
+    plant(tmp_path, {CONTENT: CONFIG, REPOSITORIES: TAGS})
+    tmp_path.chmod(0o755)
+    (tmp_path / CONTENT).chmod(0)
+    (tmp_path / REPOSITORIES).chmod(0)
+    with open_root(str(tmp_path)) as root, without_rights():
+        found = read_images(root, "overlay2")
+    assert (found.images[ID].config, found.images[ID].digest) == (Unreadable("EACCES"), None)
+    assert found.repositories == Unreadable("EACCES")
+    assert found.repositories_state == SourceState(Coverage.UNREADABLE, f"{REPOSITORIES} cannot be read (EACCES)")
+    assert found.state == OK
+
+
+def test_other_names_are_no_images(tmp_path):
+    content = CONTENT.rpartition("/")[0]
+    found = read(tmp_path, {f"{content}/.tmp-{HEX}123": CONFIG, f"{content}/{HEX.upper()}X": CONFIG})
+    assert (found.images, found.state) == ({}, OK)
+
+
+@pytest.mark.parametrize(
+    ("planted", "parent"),
+    [
+        (b"", EMPTY),
+        (b"x", Malformed("sha256: and 64 hex digits", "x")),
+        (FIFO, Malformed("a regular file", SPECIAL)),
+        (Link("lastUpdated"), Malformed("a regular file", "a symlink")),
+    ],
+)
+def test_what_stands_in_the_place_of_an_images_parent(tmp_path, planted, parent):
+    found = read(tmp_path, {CONTENT: CONFIG, f"{METADATA}/parent": planted})
+    assert (found.metadata[ID].parent, found.metadata[ID].last_updated) == (parent, ABSENT)
+
+
+def test_metadata_that_is_not_there_is_none_and_lacks_nothing(tmp_path):
+    found = read(tmp_path, {CONTENT: CONFIG})
+    assert (found.metadata, found.state) == ({}, OK)
+
+
+def test_metadata_that_cannot_be_read_is_a_lack(tmp_path):
+    found = read(tmp_path, {CONTENT: CONFIG, "image/overlay2/imagedb/metadata/sha256": Link("/etc")})
+    why = "image/overlay2/imagedb/metadata/sha256 is not a directory but a symlink"
+    assert (found.images.keys(), found.state) == ({ID}, SourceState(Coverage.UNREADABLE, why))
+
+
+def test_no_image_tree_is_absent(tmp_path):
+    found = read(tmp_path, {})
+    assert found.state == SourceState(Coverage.ABSENT, "image/overlay2/imagedb/content/sha256 is not there")
+    assert found.repositories == ABSENT
+    assert found.repositories_state == SourceState(Coverage.ABSENT, f"{REPOSITORIES} is not there")
+
+
+@pytest.mark.parametrize(
+    ("planted", "reading", "why"),
+    [
+        (b"", EMPTY, "is empty"),
+        (FIFO, Malformed("a regular file", SPECIAL), f"is not a regular file but {SPECIAL}"),
+        (Link("/etc/passwd"), Malformed("a regular file", "a symlink"), "is not a regular file but a symlink"),
+    ],
+)
+def test_what_stands_in_the_place_of_the_references(tmp_path, planted, reading, why):
+    found = read(tmp_path, {REPOSITORIES: planted})
+    assert found.repositories == reading
+    assert found.repositories_state == SourceState(Coverage.UNREADABLE, f"{REPOSITORIES} {why}")
+
+
+def test_references_that_do_not_parse_make_the_source_unreadable(tmp_path):
+    found = read(tmp_path, {REPOSITORIES: b'{"Repositories": 7}'})
+    assert isinstance(found.repositories, Malformed)
+    assert found.repositories_state.coverage is Coverage.UNREADABLE
+
+
+def test_an_image_that_vanishes_between_listing_and_reading_is_not_there(tmp_path, monkeypatch):
+    whole = Directory.list
+
+    def list_then_remove(self, limit=1_000_000):
+        listing = whole(self, limit)
+        (tmp_path / CONTENT).unlink(missing_ok=True)
+        return listing
+
+    monkeypatch.setattr(Directory, "list", list_then_remove)
+    found = read(tmp_path, {CONTENT: CONFIG})
+    assert (found.images, found.state) == ({}, OK)

@@ -7,7 +7,7 @@ JSON as the engine reads it: Go's encoding/json, of which Python's json is neith
 - One value of the wrong type makes the engine refuse the whole file, whatever field it is in.
 - ``json.Unmarshal`` refuses what follows the value, ``json.Decoder`` does not look at it.
 
-Bounded: nesting is limited, numbers stay text until somebody wants a small one, and memory is some fifty times the
+Bounded: nesting is limited, numbers stay text until somebody wants a small one, and memory is up to thirty times the
 input, whose size the caller limits. `FormatError.found` names kinds of values and single characters, never contents:
 files read with this hold environment variables.
 

@@ -40,6 +40,11 @@ def test_a_cut_never_splits_an_escape(text, shown):
     assert escaped(text, limit=6) == shown
 
 
+def test_the_limit_counts_characters_not_bytes():
+    assert escaped("層".encode() * 7, limit=7) == "層" * 7
+    assert escaped("😀".encode() * 8, limit=7) == "😀" * 6 + "…"
+
+
 @given(st.text() | st.binary(), st.integers(1, 40))
 def test_the_result_is_short_and_printable(text, limit):
     shown = escaped(text, limit)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import inspect
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +38,7 @@ def test_the_kelvin_sign_and_the_long_s_fold_and_nothing_else_does():
 def test_the_last_scalar_of_a_repeated_key_counts_and_null_leaves_it():
     view = struct('{"A": "x", "a": "y", "A": null, "B": true, "b": null}')
     assert (view.text("A"), view.flag("B")) == ("y", True)
+    assert not struct('{"B": true, "b": false}').flag("B")
     assert struct('{"A": null}').stated_text("A") is None
 
 
@@ -173,6 +177,16 @@ def test_nesting_is_limited_without_recursion():
     error = refusal(b"[" + deepest + b"]")
     assert (error.offset, error.expected) == (MOST_NESTED, "at most 400 levels of nesting")
     assert refusal(b'{"a":' * 1_000_000).offset == 5 * MOST_NESTED
+
+
+def test_a_caller_deep_in_the_stack_gets_no_recursion_error():
+    raw = b"[" * MOST_NESTED + b"]" * MOST_NESTED
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 100)
+    try:
+        value_or_format_error(lambda r: decode_document(r, "file"), raw)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @given(

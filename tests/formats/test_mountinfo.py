@@ -61,6 +61,13 @@ def test_octal_and_backslash_escapes_are_undone():
     assert (line.upper, line.work, line.lowers) == ("u p", "w,k", ("a:b", "c"))
 
 
+def test_an_escaped_colon_belongs_to_its_path():
+    line = only(
+        rb"1 2 0:3 / /m rw - overlay overlay rw,lowerdir=/d\134:r/l/AB,upperdir=/d\134:r/aa/diff,workdir=/d\134:r/aa/work"
+    )
+    assert (line.upper, line.work, line.lowers) == ("/d:r/aa/diff", "/d:r/aa/work", ("/d:r/l/AB",))
+
+
 def test_layers_shown_one_by_one_keep_their_colons():
     line = only(ONE_BY_ONE)
     assert (line.upper, line.work) == (None, None)

@@ -62,9 +62,8 @@ def test_octal_and_backslash_escapes_are_undone():
 
 
 def test_an_escaped_colon_belongs_to_its_path():
-    line = only(
-        rb"1 2 0:3 / /m rw - overlay overlay rw,lowerdir=/d\134:r/l/AB,upperdir=/d\134:r/aa/diff,workdir=/d\134:r/aa/work"
-    )
+    options = rb"rw,lowerdir=/d\134:r/l/AB,upperdir=/d\134:r/aa/diff,workdir=/d\134:r/aa/work"
+    line = only(b"1 2 0:3 / /m rw - overlay overlay " + options)
     assert (line.upper, line.work, line.lowers) == ("/d:r/aa/diff", "/d:r/aa/work", ("/d:r/l/AB",))
 
 

@@ -4,23 +4,36 @@ Engines for the tests of this directory, and roots prepared once.
 `make_engine` starts engines of a test's own, each on a copy of a root that an engine prepared once in the session, and
 disposes of all of them whatever becomes of the test. `now_ns` of the checks lies ahead where a copied root is judged
 with its engine stopped: the ctimes of a copy are those of the copying.
+
+``GCD_ENGINE_CHROOT=<directory>`` takes dockerd from a Debian in that directory, such as those that
+``tests/data/roots/harvest.py`` installs: the same tests, judged by a newer engine.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.engine import SETTLE, Engine, Registry, copy_root, engine_lack, place, unmount_below
-from support.scenes import make_base, push_several_layers
+from support.engine import SETTLE, Engine, Registry, copy_root, engine_lack, inside, place, unmount_below
+from support.scenes import make_base, many_files, push_several_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+BIG = 15_000
+
+
+def newer(home: Path) -> tuple[str, ...]:
+    """What an engine at `home` is put behind: nothing, or the Debian that was asked for."""
+    chroot = os.environ.get("GCD_ENGINE_CHROOT")
+    return inside(Path(chroot), home) if chroot else ()
 
 
 @pytest.fixture(scope="session")
@@ -42,13 +55,15 @@ def registry(engine_home: Path) -> Iterator[Registry]:
     registry.close()
 
 
-@pytest.fixture(scope="session")
-def base_root(engine_home: Path) -> Path:
-    """A stopped root with the images of `support.scenes.make_base`."""
-    engine = Engine(engine_home / "base")
+def prepared(home: Path, scene: Callable[[Engine], None], source: Path | None = None) -> Path:
+    """A stopped root at ``home/root`` in which an engine made `scene`, beginning with a copy of the root `source`."""
+    if source is not None:
+        home.mkdir()
+        copy_root(source, home / "root")
+    engine = Engine(home, command=newer(home))
     try:
         engine.start()
-        make_base(engine)
+        scene(engine)
         engine.stop()
     finally:
         engine.dispose()
@@ -56,16 +71,23 @@ def base_root(engine_home: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def base_root(engine_home: Path) -> Path:
+    """A stopped root with the images of `support.scenes.make_base`."""
+    return prepared(engine_home / "base", make_base)
+
+
+@pytest.fixture(scope="session")
+def big_root(engine_home: Path, base_root: Path) -> Path:
+    """A stopped root with trees that take long to remove: `support.scenes.many_files`."""
+    return prepared(engine_home / "big", lambda engine: many_files(engine, BIG), base_root)
+
+
+@pytest.fixture(scope="session")
 def several_layers(engine_home: Path, registry: Registry) -> str:
     """An image in the registry whose pull takes a while: `support.scenes.push_several_layers`."""
     name = f"{registry.address}/several:v1"
-    engine = Engine(engine_home / "pusher")
-    try:
-        engine.start()
-        push_several_layers(engine, name)
-    finally:
-        engine.dispose()
-        shutil.rmtree(engine.home)
+    root = prepared(engine_home / "pusher", lambda engine: push_several_layers(engine, name))
+    shutil.rmtree(root)
     return name
 
 
@@ -86,7 +108,7 @@ def make_engine(engine_home: Path) -> Iterator[Callable[..., Engine]]:
             copy_root(source, home / "root")
         if settle:
             time.sleep(SETTLE)
-        engine = Engine(home, command=command, flags=flags)
+        engine = Engine(home, command=(*command, *newer(home)), flags=flags)
         engines.append(engine)
         engine.start()
         return engine
@@ -101,6 +123,19 @@ def make_engine(engine_home: Path) -> Iterator[Callable[..., Engine]]:
 def engine(make_engine: Callable[..., Engine], base_root: Path) -> Engine:
     """A running engine on a copy of the base root."""
     return make_engine(base_root)
+
+
+@pytest.fixture
+def harvested(tmp_path: Path) -> Callable[[str], Engine]:
+    """``harvested(name)``: a root of ``tests/data/roots``, unpacked, as an engine that is never started."""
+
+    def unpack(name: str) -> Engine:
+        engine = Engine(tmp_path / name)
+        archive = Path(__file__).parents[1] / "data/roots" / f"{name}.tar.gz"
+        subprocess.run(["tar", "-C", str(engine.root), "-xpzf", str(archive)], check=True)
+        return engine
+
+    return unpack
 
 
 def pytest_report_header() -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.engine import docker_cli
-from support.scenes import judge, keep_evidence, many_files, told
+from support.scenes import judge, keep_evidence, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,22 +26,21 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
-COUNT = 15_000
-
 
 def watch(
     engine: Engine, work: subprocess.Popen[bytes], what: str, *, halted: bool = True, step: float = 0.02
 ) -> list[frozenset[str]]:
     """Judge again and again until `work` ends, which must be with success; the states that were on disk each time."""
     states = []
-    while work.poll() is None:
-        with engine.frozen() if halted else nullcontext():
-            states.append(state(engine))
-            lines = told(judge(engine))
-            if lines:
-                keep_evidence(engine, what)
-            assert lines == [], states[-1]
-        time.sleep(step)
+    with work:
+        while work.poll() is None:
+            with engine.frozen() if halted else nullcontext():
+                states.append(state(engine))
+                lines = told(judge(engine))
+                if lines:
+                    keep_evidence(engine, what)
+                assert lines == [], states[-1]
+            time.sleep(step)
     assert work.returncode == 0
     lines = told(judge(engine))
     assert lines == []
@@ -66,12 +65,6 @@ def _has_link(engine: Engine, dir_id: str) -> bool:
         return (engine.overlay2 / "l" / path.read_text()).is_symlink()
     except OSError:
         return False
-
-
-@pytest.fixture(scope="session")
-def big_root(engine_home: Path, base_root: Path) -> Path:
-    """A stopped root with the container ``big`` of many files, the image ``big`` of it, and a big BuildKit layer."""
-    return many_files(engine_home / "big", base_root, COUNT)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ so no test needs a network. Facts about the flags: Docker 20.10 (``dockerd --hel
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -321,22 +322,21 @@ class Engine:
                 found[f"sha256:{name}"] = (self.layerdb / "sha256" / name / "cache-id").read_text()
         return found
 
+    def cited_links(self) -> set[str]:
+        """The link ids that some ``lower`` names."""
+        lowers = [path.read_text() for path in self.overlay2.glob("*/lower")]
+        return {element.removeprefix("l/") for lower in lowers for element in lower.split(":")}
+
     def write_sets(self) -> list[str]:
         return _names(self.layerdb / "tmp")
 
-    def top_chain(self, image: str) -> str:
-        """The chain id of the top layer of `image`, computed from its diff ids."""
-        return chain_of(self.inspect(image)["RootFS"]["Layers"])
-
-
-def chain_of(diff_ids: list[str]) -> str:
-    """The chain id of a stack of diff ids, base first (written anew here: a test's oracle shares no code with gcd)."""
-    import hashlib  # noqa: PLC0415
-
-    chain = diff_ids[0]
-    for diff_id in diff_ids[1:]:
-        chain = "sha256:" + hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest()
-    return chain
+    @staticmethod
+    def chain(diff_ids: list[str]) -> str:
+        """The chain id of `diff_ids`, base first (written anew here: an oracle shares no code with what it judges)."""
+        chain = diff_ids[0]
+        for diff_id in diff_ids[1:]:
+            chain = "sha256:" + hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest()
+        return chain
 
 
 _ENTER = """

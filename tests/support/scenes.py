@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gcd.run import check
-from support.engine import Engine, copy_root
-
 from gcd.model.finding import Severity
+from gcd.run import check
 
 if TYPE_CHECKING:
+    from support.engine import Engine
+
     from gcd.model.result import RunResult
 
 HOURS_AHEAD = 2 * 3_600_000_000_000
@@ -60,26 +60,17 @@ def push_several_layers(engine: Engine, name: str) -> None:
     engine.docker("push", name)
 
 
-def many_files(home: Path, base_root: Path, count: int) -> Path:
+def many_files(engine: Engine, count: int) -> None:
     """
-    A stopped root with `count` files in each of: the container ``big``, the image ``big``, a BuildKit layer.
+    `count` files in each of: the container ``big``, the image ``big``, a layer in BuildKit's cache.
 
     The files lie two directories deep, so that removing one changes neither the layer dir's ctime nor its ``diff``'s.
     """
     loop = f"/bin/busybox mkdir -p /data/many; i=0; while [ $i -lt {count} ]; do : >/data/many/$i; i=$((i+1)); done"
-    home.mkdir()
-    copy_root(base_root, home / "root")
-    engine = Engine(home)
-    try:
-        engine.start()
-        engine.docker("run", "--network=none", "--name", "big", "app", "/bin/busybox", "sh", "-c", loop)
-        engine.docker("commit", "big", "big")
-        engine.build("bigbuild", f'FROM app\nRUN ["/bin/busybox", "sh", "-c", "{loop}"]\n', buildkit=True)
-        engine.docker("rmi", "bigbuild")
-        engine.stop()
-    finally:
-        engine.dispose()
-    return engine.root
+    engine.docker("run", "--network=none", "--name", "big", "app", "/bin/busybox", "sh", "-c", loop)
+    engine.docker("commit", "big", "big")
+    engine.build("bigbuild", f'FROM app\nRUN ["/bin/busybox", "sh", "-c", "{loop}"]\n', buildkit=True)
+    engine.docker("rmi", "bigbuild")
 
 
 def ahead_ns() -> int:

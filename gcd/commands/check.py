@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -16,6 +14,7 @@ from gcd import logs
 from gcd.commands.codes import selected
 from gcd.commands.progress import ProgressBar
 from gcd.commands.record import record
+from gcd.commands.terminal import show
 from gcd.model.errors import ExitBits, GcdError, UsageError
 from gcd.model.finding import Severity
 from gcd.model.result import exit_bits
@@ -117,29 +116,20 @@ def _log(result: RunResult) -> None:
 
 
 def _deliver(result: RunResult, form: ReportFormat, output: str | None) -> None:
+    is_json = form is ReportFormat.JSON
     if output is not None:
-        _write(Path(output), json_report(result) if form is ReportFormat.JSON else text_report(result))
-        return
-    if form is ReportFormat.JSON:
-        report = json_report(result)
+        _write(Path(output), json_report(result) if is_json else text_report(result))
+    elif is_json:
+        click.echo(json_report(result), nl=False)
     else:
-        is_terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if is_terminal else None
-        report = text_report(result, width=width, colour=is_terminal and _may_colour())
-    sys.stdout.write(report)
-    sys.stdout.flush()
+        show(result)
 
 
 def _write(path: Path, report: str) -> None:
-    """All or nothing, so that a reader never finds half a report; but a device or a pipe is written to, not replaced."""
+    """All or nothing, so that no reader finds half a report; but a device or a pipe is written to, not replaced."""
     try:
         is_atomic = path.is_file() or not path.exists()
         with click.open_file(str(path), "w", encoding="utf-8", atomic=is_atomic) as file:
             file.write(report)
     except OSError as error:
         raise GcdError(f"the report cannot be written to {path}: {error.strerror}") from error
-
-
-def _may_colour() -> bool:
-    """See no-color.org; a dumb terminal has no colours either."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

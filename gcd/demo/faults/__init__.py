@@ -28,6 +28,7 @@ _F = PlantedFault
 
 FAULTS: Final[tuple[PlantedFault, ...]] = (
     _F("F19", Code("GCD101"), overlay2.add_layer_dir, Target.ROOT),
+    _F("F19", Code("GCD101"), overlay2.add_layer_dir_upon, Target.LAYER_DIR),
     _F("F19", Code("GCD101"), overlay2.add_layer_dir_without_symlink, Target.ROOT),
     _F("F19", Code("GCD101"), overlay2.add_nascent_dir, Target.ROOT),
     _F("F19b", Code("GCD101"), overlay2.add_empty_rw_pair, Target.ROOT),
@@ -117,11 +118,11 @@ FAULTS: Final[tuple[PlantedFault, ...]] = (
     _F("F38", Code("GCD501"), builds.spoil_build_records, Target.ROOT),
     _F("F38", Code("GCD501"), builds.spoil_build_leases, Target.ROOT),
     _F("F38", Code("GCD501"), builds.cut_build_snapshots, Target.ROOT),
-    _F("F38", Code("GCD501"), builds.empty_build_snapshots, Target.ROOT),
     _F("", Code("GCD502"), builds.drop_build_dir, Target.BUILD_DIR),
     _F("", Code("GCD503"), builds.forget_build_record, Target.BUILD_RECORD),
     _F("", Code("GCD504"), builds.drop_build_snapshots, Target.ROOT),
     _F("", Code("GCD504"), builds.drop_build_databases, Target.ROOT),
+    _F("", Code("GCD504"), builds.empty_build_snapshots, Target.ROOT),
     _F("", Code("GCD801"), host.turn_rw_layers_into_file, Target.ROOT),
     _F("", Code("GCD801"), host.turn_layers_into_symlink, Target.ROOT),
     _F("", Code("GCD801"), host.turn_containers_into_file, Target.ROOT),

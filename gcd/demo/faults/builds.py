@@ -24,7 +24,7 @@ def _path(root: Path, name: str) -> Path:
 
 
 def _database(name: str) -> Node:
-    return Node(NodeKind.DATABASE, name)
+    return Node(NodeKind.DATABASE, layout.build_database(name))
 
 
 def spoil_build_snapshots(root: Path, _target: str) -> Node:
@@ -51,7 +51,7 @@ def cut_build_snapshots(root: Path, _target: str) -> Node:
 
 
 def empty_build_snapshots(root: Path, _target: str) -> Node:
-    """F38: `snapshots.db` is of no bytes."""
+    """`snapshots.db` is of no bytes: the engine takes it for a new one, and forgets all of its build dirs."""
     put_file(_path(root, layout.BUILD_SNAPSHOTS), b"", 0o600)
     return _database(layout.BUILD_SNAPSHOTS)
 

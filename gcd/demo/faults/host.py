@@ -8,9 +8,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from gcd.demo.faults.fault import fresh_names
 from gcd.demo.placing import put_directory, put_file
 from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
+from gcd.model.ids import LayerDirId
 from gcd.model.inventory import Source
 
 if TYPE_CHECKING:
@@ -72,7 +74,8 @@ def add_dormant_driver(root: Path, _target: str) -> Node:
 def add_dormant_user_namespace(root: Path, _target: str) -> Node:
     """F41: the root of a user namespace inside of the root, from when the engine ran with another remapping."""
     home = root / "100000.100000"
-    for place in (home, home / layout.OVERLAY2, home / "image", home / "image/overlay2"):
+    layer_dir = home / layout.layer_dir(LayerDirId(fresh_names(root).hex64()))
+    for place in (home, home / layout.OVERLAY2, layer_dir, home / "image", home / "image/overlay2"):
         put_directory(place, 0o700)
     return Node(NodeKind.STORE, home.name)
 

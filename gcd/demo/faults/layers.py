@@ -164,12 +164,12 @@ def drop_parent_record(root: Path, chain: str) -> Node:
 
 
 def tie_chain_into_ring(root: Path, chain: str) -> Node:
-    """F10d: following `parent` from a layer comes back to it."""
-    base = chain
-    while (path := layer_record(root, base) / layout.PARENT).exists():
-        base = path.read_text()
-    put_file(layer_record(root, base) / layout.PARENT, chain)
-    return layer_node(chain)
+    """F10d: following `parent` from a layer comes back to it. The main finding is about the least id of the ring."""
+    ring = [chain]
+    while (path := layer_record(root, ring[-1]) / layout.PARENT).exists():
+        ring.append(path.read_text())
+    put_file(layer_record(root, ring[-1]) / layout.PARENT, chain)
+    return layer_node(min(ring))
 
 
 def _put(root: Path, chain: str, name: str, data: bytes) -> Node:

@@ -11,7 +11,7 @@ from gcd.demo.faults.fault import dir_node, fresh_names, layer_dir, link_of, lin
 from gcd.demo.placing import lower_text, put_committed, put_directory, put_file, put_layer_dir
 from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
-from gcd.model.ids import LayerDirId, LinkId, init_dir_of
+from gcd.model.ids import LayerDirId, LinkId, init_dir_of, is_layer_dir_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,13 @@ LOWER_OF_NOBODY = LinkId("ZZZZZZZZZZZZZZZZZZZZZZZZZZ")
 def add_layer_dir(root: Path, _target: str) -> Node:
     """F19: the dir of a layer whose extraction a crash ended: complete, and named by nothing."""
     return dir_node(_add_dir(root, fresh_names(root).layer_dir_id(), _FILES))
+
+
+def add_layer_dir_upon(root: Path, dir_id: str) -> Node:
+    """F19: the dir of a layer whose extraction a crash ended, on top of a layer that is in use."""
+    put_committed(root, LayerDirId(dir_id))
+    lower = (link_of(root, dir_id), *lower_links(root, dir_id))
+    return dir_node(_add_dir(root, fresh_names(root).layer_dir_id(), _FILES, lower))
 
 
 def add_layer_dir_without_symlink(root: Path, _target: str) -> Node:
@@ -67,7 +74,8 @@ def add_build_dir(root: Path, _target: str) -> Node:
 
 
 def add_build_dir_upon(root: Path, dir_id: str) -> Node:
-    """F19c: the same, on top of a layer dir that is in use."""
+    """F19c: a dir of BuildKit's form that its databases do not mention, on top of a layer that is in use."""
+    put_committed(root, LayerDirId(dir_id))
     lower = (link_of(root, dir_id), *lower_links(root, dir_id))
     return dir_node(_add_dir(root, fresh_names(root).build_id(), _FILES, lower))
 
@@ -96,16 +104,20 @@ def drop_link_symlink(root: Path, dir_id: str) -> Node:
 
 
 def drop_link_farm(root: Path, _target: str) -> Node:
-    """F12: the link farm is missing as a whole."""
+    """F12: the link farm is missing as a whole. Each layer dir has its finding; the node is one of them."""
     shutil.rmtree(root / layout.link_farm())
-    return Node(NodeKind.LINK_FARM, layout.link_farm())
+    return _any_dir(root)
 
 
 def empty_link_farm(root: Path, _target: str) -> Node:
-    """F12: the link farm is there and holds nothing."""
+    """F12: the link farm is there and holds nothing. Each layer dir has its finding; the node is one of them."""
     for symlink in (root / layout.link_farm()).iterdir():
         symlink.unlink()
-    return Node(NodeKind.LINK_FARM, layout.link_farm())
+    return _any_dir(root)
+
+
+def _any_dir(root: Path) -> Node:
+    return dir_node(min(path.name for path in (root / layout.OVERLAY2).iterdir() if is_layer_dir_id(path.name)))
 
 
 def turn_link_farm_into_file(root: Path, _target: str) -> Node:

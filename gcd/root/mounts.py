@@ -49,14 +49,26 @@ class _View:
 
     namespace: str
     table: bytes
+    first: Process
     holders: list[Process] = field(default_factory=list)
+    """Some of the processes, engines first; no kernel threads, which all live with the first process."""
+
+    def add(self, process: Process) -> None:
+        if process.comm() == "dockerd":
+            self.holders.insert(0, process)
+        elif len(self.holders) < MAX_HOLDERS and process.arguments():
+            self.holders.append(process)
+
+    def named(self) -> list[Process]:
+        return self.holders[:MAX_HOLDERS] or [self.first]
 
 
 def read_mounts(proc: str = PROC) -> tuple[tuple[KernelMount, ...], SourceState]:
     """
     The mounts that use layer dirs, of this root or another, and how completely they were seen.
 
-    `pids` of each are the lowest ones of its view, and `holder` is the name of the first of them.
+    `pids` of each are an engine, if one is among those that see it, and then the lowest ones; `holder` is the name of the
+    first of them.
     """
     try:
         views, failure = _views(proc)
@@ -87,14 +99,14 @@ def _views(proc: str) -> tuple[list[_View], str]:
                 if table is None:
                     continue
                 if seen_from is not None:
-                    view = by_namespace.setdefault(seen_from, _View(seen_from[0], table))
+                    view = by_namespace.setdefault(seen_from, _View(seen_from[0], table, process))
                 else:
-                    view = by_table.setdefault(table, _View(_UNKNOWN, table))
+                    view = by_table.setdefault(table, _View(_UNKNOWN, table, process))
+            view.add(process)
         except OSError as error:
             failure = f"the mounts that pid {process.pid} sees cannot be read ({name_of(error)})"
-            continue
-        if len(view.holders) < MAX_HOLDERS:
-            view.holders.append(process)
+    for view in by_namespace.values():
+        by_table.pop(view.table, None)
     return [*by_namespace.values(), *by_table.values()], failure
 
 
@@ -137,8 +149,8 @@ def _kernel_mount(line: MountLine, view: _View) -> KernelMount | None:
         mount_point=line.mount_point,
         fstype=line.fstype,
         namespace=view.namespace,
-        pids=tuple(process.pid for process in view.holders),
-        holder=view.holders[0].comm(),
+        pids=tuple(process.pid for process in view.named()),
+        holder=view.named()[0].comm(),
         dirs=frozenset(dirs),
         links=frozenset(links),
         merged_of=_merged_of(line.mount_point),

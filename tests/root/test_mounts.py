@@ -73,6 +73,34 @@ def test_a_process_with_another_root_directory_is_asked_too(proc):
     assert read_mounts(str(proc))[0] == (mount(),)
 
 
+def test_the_engine_is_the_holder_and_kernel_threads_are_none(proc):
+    proc.process(2, "kthreadd", arguments=(), mountinfo=MERGED)
+    for pid in range(3, 9):
+        proc.process(pid, "bash", mountinfo=MERGED)
+    proc.process(10, "dockerd", mountinfo=MERGED)
+    proc.process(20, "kthreadd", arguments=(), namespace="mnt:[2]", mountinfo=MERGED)
+
+    assert read_mounts(str(proc))[0] == (
+        mount(pids=(10, 3, 4, 5, 6)),
+        mount(pids=(20,), holder="kthreadd", namespace="mnt:[2]"),
+    )
+
+
+def test_a_namespace_that_may_not_be_asked_for_but_looks_like_another_counts_once(proc, monkeypatch):
+    real = Process.link
+
+    def refuse(self, name):
+        if self.pid == 9:
+            raise PermissionError(13, "no")
+        return real(self, name)
+
+    monkeypatch.setattr(Process, "link", refuse)
+    proc.process(9, "x", mountinfo=OTHER + MERGED)
+    proc.process(10, "dockerd", mountinfo=MERGED)
+
+    assert read_mounts(str(proc))[0] == (mount(),)
+
+
 def test_relative_forms_are_understood(proc):
     line = (
         f"50 29 0:44 / /x/overlay2/{RW}/merged rw - overlay overlay rw,"

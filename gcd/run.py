@@ -17,7 +17,7 @@ from gcd.model.reading import Present
 from gcd.model.result import RunResult, Summary, is_orphan, is_reclaimable
 from gcd.model.storegraph import StoreGraph
 from gcd.policy.confidence import judge
-from gcd.root.discover import open_store
+from gcd.root.discover import detect_store
 from gcd.root.read import read_inventory
 from gcd.root.tree import open_root
 from gcd.root.usage import measure
@@ -52,7 +52,7 @@ def check(
     Raises `CannotCheck` where the run cannot begin: no such root, no rights, a store that gcd does not read.
     """
     started = time.monotonic_ns()
-    store = open_store(path, proc=proc)
+    store = detect_store(path, proc=proc)
 
     def read() -> Inventory:
         inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant, proc=proc, progress=progress)

@@ -80,6 +80,9 @@ VOLUMES: Final = "volumes"
 VOLUME_DATA: Final = "_data"
 VOLUME_OPTIONS: Final = "opts.json"
 VOLUME_DATABASE: Final = "metadata.db"
+NETWORK_DATABASE: Final = "network/files/local-kv.db"
+ENGINE_DATABASES: Final = (f"{VOLUMES}/{VOLUME_DATABASE}", NETWORK_DATABASE)
+"""The engine's bolt databases besides BuildKit's: it does not start when one is damaged."""
 TMP: Final = "tmp"
 
 WRITE_SET_PREFIX: Final = "write-set-"

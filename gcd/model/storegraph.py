@@ -20,14 +20,14 @@ from gcd.model import edges
 from gcd.model.facts import LayerDir, Lower
 from gcd.model.finding import Impact, Node, NodeKind
 from gcd.model.graph import Graph
-from gcd.model.ids import ChainId, ContainerId, LayerDirId, init_dir_of, is_init_dir, rw_dir_of
+from gcd.model.ids import ChainId, ContainerId, LayerDirId, LinkId, init_dir_of, is_init_dir, rw_dir_of
 from gcd.model.reading import Absent, Present, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gcd.model.facts import KernelMount, LayerRecord, RwLayerRecord
-    from gcd.model.ids import DiffId, ImageId, LinkId
+    from gcd.model.ids import DiffId, ImageId
     from gcd.model.inventory import Inventory
 
 BUILD_WORDS = Node(NodeKind.DATABASE, "buildkit")
@@ -221,13 +221,13 @@ class StoreGraph:
 
     @cached_property
     def lost_dirs(self) -> frozenset[LayerDirId]:
-        """Dirs that do not exist, that no record names, and that a mount or a cited link symlink still points to."""
+        """Dirs that do not exist, that no record names, and that a cited link symlink still points to."""
         cited = {
             target
             for symlink in self._inventory.link_farm.symlinks.values()
             if symlink.id in self.cited_links and (target := value_of(symlink.target)) is not None
         }
-        gone = (cited | self._mounts_by_merged.keys()) - self._inventory.layer_dirs.keys()
+        gone = cited - self._inventory.layer_dirs.keys()
         recorded = {t.id for n in self._record_nodes for t in self.graph.targets(n) if t.kind is NodeKind.LAYER_DIR}
         return frozenset(d for d in gone if d not in recorded)
 
@@ -275,6 +275,9 @@ class StoreGraph:
                 culprit = None
             elif here in verdict:
                 culprit = verdict[here]
+            elif here in path:
+                ring = list(path)[list(path).index(here) :]
+                culprit = min(ring)
             else:
                 culprit = here
             for chain in reversed(path):
@@ -421,18 +424,18 @@ class StoreGraph:
         """All that refers to `node`, along edges and, for a layer dir or a link, along ``lower`` files as well."""
         found = self.graph.dependents(node)
         if node.kind in (NodeKind.LAYER_DIR, NodeKind.LINK):
-            for citer in self._citers_of(node):
+            for citer in self._dirs_through(node):
                 found.add(edges.dir_node(citer))
                 found |= self.graph.dependents(edges.dir_node(citer))
         return found - {node}
 
-    def _citers_of(self, node: Node) -> set[LayerDirId]:
+    def _dirs_through(self, node: Node) -> set[LayerDirId]:
         if node.kind is NodeKind.LINK:
-            links = {link for link in self.citers if link == node.id}
-        else:
-            layer_dir = self._inventory.layer_dirs.get(LayerDirId(node.id))
-            own = value_of(layer_dir.link) if layer_dir else None
-            links = {*self.symlinks_to.get(LayerDirId(node.id), ()), *((own,) if own else ())}
+            link = LinkId(node.id)
+            return {*self.citers.get(link, ()), *self.claimants.get(link, ())}
+        layer_dir = self._inventory.layer_dirs.get(LayerDirId(node.id))
+        own = value_of(layer_dir.link) if layer_dir else None
+        links = {*self.symlinks_to.get(LayerDirId(node.id), ()), *((own,) if own else ())}
         return {citer for link in links for citer in self.citers.get(link, ())}
 
     def impact(self, node: Node) -> Impact:

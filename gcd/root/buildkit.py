@@ -19,12 +19,12 @@ from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.facts import BuildCache
 from gcd.model.inventory import Coverage, Source, SourceState
-from gcd.model.reading import Absent, Malformed, Present, Reading, Unreadable
+from gcd.model.reading import Absent, Empty, Malformed, Present, Reading, Unreadable
 from gcd.root.databases import Busy, copy_database
 from gcd.root.tree import source_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gcd.root.tree import Directory
 
@@ -56,6 +56,36 @@ def read_build_cache(
     return BuildCache(snapshots, records, leases, named, chains, reader.databases), reader.states
 
 
+def read_databases(
+    root: Directory, paths: Iterable[str], *, sleep: Callable[[float], None] = time.sleep
+) -> dict[str, Reading[int]]:
+    """The transaction ids of bolt databases that gcd needs no more of than that they are whole, by path."""
+    found: dict[str, Reading[int]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        opened = root.open_path(folder)
+        if not isinstance(opened, Present):
+            found[path] = opened
+            continue
+        with opened.value as directory:
+            copied = copy_database(directory.fd, name, sleep=sleep)
+        match copied:
+            case Busy():
+                continue  # it changed at each attempt, so an engine is at work in it: sound enough
+            case Present(raw):
+                found[path] = _txid(raw)
+            case _:
+                found[path] = copied
+    return found
+
+
+def _txid(raw: bytes) -> Reading[int]:
+    try:
+        return Present(parse_database(raw).txid)
+    except FormatError as error:
+        return Malformed(error.expected, error.found, error.offset)
+
+
 class _Reader:
     """Reads one database after the other, and gathers what all of them name."""
 
@@ -79,6 +109,8 @@ class _Reader:
         if not isinstance(copied, Present):
             self.databases[name] = copied
             self.states[_SOURCES[name]] = source_state(path, copied)
+            if isinstance(copied, Empty):  # bbolt makes a new database of a file without bytes: nothing is left to read
+                self.states[_SOURCES[name]] = SourceState(Coverage.ABSENT, f"{path} is empty")
             return {}
         try:
             database = parse_database(copied.value)

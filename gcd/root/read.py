@@ -32,7 +32,7 @@ from gcd.model import layout
 from gcd.model.facts import Engine, EngineState
 from gcd.model.inventory import Coverage, Inventory, Source, SourceState
 from gcd.model.reading import Present
-from gcd.root.buildkit import read_build_cache
+from gcd.root.buildkit import read_build_cache, read_databases
 from gcd.root.containers import read_containers
 from gcd.root.engine import read_engine
 from gcd.root.images import ImageDb, read_images
@@ -81,6 +81,7 @@ def read_inventory(
         engine = compared(before, read_engine(root, proc))
         plugins, plugins_state = read_plugins(root)
         volumes, volumes_state = read_volumes(root)
+        databases = read_databases(root, layout.ENGINE_DATABASES, sleep=sleep)
         mounted = frozenset(mount.merged_of for mount in mounts if mount.merged_of is not None)
         layer_dirs = probe(root, driver, layer_dirs, candidates.difference(references.dirs()), mounted)
     return Inventory(
@@ -113,6 +114,7 @@ def read_inventory(
         plugins=plugins,
         volumes=volumes,
         dormant=dormant,
+        databases=databases,
     )
 
 

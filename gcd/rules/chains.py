@@ -44,7 +44,7 @@ def shared_cache_id(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
     if record is None or not isinstance(record.cache_id, Present):
         return
     sharers = sorted(r.chain_id for r in graph.layers_of(record.cache_id.value))
-    if len(sharers) > 1 and sharers[0] == record.chain_id:
+    if len(sharers) > 1:
         yield Fault(
             node,
             "Several layer records name the same layer dir.",

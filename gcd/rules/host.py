@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcd.model import layout
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.inventory import Coverage, Source
 from gcd.model.reading import Malformed, Reading, Unreadable, describe
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
+
+DATABASES = {
+    Source.BUILD_SNAPSHOTS: layout.BUILD_SNAPSHOTS,
+    Source.BUILD_RECORDS: layout.BUILD_RECORDS,
+    Source.BUILD_LEASES: layout.BUILD_LEASES,
+}
 
 _DISK_ERRORS = frozenset({"EIO", "EUCLEAN", "EBADMSG"})
 
@@ -27,9 +34,13 @@ def source_unreadable(inventory: Inventory, graph: StoreGraph, node: Node) -> It
     an orphan.
     Cause: gcd runs without root rights; a bad disk; a damaged directory or database.
     Remedy: run gcd as root; look into the kernel's log for errors of the disk.
-    Not this rule: a database that changed at every attempt to read it: run again when the engine is less busy.
+    Not this rule: a damaged database of BuildKit (GCD501); one that changed at every attempt to read it: run again when
+    the engine is less busy.
     """
-    state = inventory.sources.get(Source(node.id))
+    source = Source(node.id)
+    state = inventory.sources.get(source)
+    if source in DATABASES and isinstance(inventory.build_cache.databases.get(DATABASES[source]), Malformed):
+        return
     if state is not None and state.coverage in {Coverage.PARTIAL, Coverage.UNREADABLE}:
         effect = "could not be read in full" if state.coverage is Coverage.PARTIAL else "could not be read"
         yield Fault(

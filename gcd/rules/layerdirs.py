@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gcd.model import layout
 from gcd.model.facts import FileType
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
-from gcd.model.ids import LayerDirId
+from gcd.model.ids import ContainerId, LayerDirId
 from gcd.model.inventory import Source
 from gcd.model.reading import Present, describe
 from gcd.rules.passing import is_whole
@@ -153,7 +153,7 @@ def probe_leftover(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     Not this rule: layer dirs; these have names of 64 hex digits or 25 characters.
     """
     layer_dir = inventory.layer_dirs.get(LayerDirId(node.id))
-    if layer_dir is not None and layer_dir.id.startswith(PROBES) and graph.is_orphaned_dir(layer_dir):
+    if layer_dir is not None and layer_dir.id.startswith(PROBES):
         yield Fault(
             node,
             "A start-up probe of the engine was left behind.",
@@ -173,21 +173,22 @@ def probe_leftover(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
 )
 def leaked_mount(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
-    An overlay is mounted on a layer dir's ``merged``, though no record names that dir.
+    An overlay is mounted on a layer dir's ``merged``, though no record names that dir, or its container does not run.
 
     Harm: the mount holds the dir and all its lowers: their bytes cannot come back, and removal says "resource busy".
-    Cause: another mount namespace copied the mount before the container went (a service with its own namespace, an
+    Cause: another mount namespace copied the mount before the container stopped (a service with its own namespace, an
     agent that binds the root), or the engine was killed.
     Remedy: none by gcd; restart the process that holds it, or unmount it there.
-    Not this rule: mounts of containers and builds that have records.
+    Not this rule: mounts of running containers and of builds; a moment's mount by ``docker cp`` or ``export``.
     """
-    mounts = graph.mounts_of(LayerDirId(node.id))
-    if not mounts or any(owner.kind is not NodeKind.MOUNT for owner in graph.owners(LayerDirId(node.id))):
+    dir_id = LayerDirId(node.id)
+    mounts = graph.mounts_of(dir_id)
+    if not mounts or not _is_idle(inventory, graph, dir_id):
         return
-    layer_dir = inventory.layer_dirs.get(LayerDirId(node.id))
+    layer_dir = inventory.layer_dirs.get(dir_id)
     yield Fault(
         node,
-        "An overlay is mounted here, though no record names this dir.",
+        "An overlay is mounted here, but nothing runs that needs it.",
         tuple(
             Evidence(m.mount_point, "no mount", f"{m.fstype} held by pid {', '.join(map(str, m.pids))} ({m.holder})")
             for m in mounts
@@ -220,6 +221,15 @@ def occupied_mountpoint(inventory: Inventory, graph: StoreGraph, node: Node) -> 
             "The merged dir holds files, though nothing is mounted on it.",
             (Evidence(f"{layout.layer_dir(layer_dir.id)}/{layout.MERGED}", "an empty directory", "entries in it"),),
         )
+
+
+def _is_idle(inventory: Inventory, graph: StoreGraph, dir_id: LayerDirId) -> bool:
+    """Whether nothing but mounts names the dir, or it is that of a container which is known not to run."""
+    record = graph.rw_layers_by_dir.get(dir_id)
+    container = inventory.containers.get(ContainerId(record.name)) if record is not None else None
+    if container is not None and isinstance(container.config, Present):
+        return not container.config.value.running
+    return all(owner.kind is NodeKind.MOUNT for owner in graph.owners(dir_id))
 
 
 def _cited_at_its_place(inventory: Inventory, graph: StoreGraph, lost: LayerDir) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def missing_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) ->
     if link in inventory.link_farm.symlinks or _farm_is_no_directory(inventory):
         return
     if link in graph.unresolved_links:
-        if not _has_a_nameless_dir(inventory, graph, link):
+        if not _is_explained(inventory, graph, link):
             citers = graph.citers[link]
             yield Fault(
                 node,
@@ -167,13 +167,16 @@ def _farm_is_no_directory(inventory: Inventory) -> bool:
     return inventory.link_farm.type not in (FileType.DIRECTORY, None)
 
 
-def _has_a_nameless_dir(inventory: Inventory, graph: StoreGraph, link: LinkId) -> bool:
+def _is_explained(inventory: Inventory, graph: StoreGraph, link: LinkId) -> bool:
     """
-    Whether a dir that lost its link id stands just where `link` is named: then GCD106 is about it, and `link` is its
-    own.
+    Whether records name a dir just where `link` is cited that is gone (GCD201, GCD306) or lost its link id (GCD106).
     """
-    at = (dir_at(inventory, graph, inventory.layer_dirs[citer], link) for citer in graph.citers[link])
-    return any(d is not None and not isinstance(inventory.layer_dirs[d].link, Present) for d in at)
+    for citer in graph.citers[link]:
+        place = dir_at(inventory, graph, inventory.layer_dirs[citer], link)
+        if place is not None:
+            found = inventory.layer_dirs.get(place)
+            return found is None or not isinstance(found.link, Present)
+    return False
 
 
 RULES = (missing_link_symlink, dangling_link_symlink, wrong_link_target, damaged_link_farm)

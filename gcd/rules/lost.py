@@ -14,9 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
-from gcd.model.ids import RwLayerName, init_dir_of, is_init_dir
-from gcd.model.reading import Absent, Present, Unreadable, value_of
+from gcd.model.ids import RwLayerName, init_dir_of, is_build_id, is_init_dir
+from gcd.model.reading import ABSENT, Absent, Empty, Present, Unreadable, value_of
 from gcd.model.storegraph import lower_of, partner_of
 from gcd.rules.stacking import diff_ids_from, dir_below, known_diff_ids, parent_of
 
@@ -34,7 +35,8 @@ class LostOwner:
     """
     `subject` is the node whose finding tells of the loss. `below` are the diff ids that lay below the lost dir, nearest
     first, None where they are not known; `is_rw` says that it was a container's pair. `loses_dirs` and `loses_layers`
-    say what kind of thing it may have owned. `only_nameless` limits it to dirs without a link id of their own.
+    say what kind of thing it may have owned. `only_nameless` limits it to dirs without a link id of their own,
+    `only_builds` to those of BuildKit.
     """
 
     subject: Node
@@ -43,6 +45,7 @@ class LostOwner:
     loses_dirs: bool = True
     loses_layers: bool = False
     only_nameless: bool = False
+    only_builds: bool = False
 
 
 def lost_owners(inventory: Inventory, graph: StoreGraph) -> tuple[LostOwner, ...]:
@@ -52,6 +55,7 @@ def lost_owners(inventory: Inventory, graph: StoreGraph) -> tuple[LostOwner, ...
         *_lost_by_containers(inventory, graph),
         *_lost_by_images(inventory, graph),
         *_lost_by_lowers(inventory, graph),
+        *_lost_by_builds(inventory),
     )
 
 
@@ -144,6 +148,13 @@ def _lost_by_lowers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
             yield LostOwner(subject, only_nameless=True)
 
 
+def _lost_by_builds(inventory: Inventory) -> Iterator[LostOwner]:
+    """Without ``snapshots.db`` nobody knows which build dirs live; the engine makes it anew at its next start."""
+    snapshots = inventory.build_cache.databases.get(layout.BUILD_SNAPSHOTS, ABSENT)
+    if isinstance(snapshots, (Absent, Empty)):
+        yield LostOwner(Node(NodeKind.DATABASE, layout.build_database(layout.BUILD_SNAPSHOTS)), only_builds=True)
+
+
 def _diff_ids_of_image(graph: StoreGraph, image: str) -> tuple[DiffId, ...] | None:
     for known, chains in graph.image_chains.items():
         if known == image and chains:
@@ -153,6 +164,8 @@ def _diff_ids_of_image(graph: StoreGraph, image: str) -> tuple[DiffId, ...] | No
 
 def _could_own(inventory: Inventory, graph: StoreGraph, owner: LostOwner, layer_dir: LayerDir) -> bool:
     partner = inventory.layer_dirs.get(partner_of(layer_dir.id))
+    if owner.only_builds:
+        return is_build_id(layer_dir.id)
     if owner.only_nameless:
         return not isinstance(layer_dir.link, Present) and layer_dir.id not in graph.symlinks_to
     if owner.is_rw is False and (partner is not None or is_init_dir(layer_dir.id)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import NodeKind
-from gcd.model.ids import ContainerId
+from gcd.rules.belonging import is_owned
 
 if TYPE_CHECKING:
     from gcd.model.facts import LayerDir
@@ -33,7 +33,7 @@ def is_whole(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> bo
     if (record := graph.rw_layers_by_dir.get(layer_dir.id)) is not None:
         if graph.is_being_removed(record.name):
             return False
-        return ContainerId(record.name) in inventory.containers or graph.is_settled(layer_dir.ctime_ns)
+        return is_owned(inventory, graph, record.name) or graph.is_settled(layer_dir.ctime_ns)
     kinds = {owner.kind for owner in graph.owners(layer_dir.id)}
     if kinds and kinds <= {NodeKind.REMOVING_LAYER}:
         return False

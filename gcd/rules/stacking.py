@@ -13,7 +13,7 @@ from gcd.model.reading import ABSENT, Absent, Present, Reading, Unreadable, valu
 from gcd.model.storegraph import lower_of
 
 if TYPE_CHECKING:
-    from gcd.model.facts import LayerDir
+    from gcd.model.facts import LayerDir, LayerRecord
     from gcd.model.ids import DiffId, LinkId
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
@@ -38,25 +38,42 @@ def dir_below(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> R
 
 
 def dir_at(inventory: Inventory, graph: StoreGraph, citer: LayerDir, link: LinkId) -> LayerDirId | None:
-    """The existing dir that records put where the ``lower`` of `citer` names `link`; None where they do not tell."""
+    """
+    The dir, existing or not, that records put where the ``lower`` of `citer` names `link`; None where they do not tell.
+    """
     lower = lower_of(citer)
     if lower.bad or link not in lower.links:
         return None
-    here = citer
-    for _ in range(lower.links.index(link) + 1):
-        below = value_of(dir_below(inventory, graph, here))
-        if below is None:
-            return None
-        here = inventory.layer_dirs[below]
-    return here.id
+    depth = lower.links.index(link)
+    start: Reading[ChainId]
+    if (rw_layer := graph.rw_layers_by_dir.get(citer.id)) is not None:
+        init = value_of(rw_layer.init_id)
+        if init is not None and citer.id != init:
+            if depth == 0:
+                return init
+            depth -= 1
+        start = rw_layer.parent
+    elif records := graph.layers_of(citer.id):
+        start = parent_of(graph, records[0].chain_id, records[0].parent)
+    else:
+        return value_of(dir_below(inventory, graph, citer)) if depth == 0 else None
+    for _ in range(depth):
+        record = _record_of(inventory, start)
+        start = parent_of(graph, record.chain_id, record.parent) if record is not None else _UNKNOWN
+    record = _record_of(inventory, start)
+    return value_of(record.cache_id) if record is not None else None
+
+
+def _record_of(inventory: Inventory, chain: Reading[ChainId]) -> LayerRecord | None:
+    return inventory.layers.get(chain.value) if isinstance(chain, Present) else None
 
 
 def parent_of(graph: StoreGraph, chain: ChainId, parent: Reading[ChainId]) -> Reading[ChainId]:
     """The parent chain of `chain`: what image configs imply, since that is hashed; else what the record says."""
-    if chain in graph.computed_parents:
-        computed = graph.computed_parents[chain]
-        return ABSENT if computed is None else Present(computed)
-    return parent
+    if chain not in graph.computed_parents:
+        return parent
+    computed = graph.computed_parents[chain]
+    return ABSENT if computed is None else Present(computed)
 
 
 def diff_ids_below(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> tuple[DiffId, ...] | None:
@@ -64,7 +81,10 @@ def diff_ids_below(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir)
     The diff ids of all layers below `layer_dir` (its init layer left out), nearest first; None where records do not
     tell.
     """
+    start: Reading[ChainId]
     if (rw_layer := graph.rw_layers_by_dir.get(layer_dir.id)) is not None:
+        if isinstance(rw_layer.parent, Absent):
+            return None  # no layers below, or a lost parent (GCD303)
         start = rw_layer.parent
     elif records := graph.layers_of(layer_dir.id):
         start = parent_of(graph, records[0].chain_id, records[0].parent)

@@ -1,0 +1,67 @@
+"""Every fault of the catalogue, planted alone on a synthetic root: exactly the findings that it must give."""
+
+import shutil
+import time
+
+import pytest
+from support import catalogue
+
+from gcd.demo.dockerroot import DockerRoot
+from gcd.demo.faults import FAULTS
+from gcd.demo.faults.targets import find_targets
+from gcd.root.discover import detect_store
+from gcd.root.read import read_inventory
+from gcd.rules.table import RULES
+from gcd.run import look
+
+HOURS = 3_600_000_000_000
+
+
+def check(root):
+    """What gcd finds two hours later: on a stopped root that is old enough for proof."""
+    store = detect_store(str(root))
+    inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant)
+    return look(inventory, time.time_ns() + 2 * HOURS)
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory):
+    place = tmp_path_factory.mktemp("catalogue") / "docker"
+    with DockerRoot(place) as root:
+        root.image("other:1", layers=1)
+        image = root.image("web:1", layers=4)
+        root.container("idle", image=root.image("sparse:1", layers=1))
+        root.container("web", image=image, content={"data/x": b"written"})
+        root.build_source(record_type="exec.cachemount")
+        root.build_step(root.build_step())
+    return place
+
+
+def test_the_root_is_healthy_before(healthy):
+    assert check(healthy) == ((), ())
+
+
+def test_every_rule_has_a_fault_and_every_fault_a_case():
+    assert {fault.name for fault in FAULTS} == set(catalogue.CASES)
+    assert {rule.code for rule in RULES} - {fault.code for fault in FAULTS} == {"GCD804"}  # needs two live engines
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(f, id=f"{f.code}-{f.name}-{f.target}", marks=[pytest.mark.root] * f.needs_root) for f in FAULTS],
+)
+def test_planted_fault_gives_exactly_its_findings(fault, healthy, tmp_path):
+    planted = tmp_path / "docker"
+    shutil.copytree(healthy, planted, symlinks=True)
+    target = find_targets(planted)[fault.target]
+    oracle = catalogue.Oracle(healthy)
+
+    node = fault.plant(planted, target)
+    try:
+        findings, not_checked = check(planted)
+
+        assert catalogue.seen(findings) == catalogue.expected(fault, node, oracle, planted)
+        assert {(n.code, n.source) for n in not_checked} == catalogue.unread_rules(fault)
+    finally:
+        if fault.undo:
+            fault.undo(planted, target)

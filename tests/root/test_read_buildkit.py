@@ -64,7 +64,7 @@ def test_no_buildkit_is_absent(tmp_path):
     ("planted", "reading", "coverage", "why"),
     [
         (None, ABSENT, Coverage.ABSENT, "is not there"),
-        (b"", EMPTY, Coverage.UNREADABLE, "is empty"),
+        (b"", EMPTY, Coverage.ABSENT, "is empty"),
         (
             FIFO,
             Malformed("a regular file", "a FIFO, socket or device"),

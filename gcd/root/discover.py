@@ -19,7 +19,7 @@ is live, the others are dormant and never called orphaned. The first that gives 
 
 Sources: moby ``cmd/dockerd/daemon.go`` and ``daemon/daemon_unix.go`` setupDaemonRoot; ``daemon/graphdriver/driver.go``
 New, scanPriorDrivers, isEmptyDir; ``daemon/image_store_choice.go`` (29); ``builder/builder-next/controller.go`` (the
-names of BuildKit's folders); ``daemon/snapshotter/mount.go`` (``rootfs/``).
+names of BuildKit's folders).
 """
 
 from __future__ import annotations
@@ -66,7 +66,6 @@ _CONTAINERD_ROOT: Final = "containerd/daemon"
 _SNAPSHOTTER_PREFIX: Final = "io.containerd.snapshotter.v1."
 _CONTAINERD_DATABASE: Final = "io.containerd.metadata.v1.bolt"
 _BUILDKIT_PREFIX: Final = "containerd-"
-_CONTAINERD_MOUNTS: Final = "rootfs"
 
 _SUB_ROOT = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}")
 _OTHER_NAMESPACE = re.compile(r"(/proc/[0-9]+/root)(/.*)?")
@@ -197,8 +196,6 @@ def _containerd_paths(root: Directory) -> dict[str, str]:
     for name in sorted(_names(root, layout.BUILDKIT)):
         if name.startswith(_BUILDKIT_PREFIX):
             found[f"{layout.BUILDKIT}/{name}"] = name.removeprefix(_BUILDKIT_PREFIX)
-    for name in sorted(_names(root, _CONTAINERD_MOUNTS)):
-        found[f"{_CONTAINERD_MOUNTS}/{name}"] = name
     for name in sorted(_names(root, _CONTAINERD_ROOT)):
         if name.startswith(_SNAPSHOTTER_PREFIX) and _has_entries(root, f"{_CONTAINERD_ROOT}/{name}/snapshots"):
             found[f"{_CONTAINERD_ROOT}/{name}"] = name.removeprefix(_SNAPSHOTTER_PREFIX)

@@ -67,8 +67,8 @@ def read_mounts(proc: str = PROC) -> tuple[tuple[KernelMount, ...], SourceState]
     """
     The mounts that use layer dirs, of this root or another, and how completely they were seen.
 
-    `pids` of each are an engine, if one is among those that see it, and then the lowest ones; `holder` is the name of the
-    first of them.
+    `pids` of each are an engine, if one is among those that see it, and then the lowest ones; `holder` is the name of
+    the first of them.
     """
     try:
         views, failure = _views(proc)

@@ -295,11 +295,9 @@ def test_trees_of_other_drivers_are_dormant(host):
 def test_a_dormant_containerd_store_is_named(host):
     host.overlay2()
     host.containerd()
-    (host.root / "rootfs" / "overlayfs").mkdir(parents=True)
 
     assert host.detect().dormant == (
         DormantStore("buildkit/containerd-overlayfs", "containerd/overlayfs"),
-        DormantStore("rootfs/overlayfs", "containerd/overlayfs"),
         DormantStore("containerd/daemon/io.containerd.snapshotter.v1.overlayfs", "containerd/overlayfs"),
     )
 

@@ -164,6 +164,21 @@ def test_a_dir_that_vanishes_between_listing_and_reading_is_not_there(root, home
     assert (dirs.keys(), state) == ({BASE}, OK)
 
 
+def test_a_dir_that_vanishes_between_opening_and_listing_is_not_there_rather_than_empty(root, home, monkeypatch):
+    whole = Directory.list
+    plant(home, {"f" * 64: DIRECTORY})
+
+    def remove_then_list(self, limit=1_000_000):
+        going = home / ("f" * 64)
+        if going.exists() and self.stat().st_ino == going.stat().st_ino:
+            going.rmdir()
+        return whole(self, limit)
+
+    monkeypatch.setattr(Directory, "list", remove_then_list)
+    dirs, state = read_layer_dirs(root, "overlay2")
+    assert (dirs.keys(), state) == ({BASE, TOP}, OK)
+
+
 def test_a_file_that_vanishes_between_listing_and_reading_is_absent(root, home, monkeypatch):
     def removed_first(parent: Directory, name: str) -> record.Record | None:
         opened = record.open_record(parent, name)

@@ -220,6 +220,14 @@ def test_anything_in_a_directorys_place_costs_its_own_sources_only(root, path, s
     assert all(state == OK for source, state in found.sources.items() if source not in sources)
 
 
+@pytest.mark.parametrize("name", ["list_names", "read_layer_dirs"])
+def test_either_listing_of_the_dirs_cut_short_makes_the_source_partial(root, monkeypatch, name):
+    whole = getattr(reading, name)
+    partial = SourceState(Coverage.PARTIAL, "cut short")
+    monkeypatch.setattr(reading, name, lambda *args: (whole(*args)[0], partial))
+    assert read_inventory(str(root)).sources[Source.OVERLAY2] == partial
+
+
 def test_an_engine_that_cannot_be_told_makes_its_source_unreadable(root, monkeypatch):
     unknown = Engine(EngineState.UNKNOWN, doubts=("the lock may not be tried",))
     monkeypatch.setattr(reading, "read_engine", lambda _root, _proc: unknown)

@@ -74,7 +74,7 @@ def container_config(
         "Args": [],
         "Config": _process_config(container, reference),
         "Image": image or "",
-        "NetworkSettings": {"Bridge": "", "SandboxID": "", "Networks": {"none": None}, "Service": None, "Ports": None},
+        "NetworkSettings": {"Bridge": "", "SandboxID": "", "Networks": {"none": {}}, "Service": None, "Ports": None},
         "LogPath": f"{home}/{container}-json.log",
         "Name": f"/{name}",
         "Driver": "overlay2",

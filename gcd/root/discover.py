@@ -225,12 +225,19 @@ def _choose(root: Directory, path: str, here: _Trees, subs: Mapping[str, _Trees]
     if len(locked) == 1:
         return locked[0]
     likely = locked or [name for name in sorted(subs) if layout.OVERLAY2 in subs[name].drivers]
-    if not locked and layout.OVERLAY2 in here.filled and not settings.userns_remap:
+    if not locked and not settings.userns_remap and _is_likelier(here, subs.values()):
         return None
     if len(likely) > 1:
         listed = ", ".join(f"{path}/{name}" for name in likely)
         raise UsageError(f"Several user namespaces have a root in {path}: name one with --root: {listed}.")
     return likely[0] if likely else None
+
+
+def _is_likelier(here: _Trees, others: Iterable[_Trees]) -> bool:
+    """Whether `here` has layers, or at least their place while no other has any."""
+    if any(layout.OVERLAY2 in trees.filled for trees in others):
+        return layout.OVERLAY2 in here.filled
+    return layout.OVERLAY2 in here.drivers
 
 
 def _is_locked_below(root: Directory, name: str) -> bool:

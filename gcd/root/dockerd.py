@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gcd.formats.escape import escaped
+from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.root.processes import PROC, Process, processes, read_file, read_link
 
@@ -43,6 +44,7 @@ _FLAGS = {
     "--userns-remap": "userns-remap",
     "--feature": "feature",
 }
+_IN_A_ROOT = (".", layout.OVERLAY2, "image", layout.CONTAINERS, layout.VOLUMES, layout.BUILDKIT)
 _FILE_LIMIT = 1 << 20
 _MAX_SYMLINKS = 40
 _HOME_VARIABLES = (b"ROOTLESSKIT_STATE_DIR", b"HOME", b"XDG_DATA_HOME", b"XDG_CONFIG_HOME")
@@ -194,7 +196,10 @@ def _engine_of(process: Process) -> RunningEngine | None:
     data_root = settings.data_root or default_root
     if not data_root.startswith("/"):
         data_root = f"{process.link('cwd') or ''}/{data_root}"
-    path = top.rstrip("/") + resolve_below(top, data_root)
+    inside = resolve_below(top, data_root)
+    path = top.rstrip("/") + inside
+    if _is_same_tree(path, inside):
+        path = inside
     depth = process.pid_namespace_depth()
     is_nested = depth is not None and depth > 1
     return RunningEngine(process.pid, path, identity_of(Path(path).stat()), settings, is_nested)
@@ -206,6 +211,18 @@ def _top_of(process: Process) -> str:
     if mine is None or process.link("ns/mnt") in {mine, None}:
         return process.link("root") or "/"
     return f"{process.folder}/root"
+
+
+def _is_same_tree(path: str, other: str) -> bool:
+    """Whether both lead to one root, with the same mounted in it as far as an engine's trees go."""
+    return all(_identity_at(f"{path}/{name}") == _identity_at(f"{other}/{name}") for name in _IN_A_ROOT)
+
+
+def _identity_at(path: str) -> tuple[int, int] | None:
+    try:
+        return identity_of(Path(path).stat())
+    except OSError:
+        return None
 
 
 def _settings_in(process: Process, top: str, path: str) -> Settings:

@@ -130,6 +130,13 @@ def test_an_engine_in_another_mount_namespace_is_seen_through_its_root(host):
     assert host.find() == f"{folder}/root/data/docker"
 
 
+def test_an_engine_in_another_mount_namespace_that_sees_the_same_is_found_by_its_own_path(host):
+    host.overlay2()
+    host.proc.process(7, "dockerd", arguments=("dockerd", "-g", str(host.root)), namespace="mnt:[2]")
+
+    assert host.find() == str(host.root)
+
+
 def test_an_engine_below_rootlesskit_keeps_its_root_in_the_home(host):
     root = host.overlay2(host.folder / "home" / ".local" / "share" / "docker")
     environment = ("ROOTLESSKIT_STATE_DIR=/run/x", f"HOME={host.folder}/home")
@@ -404,6 +411,20 @@ def test_beside_a_root_with_layers_a_sub_root_is_dormant(host):
     host.overlay2(host.root / "231072.231072")
 
     assert host.detect() == Store(str(host.root), "overlay2", (DormantStore("231072.231072", "overlay2"),))
+
+
+def test_without_layers_anywhere_the_root_itself_is_live(host):
+    host.overlay2(layers=False)
+    host.overlay2(host.root / "231072.231072", layers=False)
+
+    assert host.detect().path == str(host.root)
+
+
+def test_a_sub_root_with_layers_goes_before_a_root_without(host):
+    host.overlay2(layers=False)
+    sub = host.overlay2(host.root / "231072.231072")
+
+    assert host.detect().path == str(sub)
 
 
 def test_the_sub_root_that_an_engine_holds_is_live(host):

@@ -1,5 +1,5 @@
 """
-Which processes have files of a root open (safety rule S7).
+Which processes have files of a root open (safety rules S6, S7).
 
 A file, working directory or root directory of a process lies below gcd's root if its place in the file system does:
 ``/proc/<pid>/mountinfo`` says, for the mount through which it was reached, which part of which device that is. So a
@@ -14,16 +14,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcd.formats.escape import escaped
 from gcd.formats.mountinfo import parse_mountinfo
+from gcd.model import layout
+from gcd.model.ids import LayerDirId
 from gcd.root.processes import PROC, Process, processes, read_file
 from gcd.root.statx import origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from gcd.formats.mountinfo import MountLine
     from gcd.root.tree import Directory
@@ -84,6 +87,33 @@ def openers_of(root: Directory, proc: str = PROC) -> tuple[tuple[Opener, ...], i
         if path is not None:
             openers.append(Opener(process.pid, comm, escaped(path, _PATH_SHOWN)))
     return tuple(openers), hidden
+
+
+def held_dirs(wanted: Collection[LayerDirId], proc: str = PROC) -> frozenset[LayerDirId]:
+    """
+    Those of the layer dirs `wanted` in which some process has its root, its working directory or an open file (S6).
+
+    Told by the dir's id in the path, whatever namespace it was opened in: an engine that removes a big dir has it open
+    all the while. Processes that cannot be looked into hold nothing that could be told.
+    """
+    held: set[LayerDirId] = set()
+    for process in processes(proc) if wanted else ():
+        try:
+            for link in _links(process, folders=True):
+                held.update(_dirs_in(link, wanted))
+        except OSError:
+            continue
+    return frozenset(held)
+
+
+def _dirs_in(link: str, wanted: Collection[LayerDirId]) -> Iterator[LayerDirId]:
+    try:
+        parts = Path(link).readlink().parts
+    except OSError:
+        return
+    for before, name in pairwise(parts):
+        if before == layout.OVERLAY2 and (layer_dir := LayerDirId(name.removesuffix(_DELETED))) in wanted:
+            yield layer_dir
 
 
 def mounts_of(proc: str, pid: int | str) -> MountTable:

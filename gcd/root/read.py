@@ -39,6 +39,7 @@ from gcd.root.images import ImageDb, read_images
 from gcd.root.layerdb import LayerDb, read_layerdb
 from gcd.root.leftovers import read_plugins, read_volumes
 from gcd.root.mounts import read_mounts
+from gcd.root.openfiles import held_dirs
 from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
 from gcd.root.tree import combined, open_root
 
@@ -83,7 +84,9 @@ def read_inventory(
         volumes, volumes_state = read_volumes(root)
         databases = read_databases(root, layout.ENGINE_DATABASES, sleep=sleep)
         mounted = frozenset(mount.merged_of for mount in mounts if mount.merged_of is not None)
-        layer_dirs = probe(root, driver, layer_dirs, candidates.difference(references.dirs()), mounted)
+        unnamed = candidates.difference(references.dirs())
+        layer_dirs = probe(root, driver, layer_dirs, unnamed, mounted)
+        held = held_dirs(unnamed.intersection(layer_dirs), proc)
     return Inventory(
         root=path,
         root_id=(status.st_dev, status.st_ino),
@@ -115,6 +118,7 @@ def read_inventory(
         volumes=volumes,
         dormant=dormant,
         databases=databases,
+        held_dirs=held,
     )
 
 

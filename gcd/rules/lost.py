@@ -149,10 +149,14 @@ def _lost_by_lowers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
 
 
 def _lost_by_builds(inventory: Inventory) -> Iterator[LostOwner]:
-    """Without ``snapshots.db`` nobody knows which build dirs live; the engine makes it anew at its next start."""
+    """
+    Without ``snapshots.db`` nobody knows which build dirs live, nor which layers the build cache holds; the engine
+    makes it anew at its next start.
+    """
     snapshots = inventory.build_cache.databases.get(layout.BUILD_SNAPSHOTS, ABSENT)
     if isinstance(snapshots, (Absent, Empty)):
-        yield LostOwner(Node(NodeKind.DATABASE, layout.build_database(layout.BUILD_SNAPSHOTS)), only_builds=True)
+        subject = Node(NodeKind.DATABASE, layout.build_database(layout.BUILD_SNAPSHOTS))
+        yield LostOwner(subject, loses_layers=True, only_builds=True)
 
 
 def _diff_ids_of_image(graph: StoreGraph, image: str) -> tuple[DiffId, ...] | None:

@@ -155,10 +155,17 @@ def _finding(
         remedies=rule.remedies if fault.remedies is None else fault.remedies,
         impact=Impact() if is_orphan else graph.impact(fault.subject),
         blocked_by=tuple(id_ for node in blockers for id_ in by_subject.get(node, (FindingId(str(node)),))),
-        cause=next((id_ for node in fault.causes for id_ in by_subject.get(node, ())), None),
+        cause=next(
+            (id_ for node in fault.causes for id_ in sorted(by_subject.get(node, ()), key=_explains_little)), None
+        ),
         since_ns=fault.since_ns,
         is_held=fault.is_held,
     )
+
+
+def _explains_little(id_: FindingId) -> bool:
+    """Whether a finding about a layer record is one that the engine loads all the same, so that it explains no loss."""
+    return id_.startswith(("GCD207", "GCD209", "GCD210"))
 
 
 def _blockers(

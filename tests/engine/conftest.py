@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.engine import SETTLE, Engine, Registry, copy_root, engine_lack, inside, place, unmount_below
-from support.scenes import make_base, many_files, push_several_layers
+from support.scenes import fill, make_base, many_files, push_several_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,6 +74,12 @@ def prepared(home: Path, scene: Callable[[Engine], None], source: Path | None = 
 def base_root(engine_home: Path) -> Path:
     """A stopped root with the images of `support.scenes.make_base`."""
     return prepared(engine_home / "base", make_base)
+
+
+@pytest.fixture(scope="session")
+def filled_root(engine_home: Path, base_root: Path) -> Path:
+    """A stopped root with containers and build cache too, a target for every fault: `support.scenes.fill`."""
+    return prepared(engine_home / "filled", fill, base_root)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Every fault of the catalogue, planted alone on a root that a real engine wrote: exactly the findings that it must give."""
+"""Every fault of the catalogue, planted alone on a root that a real engine wrote: exactly its findings."""
 
 import time
 
@@ -23,12 +23,16 @@ def check(root):
     return look(inventory, time.time_ns() + 2 * HOURS)
 
 
+def test_the_root_is_healthy_before(filled_root):
+    assert check(filled_root) == ((), ())
+
+
 @pytest.mark.parametrize("fault", [pytest.param(f, id=f"{f.code}-{f.name}-{f.target}") for f in FAULTS])
-def test_fault_planted_on_an_engines_root_gives_exactly_its_findings(fault, base_root, tmp_path):
+def test_fault_planted_on_an_engines_root_gives_exactly_its_findings(fault, filled_root, tmp_path):
     planted = tmp_path / "docker"
-    copy_root(base_root, planted)
+    copy_root(filled_root, planted)
     targets = find_targets(planted)
-    oracle = catalogue.Oracle(base_root)
+    oracle = catalogue.Oracle(filled_root)
 
     node = fault.plant(planted, targets[fault.target])
     try:

@@ -9,14 +9,16 @@ than gcd's: plain files, no graph.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gcd.demo.faults.fault import Target
 from gcd.demo.faults.targets import find_targets
 from gcd.formats.bolt import parse_database
 from gcd.formats.buildkit import read_words
-from gcd.model.finding import Confidence, Impact, Kind, Node, NodeKind, Severity
+from gcd.model.finding import Code, Confidence, Impact, Kind, Node, NodeKind, Severity
 from gcd.model.ids import chain_ids, is_build_id
 from gcd.rules.table import RULES
 
@@ -60,6 +62,17 @@ class Oracle:
             for name in ("mount-id", "init-id")
             if (path / name).exists()
         }
+
+    @staticmethod
+    def records_in(root: Path) -> set[str]:
+        return {f"sha256:{path.name}" for path in (root / "image/overlay2/layerdb/sha256").iterdir()}
+
+    def layer_dirs(self) -> set[str]:
+        return {path.parent.name for path in (self.root / "overlay2").glob("*/link")}
+
+    def children(self, chain: str) -> list[str]:
+        records = (self.root / "image/overlay2/layerdb/sha256").glob("*/parent")
+        return [f"sha256:{path.parent.name}" for path in records if _text(path) == chain]
 
     def images_with(self, chain: str) -> list[str]:
         return sorted(image for image, chains in self.chains.items() if chain in chains)
@@ -129,6 +142,8 @@ class Expect:
     cause: str = ""
     blocked_by: tuple[str, ...] = ()
     costs: bool = True
+    impact_of: str = ""
+    """The role of the node whose dependents are counted, where that is not the one that the finding is about."""
     is_nameless: bool = False
     """The container's name was in the file that is lost: its id stands for it."""
 
@@ -152,6 +167,12 @@ def _vanishing(code: str) -> Case:
     """A record that the engine does not load any more: the images that stand on it vanish with it."""
     return _case(Expect(code), Expect("GCD402", "images", cause=code))
 
+
+_BUILDS_UNKNOWN = _case(
+    Expect("GCD504"),
+    Expect("GCD102", "unnamed-build-dirs", blocked_by=("GCD504",)),
+    Expect("GCD211", "layers-without-image", blocked_by=("GCD504",)),
+)
 
 CASES: Mapping[str, Case] = {
     "add_layer_dir": _only("GCD101"),
@@ -212,9 +233,13 @@ CASES: Mapping[str, Case] = {
     "forge_diff_id": _only("GCD210"),
     "add_unused_layer": _only("GCD211"),
     "add_unused_layer_upon": _only("GCD211"),
-    "drop_parent_record": _case(Expect("GCD212"), Expect("GCD402", "images", cause="GCD212")),
+    "drop_parent_record": _case(
+        Expect("GCD212"), Expect("GCD402", "images", cause="GCD212"), Expect("GCD402", "images-of-parent")
+    ),
     "tie_chain_into_ring": _case(
-        Expect("GCD210", "base-layer"), Expect("GCD212", "ring"), Expect("GCD402", "images", cause="GCD212")
+        Expect("GCD210", "base-layer"),
+        Expect("GCD212", "ring", impact_of="base-layer"),
+        Expect("GCD402", "images-on-base", cause="GCD212"),
     ),
     "empty_mount_id": _only("GCD301"),
     "drop_mount_id": _only("GCD301"),
@@ -239,16 +264,16 @@ CASES: Mapping[str, Case] = {
     "add_build_rw_layer": _only("GCD310"),
     "flip_bit_of_image_config": _only("GCD401"),
     "empty_image_config": _only("GCD401"),
-    "drop_top_layer_record": _case(Expect("GCD402", "images")),
+    "drop_top_layer_record": _case(Expect("GCD212", "children"), Expect("GCD402", "images")),
     "spoil_build_snapshots": _case(Expect("GCD501"), unread=("build-snapshots",)),
     "spoil_build_records": _case(Expect("GCD501"), unread=("build-records",)),
     "spoil_build_leases": _case(Expect("GCD501"), unread=("build-leases",)),
     "cut_build_snapshots": _case(Expect("GCD501"), unread=("build-snapshots",)),
-    "empty_build_snapshots": _case(Expect("GCD504"), Expect("GCD102", "unnamed-build-dirs", blocked_by=("GCD504",))),
+    "empty_build_snapshots": _BUILDS_UNKNOWN,
     "drop_build_dir": _only("GCD502"),
     "forget_build_record": _only("GCD503"),
-    "drop_build_snapshots": _case(Expect("GCD504"), Expect("GCD102", "unnamed-build-dirs", blocked_by=("GCD504",))),
-    "drop_build_databases": _case(Expect("GCD504"), Expect("GCD102", "unnamed-build-dirs", blocked_by=("GCD504",))),
+    "drop_build_snapshots": _BUILDS_UNKNOWN,
+    "drop_build_databases": _BUILDS_UNKNOWN,
     "turn_rw_layers_into_file": _case(Expect("GCD801"), unread=("rw-layers",)),
     "turn_layers_into_symlink": _case(Expect("GCD801"), unread=("layers",)),
     "turn_containers_into_file": _case(Expect("GCD801"), unread=("containers",)),
@@ -292,7 +317,7 @@ def seen(findings: tuple[Finding, ...]) -> list[Seen]:
 def expected(fault: PlantedFault, node: Node, oracle: Oracle, planted: Path) -> list[Seen]:
     targets = find_targets(oracle.root)
     found = [
-        _expected(expect, about, oracle, planted)
+        _expected(expect, about, _nodes(expect.impact_of, node, targets, oracle, planted), oracle, planted)
         for expect in CASES[fault.name].expected
         for about in _nodes(expect.about, node, targets, oracle, planted)
     ]
@@ -303,44 +328,58 @@ def unread_rules(fault: PlantedFault) -> set[tuple[str, str]]:
     return {(r.code, s) for r in RULES for s in r.needs if s in CASES[fault.name].unread}
 
 
-def _expected(expect: Expect, about: Node, oracle: Oracle, planted: Path) -> Seen:
-    rule = TABLE[expect.code]  # type: ignore[index]
-    is_free = rule.kind is Kind.ORPHAN or not expect.costs
-    return Seen(
-        expect.code,
-        about,
-        expect.severity or rule.severity,
-        Confidence.PROVEN,
-        Impact((), (about.id[:12],)) if expect.is_nameless else Impact() if is_free else oracle.impact(about, planted),
-        expect.cause,
-        expect.blocked_by,
-    )
+def _expected(expect: Expect, about: Node, impact_of: list[Node], oracle: Oracle, planted: Path) -> Seen:
+    rule = TABLE[Code(expect.code)]
+    if rule.kind is Kind.ORPHAN or not expect.costs:
+        impact = Impact()
+    elif expect.is_nameless:
+        impact = Impact((), (about.id[:12],))
+    else:
+        impact = oracle.impact(next(iter(impact_of), about), planted)
+    severity = expect.severity or rule.severity
+    return Seen(expect.code, about, severity, Confidence.PROVEN, impact, expect.cause, expect.blocked_by)
 
 
 def _nodes(about: str, node: Node, targets: Mapping[Target, str], oracle: Oracle, planted: Path) -> list[Node]:
-    single = {
-        "planted": node,
-        "base-layer": Node(NodeKind.LAYER, targets[Target.BASE_LAYER]),
-        "ring": Node(NodeKind.LAYER, min(oracle.chains[targets[Target.IMAGE]])),
-        "rw-dir": Node(NodeKind.LAYER_DIR, targets[Target.RW_DIR]),
-    }
-    if about in single:
-        return [single[about]]
-    match about:
-        case "images":
-            return [Node(NodeKind.IMAGE, image) for image in oracle.images_with(targets[Target.LAYER])]
-        case "copy":
-            before = {p.name for p in (oracle.root / "image/overlay2/layerdb/sha256").iterdir()}
-            after = {p.name for p in (planted / "image/overlay2/layerdb/sha256").iterdir()}
-            return [Node(NodeKind.LAYER, f"sha256:{name}") for name in after - before]
-        case "unnamed-build-dirs":
-            named = {*oracle.cache_ids, *_build_words(planted)}
-            found = {path.parent.name for path in (planted / "overlay2").glob("*/link")} - named
-            return [Node(NodeKind.LAYER_DIR, name) for name in found if is_build_id(name)]
-        case "every-dir":
-            return [Node(NodeKind.LAYER_DIR, path.parent.name) for path in (oracle.root / "overlay2").glob("*/link")]
-        case _:
-            raise ValueError(about)
+    """The nodes that have the role `about`; none has the role ""."""
+    if about in ("", "planted"):
+        return [node] if about else []
+    kind, ids = _ROLES[about]
+    return [Node(kind, id_) for id_ in ids(targets, oracle, planted)]
+
+
+Ids = Callable[["Mapping[Target, str]", Oracle, "Path"], Iterable[str]]
+
+
+def _chains(targets: Mapping[Target, str], oracle: Oracle) -> tuple[str, ...]:
+    return oracle.chains[targets[Target.IMAGE]]
+
+
+def _images_of_parent(targets: Mapping[Target, str], oracle: Oracle, _planted: Path) -> set[str]:
+    return set(oracle.images_with(_chains(targets, oracle)[-2])) - set(oracle.images_with(targets[Target.LAYER]))
+
+
+def _layers_without_image(_targets: Mapping[Target, str], oracle: Oracle, _planted: Path) -> set[str]:
+    return {*oracle.cache_ids.values()} - {*chain.from_iterable(oracle.chains.values())}
+
+
+_ROLES: Mapping[str, tuple[NodeKind, Ids]] = {
+    "base-layer": (NodeKind.LAYER, lambda targets, _o, _p: [targets[Target.BASE_LAYER]]),
+    "ring": (NodeKind.LAYER, lambda targets, oracle, _p: [min(_chains(targets, oracle))]),
+    "children": (NodeKind.LAYER, lambda targets, oracle, _p: oracle.children(targets[Target.LAYER])),
+    "copy": (NodeKind.LAYER, lambda _t, oracle, planted: Oracle.records_in(planted) - Oracle.records_in(oracle.root)),
+    "layers-without-image": (NodeKind.LAYER, _layers_without_image),
+    "images": (NodeKind.IMAGE, lambda targets, oracle, _p: oracle.images_with(targets[Target.LAYER])),
+    "images-of-parent": (NodeKind.IMAGE, _images_of_parent),
+    "images-on-base": (NodeKind.IMAGE, lambda targets, oracle, _p: oracle.images_with(targets[Target.BASE_LAYER])),
+    "rw-dir": (NodeKind.LAYER_DIR, lambda targets, _o, _p: [targets[Target.RW_DIR]]),
+    "every-dir": (NodeKind.LAYER_DIR, lambda _t, oracle, _p: oracle.layer_dirs()),
+    "unnamed-build-dirs": (NodeKind.LAYER_DIR, lambda _t, oracle, planted: _unnamed_build_dirs(oracle, planted)),
+}
+
+
+def _unnamed_build_dirs(oracle: Oracle, planted: Path) -> set[str]:
+    return {name for name in oracle.layer_dirs() - {*oracle.cache_ids, *_build_words(planted)} if is_build_id(name)}
 
 
 def _build_words(planted: Path) -> set[str]:

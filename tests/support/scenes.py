@@ -51,6 +51,14 @@ def make_base(engine: Engine) -> None:
     engine.build("built", BUILT, FILES, buildkit=True)
 
 
+def fill(engine: Engine) -> None:
+    """A stopped container that wrote, on the image with most layers; build cache with a context and a cache mount."""
+    engine.docker("run", "--network=none", "--name", "web", "app", "/bin/busybox", "sh", "-c", "echo written >/data/x")
+    dockerfile = 'FROM app\nRUN --mount=type=cache,target=/cache ["/bin/busybox", "touch", "/cache/x"]\n'
+    engine.build("cached", dockerfile, buildkit=True)
+    engine.docker("rmi", "cached")
+
+
 def push_several_layers(engine: Engine, name: str) -> None:
     """Three layers of random data, one of many small files that takes longest to extract, and one on top."""
     files = {f"part{i}": os.urandom(size << 20) for i, size in enumerate((3, 5, 4))}

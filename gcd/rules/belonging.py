@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gcd.model import edges, layout
 from gcd.model.finding import Node, NodeKind
-from gcd.model.ids import ChainId, ContainerId, ImageId, LayerDirId, init_dir_of, is_hex64, rw_dir_of
+from gcd.model.ids import ChainId, ContainerId, ImageId, LayerDirId, init_dir_of, rw_dir_of
 from gcd.model.reading import Absent, Present, value_of
 from gcd.model.storegraph import lower_of
 from gcd.rules.stacking import diff_ids_from, known_diff_ids
@@ -33,25 +33,20 @@ _HEX_OF_ID = 128
 
 
 def is_owned(inventory: Inventory, graph: StoreGraph, name: RwLayerName) -> bool:
-    """Whether a container of that name exists, or one whose image mount the record `name` can be."""
-    return ContainerId(name) in inventory.containers or is_image_mount(inventory, graph, name)
-
-
-def is_image_mount(inventory: Inventory, graph: StoreGraph, name: RwLayerName) -> bool:
     """
-    Whether an existing container can have named the rw layer record `name` for an image mount.
+    Whether the rw layer record `name` is that of an existing container, or one that its image mount made.
 
-    By version: ``<container>-<image>`` in 28; the hex digits of ``<container>,src=…,dst=…`` in 29.0; the SHA-256 of
-    ``<container>-src=…-dst=…`` from 29.1.4 on. Most mount points say the name itself.
+    Containers name their own, and most image mounts say the name. The others are told by its form, which differs by
+    version: ``<container>-<image>`` in 28; the hex digits of ``<container>,src=…,dst=…`` in 29.0; the SHA-256 of
+    ``<container>-src=…-dst=…`` from 29.1.4 on.
     """
-    referrers = graph.graph.referrers(Node(NodeKind.RW_LAYER, name))
-    if any(node.kind is NodeKind.CONTAINER and node.id != name for node in referrers):
+    if graph.graph.referrers(Node(NodeKind.RW_LAYER, name)):
         return True
     if name[64:65] == "-":
         return ContainerId(name[:64]) in inventory.containers
     if len(name) > _HEX_OF_ID:
         return _text_of_hex(name[:_HEX_OF_ID]) in inventory.containers
-    return is_hex64(name) and any(name == hashed for hashed in _hashed_names(inventory))
+    return any(name == hashed for hashed in _hashed_names(inventory))
 
 
 def has_init(inventory: Inventory, record: RwLayerRecord) -> bool:
@@ -63,8 +58,7 @@ def has_init(inventory: Inventory, record: RwLayerRecord) -> bool:
 
 def dirs_of(inventory: Inventory, record: RwLayerRecord) -> tuple[LayerDirId, ...]:
     """The existing layer dirs of `record`, rw dir first; its init dir also when the record does not name it."""
-    named = (LayerDirId(node.id) for node in edges.rw_layer_edges(record) if node.kind is NodeKind.LAYER_DIR)
-    return tuple(layer_dir for layer_dir in named if layer_dir in inventory.layer_dirs)
+    return tuple(d for node in edges.rw_layer_edges(record) if (d := LayerDirId(node.id)) in inventory.layer_dirs)
 
 
 def freed_paths(graph: StoreGraph, layer_dirs: Iterable[LayerDirId]) -> Iterator[str]:
@@ -82,8 +76,9 @@ def implied_mount_id(inventory: Inventory, graph: StoreGraph, record: RwLayerRec
         candidates = [rw_dir_of(record.init_id.value)]
     else:
         below = diff_ids_from(inventory, graph, record.parent)
-        free = (d for d in inventory.layer_dirs if is_hex64(d) and d not in graph.rw_layers_by_dir)
-        candidates = [d for d in free if below is not None and _stands_on(inventory, graph, init_dir_of(d), below)]
+        if below is None:
+            return None
+        candidates = [d for d in inventory.layer_dirs if _stands_on(inventory, graph, init_dir_of(d), below)]
     proven = [d for d in candidates if is_pair(inventory, graph, d) and _names_of(graph, d) <= {record.name}]
     return proven[0] if len(proven) == 1 else None
 
@@ -91,7 +86,7 @@ def implied_mount_id(inventory: Inventory, graph: StoreGraph, record: RwLayerRec
 def is_pair(inventory: Inventory, graph: StoreGraph, rw_dir: LayerDirId) -> bool:
     """Whether `rw_dir` and its init dir exist and the first element of its ``lower`` is the init dir's link."""
     init_dir = init_dir_of(rw_dir)
-    if rw_dir not in inventory.layer_dirs or init_dir not in inventory.layer_dirs:
+    if rw_dir not in inventory.layer_dirs:
         return False
     lower = lower_of(inventory.layer_dirs[rw_dir])
     return bool(lower.links) and not lower.bad and init_dir in graph.dirs_of_link(lower.links[0])

@@ -38,7 +38,7 @@ def build_database_damaged(inventory: Inventory, graph: StoreGraph, node: Node) 
     """
     One of BuildKit's databases is damaged.
 
-    Harm: the engine does not start (measured with a truncated ``snapshots.db``). Until it is mended nobody knows what
+    Harm: the engine does not start (measured with each of the three truncated). Until it is mended nobody knows what
     the build cache keeps, so nothing that it could keep is called an orphan.
     Cause: power loss, a full disk, a bad disk.
     Remedy: none by gcd. With the engine stopped, put the file back from a backup; or move all of ``buildkit`` aside:

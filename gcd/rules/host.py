@@ -75,7 +75,7 @@ def database_damaged(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     """
     A database of the engine (volumes, network) is damaged.
 
-    Harm: the engine does not start (measured with a truncated ``volumes/metadata.db``).
+    Harm: the engine does not start (measured with either file truncated).
     Cause: power loss, a full disk, a bad disk.
     Remedy: none by gcd. With the engine stopped, put the file back from a backup, or move it aside: the engine makes a
     new one. Volumes stay as they are, but lose their labels and options; networks have to be made again.

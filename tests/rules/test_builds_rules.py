@@ -94,6 +94,9 @@ class TestBuildDatabaseDamaged:
         assert faults(self.check, inventory, "volumes/metadata.db") == []
         assert faults(self.check, with_databases(snapshots=Malformed("x", "y")), "snapshots.db") == []
 
+    def test_a_database_that_was_not_looked_for(self):
+        assert faults(self.check, healthy_inventory(), "buildkit/history.db") == []
+
     def test_runs_whatever_was_not_read(self):
         assert self.check.needs == frozenset()
 
@@ -136,6 +139,17 @@ class TestMissingBuildDir:
 
         assert fault.causes == (Node(NodeKind.LAYER, exported.chain_id),)
 
+    def test_snapshots_of_other_dirs_do_not_speak(self):
+        names = sorted(build_id(f"snapshot {n}") for n in range(10))
+        others = [BuildSnapshot(n, SnapshotKind.COMMITTED, B, "", None) for n in names[:-1]]
+        last = BuildSnapshot(names[-1], SnapshotKind.COMMITTED, A, "", None)
+        inventory = with_records(healthy_inventory(), *others, last, build_dir("b"))
+
+        assert len(faults(self.check, inventory, last.name)) == 1
+
+    def test_silent_on_what_vanished(self):
+        assert faults(self.check, healthy_inventory(), A) == []
+
     def test_needs_both_sides(self):
         assert self.check.needs == {Source.BUILD_SNAPSHOTS, Source.OVERLAY2}
 
@@ -163,6 +177,8 @@ class TestBuildLeaseLeak:
         "more",
         [
             (record("a"),),
+            (record("a", snapshot=B), lease("a", A, B), active("b")),
+            (BuildSnapshot(A, SnapshotKind.ACTIVE, None, "", None),),
             (lease("a", A, temporary=True),),
             (lease("a", f"{A}-view"),),
             (record("n", equal_mutable=A),),
@@ -174,6 +190,8 @@ class TestBuildLeaseLeak:
         ],
         ids=[
             "its own record",
+            "a record of its name",
+            "no dir",
             "temporary",
             "view",
             "mutable of a record",
@@ -189,6 +207,9 @@ class TestBuildLeaseLeak:
 
     def test_a_lease_whose_dir_is_gone(self):
         assert faults(self.check, without(self.leaked(), Node(NodeKind.LAYER_DIR, A)), A) == []
+
+    def test_silent_on_what_vanished(self):
+        assert faults(self.check, self.leaked(), B) == []
 
     def test_another_record_does_not_help(self):
         assert len(faults(self.check, self.leaked(record("b"), active("b"), build_dir("b")), A)) == 1

@@ -47,6 +47,12 @@ class TestEveryRule:
     def test_silent_on_a_healthy_container(self, check):
         assert faults(check, healthy_inventory(), CONTAINER) == []
 
+    @pytest.mark.parametrize("reading", DAMAGE)
+    def test_a_config_that_cannot_be_read_is_one_codes(self, check, reading):
+        found = faults(check, having(reading), CONTAINER)
+
+        assert len(found) == (1 if check.code == "GCD307" else 0)
+
     def test_silent_on_a_container_that_vanished(self, check):
         assert faults(check, healthy_inventory(), ContainerId(hex64("gone"))) == []
 
@@ -89,6 +95,7 @@ class TestUnreadableContainerConfig:
         (fault,) = faults(self.check, having(reading, ctime_ns=YOUNG_NS), CONTAINER)
 
         assert [item.where for item in fault.evidence] == [CONFIG]
+        assert fault.summary == "The engine cannot read this container's configuration."
         assert (fault.severity, fault.remedies) == (Severity.ERROR, ())
         assert fault.since_ns == YOUNG_NS
 
@@ -111,6 +118,7 @@ class TestUnreadableContainerConfig:
         (fault,) = faults(self.check, configured(has_config=False), CONTAINER)
 
         assert (fault.severity, self.check.severity) == (None, Severity.CRITICAL)
+        assert fault.summary == "The engine panics at this container's configuration."
         assert [(remedy.kind, remedy.action) for remedy in fault.remedies] == [("quarantine", f"move {CONFIG} aside")]
 
     def test_temporary_copies_of_the_damaged_file_are_named(self):

@@ -59,6 +59,7 @@ class TestImageDigestMismatch:
         [
             (EMPTY, ImageId(digest(""))),
             (Malformed("a JSON object", "'{'"), ImageId(digest("changed"))),
+            (Malformed("a rootfs", "nothing"), IMAGE),
             (Unreadable("EIO"), None),
         ],
     )

@@ -38,7 +38,7 @@ from support.inventories import (
     without,
 )
 
-from gcd.model.facts import HostConfig, ImageMountPoint, KernelMount
+from gcd.model.facts import BadElement, HostConfig, ImageMountPoint, KernelMount, Lower
 from gcd.model.finding import Node, NodeKind, Severity
 from gcd.model.ids import RwLayerName
 from gcd.model.inventory import Source
@@ -181,6 +181,61 @@ class TestUnreadableMountId:
         assert faults(self.check, inventory, RW_LAYER)[0].remedies == ()
 
     @pytest.mark.parametrize(
+        "below", [ABSENT, Present(Lower((INIT_LINK, TOP_LINK), (BadElement(2, "l/"),)))], ids=["no lower", "bad lower"]
+    )
+    def test_a_rw_dir_whose_own_lower_is_lost_proves_nothing(self, below):
+        inventory = with_records(healthy_inventory(), rw_layer(mount_id=EMPTY), layer_dir(RW_DIR, RW_LINK, below))
+
+        (fault,) = faults(self.check, inventory, RW_LAYER)
+
+        assert fault.remedies == ()
+        assert [item.expected for item in fault.evidence] == ["64 hex digits"]
+
+    def test_an_init_id_whose_rw_dir_is_gone_proves_nothing(self):
+        inventory = without(
+            with_records(healthy_inventory(), rw_layer(mount_id=EMPTY)), Node(NodeKind.LAYER_DIR, RW_DIR)
+        )
+
+        assert faults(self.check, inventory, RW_LAYER)[0].remedies == ()
+
+    def test_a_free_pair_on_layers_of_the_same_number_is_not_taken(self):
+        inventory = with_records(
+            without(healthy_inventory(), Node(NodeKind.LAYER_DIR, RW_DIR), Node(NodeKind.LAYER_DIR, INIT_DIR)),
+            rw_layer(mount_id=EMPTY, init_id=EMPTY),
+            *second_pair(below=(BASE_LINK, TOP_LINK)),
+        )
+
+        assert faults(self.check, inventory, RW_LAYER)[0].remedies == ()
+
+    def test_a_free_pair_with_a_damaged_lower_is_not_taken(self):
+        broken = Present(Lower((TOP_LINK, BASE_LINK), (BadElement(2, "l/"),)))
+        inventory = with_records(
+            healthy_inventory(), rw_layer(mount_id=EMPTY, init_id=EMPTY), layer_dir(INIT_DIR, INIT_LINK, broken)
+        )
+
+        assert faults(self.check, inventory, RW_LAYER)[0].remedies == ()
+
+    def test_with_all_three_files_lost_nothing_is_proven(self):
+        inventory = with_records(healthy_inventory(), rw_layer(mount_id=EMPTY, init_id=EMPTY, parent=None))
+        inventory = with_records(inventory, replace(inventory.rw_layers[RW_LAYER], parent=EMPTY))
+
+        assert faults(self.check, inventory, RW_LAYER)[0].remedies == ()
+
+    def test_a_pair_that_is_mounted_is_still_this_records(self):
+        inventory = replace(
+            with_records(healthy_inventory(), rw_layer(mount_id=EMPTY)), mounts=(mounted(frozenset({RW_DIR})),)
+        )
+
+        assert len(faults(self.check, inventory, RW_LAYER)[0].remedies) == 1
+
+    def test_the_remedy_needs_no_host_config(self):
+        inventory = with_records(healthy_inventory(), rw_layer(mount_id=EMPTY), container(host_config=ABSENT))
+
+        (fault,) = faults(self.check, inventory, RW_LAYER)
+
+        assert [remedy.action for remedy in fault.remedies] == [f"write {RW_DIR} to {RECORD}/mount-id"]
+
+    @pytest.mark.parametrize(
         ("host", "warning"),
         [
             (HostConfig(auto_remove=True, restart_policy="no"), "AutoRemove"),
@@ -201,12 +256,15 @@ class TestUnreadableInitId:
         (fault,) = faults(self.check, with_records(healthy_inventory(), rw_layer(init_id=reading)), RW_LAYER)
 
         assert fault.severity is None
+        assert "the engine does not load it" in fault.summary
+        assert [item.expected for item in fault.evidence] == [INIT_DIR]
         assert [remedy.action for remedy in fault.remedies] == [f"write {INIT_DIR} to {RECORD}/init-id"]
 
     def test_missing_beside_its_dir_is_a_warning(self):
         (fault,) = faults(self.check, with_records(healthy_inventory(), rw_layer(init_id=ABSENT)), RW_LAYER)
 
         assert fault.severity is Severity.WARNING
+        assert fault.summary == "This rw layer record does not name its init dir, which is there."
         assert [remedy.action for remedy in fault.remedies] == [f"write {INIT_DIR} to {RECORD}/init-id"]
 
     def test_a_record_without_init_layer_is_healthy(self):
@@ -226,7 +284,10 @@ class TestUnreadableInitId:
             with_records(healthy_inventory(), rw_layer(init_id=EMPTY)), Node(NodeKind.LAYER_DIR, INIT_DIR)
         )
 
-        assert [fault.remedies for fault in faults(self.check, inventory, RW_LAYER)] == [()]
+        (fault,) = faults(self.check, inventory, RW_LAYER)
+
+        assert fault.remedies == ()
+        assert [item.expected for item in fault.evidence] == ["64 hex digits and -init"]
 
 
 class TestLostRwParent:
@@ -238,7 +299,11 @@ class TestLostRwParent:
 
         (fault,) = faults(self.check, inventory, RW_LAYER)
 
-        assert "no pull, load, rmi or prune before the repair" in fault.summary
+        assert fault.summary == (
+            "This rw layer record lost its parent, so the engine does not load it: "
+            "no pull, load, rmi or prune before the repair."
+        )
+        assert fault.evidence[0].expected == TOP_CHAIN
         assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_CHAIN} to {RECORD}/parent"]
 
     def test_missing_though_the_init_dir_has_lowers(self):
@@ -248,6 +313,25 @@ class TestLostRwParent:
 
         assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_CHAIN} to {RECORD}/parent"]
         assert [item.found for item in fault.evidence] == ["absent", "2 layers in lower"]
+        assert "its image can be deleted under it" in fault.summary
+
+    def test_missing_beside_a_lost_mount_id(self):
+        """The init id tells of the pair as well."""
+        inventory = with_records(healthy_inventory(images={}), rw_layer(parent=None, mount_id=EMPTY))
+
+        (fault,) = faults(self.check, inventory, RW_LAYER)
+
+        assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_CHAIN} to {RECORD}/parent"]
+
+    def test_an_empty_one_is_damage_even_without_layers(self):
+        inventory = with_records(
+            healthy_inventory(), image(), layer_dir(INIT_DIR, INIT_LINK), replace(rw_layer(), parent=EMPTY)
+        )
+
+        (fault,) = faults(self.check, inventory, RW_LAYER)
+
+        assert fault.remedies == ()
+        assert [item.expected for item in fault.evidence] == ["sha256:<64 hex>"]
 
     def test_missing_though_the_image_has_layers(self):
         inventory = with_records(
@@ -331,6 +415,15 @@ class TestGhostRwLayer:
 
     def test_an_init_dir_that_the_record_does_not_name_makes_it_a_container(self):
         assert len(faults(self.check, with_records(self.ghost(), rw_layer(init_id=ABSENT)), RW_LAYER)) == 1
+
+    def test_a_lost_mount_id_does_not_hide_it(self):
+        assert len(faults(self.check, with_records(self.ghost(), rw_layer(mount_id=EMPTY)), RW_LAYER)) == 1
+
+    def test_with_mount_id_and_init_id_lost_it_cannot_be_told(self):
+        inventory = with_records(self.ghost(), rw_layer(mount_id=EMPTY, init_id=ABSENT))
+
+        assert faults(self.check, inventory, RW_LAYER) == []
+        assert faults(rwlayers.leaked_transient_rw_layer, inventory, RW_LAYER) == []
 
     def test_a_container_of_which_the_config_is_damaged_owns_it(self):
         assert faults(self.check, with_records(healthy_inventory(), container(config=EMPTY)), RW_LAYER) == []

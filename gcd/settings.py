@@ -137,7 +137,7 @@ def load(flags: Mapping[str, Any], *, directory: Path | None = None) -> Loaded:
     """The settings in force; `flags` holds what the command line said, None where it said nothing."""
     layers = [
         *_file_layers(CONFIG_DIR if directory is None else directory),
-        *(Layer(_variable(key), {key: value}) for key, value in EnvSettingsSource(Settings)().items()),
+        *(Layer(variable(key), {key: value}) for key, value in EnvSettingsSource(Settings)().items()),
         Layer(FLAG, {key: value for key, value in flags.items() if value is not None}),
     ]
     values: dict[str, Any] = {}
@@ -166,7 +166,8 @@ def _demand_known(key: str, origin: str) -> None:
         raise UsageError(f"{origin}: there is no setting {key!r}{hint}")
 
 
-def _variable(key: str) -> str:
+def variable(key: str) -> str:
+    """The variable of the environment that sets `key`."""
     return ENV_PREFIX + key.upper()
 
 
@@ -180,7 +181,7 @@ def _file_layers(directory: Path) -> Iterator[Layer]:
 
 
 def _strangers() -> Iterator[str]:
-    known = {_variable(key) for key in Settings.model_fields}
+    known = {variable(key) for key in Settings.model_fields}
     return (name for name in sorted(os.environ) if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
 
 
@@ -213,7 +214,7 @@ def sample() -> str:
     for key, field in Settings.model_fields.items():
         example = field.examples[0] if field.examples else field.default
         lines += ["", f"# {field.description}"]
-        lines.append(f"# Variable: {_variable(key)}. Default: {_default_text(field.default)}.")
+        lines.append(f"# Variable: {variable(key)}. Default: {_default_text(field.default)}.")
         lines.append(f"# {key} = {toml_value(example)}")
     return "\n".join(lines) + "\n"
 

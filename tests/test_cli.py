@@ -100,6 +100,29 @@ def test_interrupted(command, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_rules_and_explain_speak_of_the_same_codes(capsys):
+    assert cli.run(["rules"]) == ExitBits.CLEAN
+    codes = re.findall(r"^GCD\d{3}", capsys.readouterr().out, re.MULTILINE)
+
+    for word in ("101", "gcd101", "orphaned-layer-dir"):
+        assert cli.run(["explain", word]) == ExitBits.CLEAN
+        assert capsys.readouterr().out.startswith("GCD101 orphaned-layer-dir\n")
+    assert codes == sorted(set(codes))
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("GCD1O1", "'GCD1O1'; did you mean GCD101 orphaned-layer-dir or"),
+        ("orphan-layer-dir", "'orphan-layer-dir'; did you mean GCD101 orphaned-layer-dir or"),
+        ("zzz", "'zzz'; gcd rules lists all codes"),
+    ],
+)
+def test_an_unknown_code_is_usage_and_names_the_nearest(word, told, capsys):
+    assert cli.run(["explain", word]) == ExitBits.USAGE
+    assert capsys.readouterr().err.startswith(f"gcd: there is no code {told}")
+
+
 def test_a_real_interrupt_ends_with_32():
     script = (
         "import click, time; from gcd import cli\n"

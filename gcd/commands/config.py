@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gcd.settings import CONFIG_DIR, load, toml_value
+from gcd.settings import CONFIG_DIR, load, nearest, toml_value, variable
 
 
 @click.group()
@@ -24,5 +24,5 @@ def show() -> None:
     for key, line in lines.items():
         click.echo(f"{line:{width}}  # {loaded.origins[key]}")
     for name in loaded.strangers:
-        click.echo(f"# {name} is set and is no setting")
+        click.echo(f"# {name} is set and is no setting{nearest(name, [variable(key) for key in loaded.origins])}")
     click.echo(f"# files: {CONFIG_DIR}/gcd.toml, {CONFIG_DIR}/conf.d/*.toml")

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+import tomllib
+
+import pytest
+
+from gcd import cli, settings
+from gcd.commands import config
+from gcd.model.errors import ExitBits
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("GCD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path)
+    monkeypatch.setattr(config, "CONFIG_DIR", tmp_path)
+    return tmp_path
+
+
+def shown(capsys):
+    assert cli.run(["config", "show"]) == ExitBits.CLEAN
+    return capsys.readouterr().out
+
+
+def test_each_value_is_shown_with_its_origin(directory, monkeypatch, capsys):
+    (directory / "gcd.toml").write_text('skip = ["GCD104"]\n')
+    monkeypatch.setenv("GCD_FAIL_ON", "error")
+
+    lines = dict(line.split("  # ") for line in map(str.strip, shown(capsys).splitlines()) if "  # " in line)
+
+    origins = {key.strip(): origin for key, origin in lines.items()}
+    assert origins["# root is unset"] == "default"
+    assert origins['skip = ["GCD104"]'] == str(directory / "gcd.toml")
+    assert origins['fail_on = "error"'] == "GCD_FAIL_ON"
+    assert origins['format = "text"'] == "default"
+    assert len(origins) == len(settings.Settings.model_fields)
+
+
+def test_what_is_shown_is_toml(directory, monkeypatch, capsys):
+    monkeypatch.setenv("GCD_ROOT", '/srv/"odd"\\root')
+
+    assert directory.exists()
+    assert tomllib.loads(shown(capsys))["root"] == '/srv/"odd"\\root'
+
+
+def test_variables_that_are_no_settings_are_remarked_upon(directory, monkeypatch, capsys):
+    monkeypatch.setenv("GCD_FORMT", "json")
+
+    assert directory.exists()
+    assert "# GCD_FORMT is set and is no setting; did you mean GCD_FORMAT" in shown(capsys)
+
+
+def test_a_bad_file_ends_it_with_16(directory, capsys):
+    (directory / "gcd.toml").write_text("fail_onn = 1\n")
+
+    assert cli.run(["config", "show"]) == ExitBits.USAGE
+    assert capsys.readouterr().err.endswith("gcd.toml: there is no setting 'fail_onn'; did you mean fail_on?\n")

@@ -40,11 +40,11 @@ class ProgressBar:
         if self._bar is None:
             self._bar = self._start()
         progress, task = self._bar
-        progress.update(task, description=f"reading {source}", completed=done, total=total)
+        progress.update(task, description=f"reading {source}", completed=done, total=total, refresh=True)
 
     def _start(self) -> tuple[Progress, TaskID]:
         from rich.console import Console  # noqa: PLC0415
         from rich.progress import Progress  # noqa: PLC0415
 
-        progress = self._stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+        progress = self._stack.enter_context(Progress(console=Console(stderr=True), transient=True, auto_refresh=False))
         return progress, progress.add_task("reading")

@@ -13,8 +13,9 @@ One reading of one root, in the order that makes its verdicts safe (safety rule 
     overlay2/ and l/           again, with link and lower of each: the closure
     kernel mounts
     engine                     still the same?
-    plugins, volumes           what no verdict on a layer dir hangs on
-    probes                     into dirs that nothing names
+    plugins, volumes,          what no verdict on a layer dir hangs on
+    other databases
+    probes, open files         only of dirs that nothing names
 
 What is created meanwhile is no candidate; what is let go of meanwhile was still seen by a source, or by a ``lower``. If
 the engine changed in between, a doubt says so and nothing is proven.
@@ -46,7 +47,7 @@ from gcd.root.tree import combined, open_root
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from gcd.model.facts import BuildCache, Container, DormantStore
+    from gcd.model.facts import BuildCache, Container, DormantStore, KernelMount, Plugin, Volume
     from gcd.model.ids import ContainerId, LayerDirId
     from gcd.model.reading import Reading
     from gcd.root.progress import Progress
@@ -78,14 +79,9 @@ def read_inventory(
         references = _read_references(root, driver, sleep, progress)
         layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, progress)
         link_farm, links_state = read_link_farm(root, driver, progress)
-        mounts, mounts_state = read_mounts(proc)
-        engine = compared(before, read_engine(root, proc))
-        plugins, plugins_state = read_plugins(root)
-        volumes, volumes_state = read_volumes(root)
-        databases = read_databases(root, layout.ENGINE_DATABASES, sleep=sleep)
-        mounted = frozenset(mount.merged_of for mount in mounts if mount.merged_of is not None)
+        rest = _read_rest(root, before, proc, sleep)
         unnamed = candidates.difference(references.dirs())
-        layer_dirs = probe(root, driver, layer_dirs, unnamed, mounted)
+        layer_dirs = probe(root, driver, layer_dirs, unnamed, rest.mounted())
         held = held_dirs(unnamed.intersection(layer_dirs), proc)
     return Inventory(
         root=path,
@@ -95,12 +91,9 @@ def read_inventory(
             Source.OVERLAY2: combined(candidates_state, layer_dirs_state),
             Source.LINKS: links_state,
             **references.states(),
-            Source.PLUGINS: plugins_state,
-            Source.VOLUMES: volumes_state,
-            Source.ENGINE: _engine_state(engine),
-            Source.MOUNTS: mounts_state,
+            **rest.states,
         },
-        engine=engine,
+        engine=rest.engine,
         candidates=candidates,
         layer_dirs=layer_dirs,
         link_farm=link_farm,
@@ -113,11 +106,11 @@ def read_inventory(
         repositories=references.imagedb.repositories,
         containers=references.containers,
         build_cache=references.build_cache,
-        mounts=mounts,
-        plugins=plugins,
-        volumes=volumes,
+        mounts=rest.mounts,
+        plugins=rest.plugins,
+        volumes=rest.volumes,
         dormant=dormant,
-        databases=databases,
+        databases=rest.databases,
         held_dirs=held,
     )
 
@@ -184,6 +177,37 @@ def _read_references(
     imagedb = read_images(root, driver, progress)
     containers, containers_state = read_containers(root, progress)
     return _References(build_cache, build_states, layerdb, imagedb, containers, containers_state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """All that was read after the second listing of the layer dirs."""
+
+    mounts: tuple[KernelMount, ...]
+    engine: Engine
+    plugins: Mapping[str, Plugin]
+    volumes: Mapping[str, Volume]
+    databases: Mapping[str, Reading[int]]
+    states: Mapping[Source, SourceState]
+
+    def mounted(self) -> frozenset[LayerDirId]:
+        """The layer dirs whose ``merged`` is a mountpoint in some namespace."""
+        return frozenset(mount.merged_of for mount in self.mounts if mount.merged_of is not None)
+
+
+def _read_rest(root: Directory, before: Engine, proc: str, sleep: Callable[[float], None]) -> _Rest:
+    mounts, mounts_state = read_mounts(proc)
+    engine = compared(before, read_engine(root, proc))
+    plugins, plugins_state = read_plugins(root)
+    volumes, volumes_state = read_volumes(root)
+    databases = read_databases(root, layout.ENGINE_DATABASES, sleep=sleep)
+    states = {
+        Source.PLUGINS: plugins_state,
+        Source.VOLUMES: volumes_state,
+        Source.ENGINE: _engine_state(engine),
+        Source.MOUNTS: mounts_state,
+    }
+    return _Rest(mounts, engine, plugins, volumes, databases, states)
 
 
 def _identity(engine: Engine) -> str:

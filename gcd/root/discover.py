@@ -222,8 +222,6 @@ def _choose(root: Directory, path: str, here: _Trees, subs: Mapping[str, _Trees]
     if not subs or is_locked(root):
         return None
     locked = [name for name in sorted(subs) if _is_locked_below(root, name)]
-    if len(locked) == 1:
-        return locked[0]
     likely = locked or [name for name in sorted(subs) if layout.OVERLAY2 in subs[name].drivers]
     if not locked and not settings.userns_remap and _is_likelier(here, subs.values()):
         return None

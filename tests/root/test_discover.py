@@ -291,6 +291,14 @@ def test_symlinks_to_the_root_are_resolved(host):
     assert host.detect(host.folder / "way").path == str(host.root)
 
 
+def test_a_path_through_another_process_root_stays_there(host):
+    host.overlay2()
+    (host.folder / "way").symlink_to(host.root)
+    top = f"/proc/{os.getpid()}/root"
+
+    assert host.detect(f"{top}{host.folder}/way").path == f"{top}{host.root}"
+
+
 def test_trees_of_other_drivers_are_dormant(host):
     host.overlay2()
     host.driver("vfs")
@@ -380,6 +388,14 @@ def test_an_empty_overlay2_beside_a_containerd_store_is_not_live(host):
 
     with pytest.raises(StoreNotSupported, match="containerd image store"):
         host.detect()
+
+
+def test_a_feature_that_is_switched_off_leaves_the_drivers(host):
+    host.overlay2(layers=False)
+    host.containerd()
+    host.configure(data_root=str(host.root), features={"containerd-snapshotter": False})
+
+    assert host.detect().driver == "overlay2"
 
 
 def test_the_storage_driver_that_is_configured_decides(host):

@@ -101,14 +101,12 @@ def test_a_namespace_that_may_not_be_asked_for_but_looks_like_another_counts_onc
     assert read_mounts(str(proc))[0] == (mount(),)
 
 
-def test_relative_forms_are_understood(proc):
-    line = (
-        f"50 29 0:44 / /x/overlay2/{RW}/merged rw - overlay overlay rw,"
-        f"lowerdir=l/{LINK_1},upperdir={RW}/diff,workdir={RW}/work\n"
-    )
+@pytest.mark.parametrize("option", ["upperdir={}/diff,workdir=/x", "upperdir=/x,workdir={}/work"])
+def test_relative_forms_are_understood(proc, option):
+    line = f"50 29 0:44 / / rw - overlay overlay rw,lowerdir=l/{LINK_1},{option.format(RW)}\n"
     proc.process(10, "dockerd", mountinfo=line)
 
-    assert read_mounts(str(proc))[0] == (mount(mount_point=f"/x/overlay2/{RW}/merged", links=frozenset({LINK_1})),)
+    assert read_mounts(str(proc))[0] == (mount(mount_point="/", links=frozenset({LINK_1}), merged_of=None),)
 
 
 def test_a_read_only_view_names_the_dir_that_is_its_first_lower(proc):

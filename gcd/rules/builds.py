@@ -69,9 +69,10 @@ def missing_build_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> It
     """
     A build snapshot's layer dir does not exist.
 
-    Harm: builds that reach this step in the cache fail until it is pruned.
+    Harm: builds that go on from this step in the cache, or export it, fail (``open …/committed: no such file or
+    directory``) until the cache is pruned.
     Cause: a clean-up script that deletes from ``overlay2``; a restore that left the dir out.
-    Remedy: none by gcd: ``docker builder prune`` removes the snapshot.
+    Remedy: none by gcd: ``docker builder prune -a`` removes the snapshot.
     Not this rule: names that have no dir of their own: leases, and layers that the layer store keeps.
     """
     snapshots = inventory.build_cache.snapshots
@@ -147,7 +148,8 @@ def build_database_missing(inventory: Inventory, graph: StoreGraph, node: Node) 
     Harm: disk space: the engine starts with an empty build cache, and no command shows or frees the dirs. Without the
     database it cannot be told which of them other layers still need.
     Cause: a hand that removed ``buildkit``; a restore that left it out; power loss at the first start.
-    Remedy: none by gcd: put the database back, or remove the dirs once all that was built from them is built again.
+    Remedy: put the database back before the engine starts; or let it start with a new one and run
+    ``docker builder prune -a``: then nothing names the dirs that nobody needs, and they are orphans (GCD102).
     Not this rule: build dirs that a layer record names, for they are layers now; a damaged database (GCD501).
     """
     if node.id != _SNAPSHOTS:

@@ -145,10 +145,12 @@ def dead_container_remains(inventory: Inventory, graph: StoreGraph, node: Node) 
     A container's removal was begun and never finished.
 
     Harm: disk space; its name stays taken, and its image cannot be removed. Without its rw layer record the engine does
-    not even load it, so that ``docker rm`` does not know it.
+    not even load it, so that ``docker rm`` does not know it, and its name is free.
     Cause: the engine was killed during ``docker rm``, or gave up because the dir was busy.
     Remedy: ``docker rm -f`` while the record is there; else, with the engine stopped, quarantine what is left.
-    Not this rule: a removal that is under way, which takes minutes for big containers.
+    Not this rule: a removal that is under way, which takes minutes for big containers. The engine writes the config of
+    each container that it loads at every start, so that with a running engine one cannot tell them apart by age, and
+    such remains stay suspected.
     """
     container = inventory.containers.get(ContainerId(node.id))
     config = value_of(container.config) if container else None

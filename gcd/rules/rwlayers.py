@@ -188,11 +188,11 @@ def missing_rw_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     """
     An rw layer record names an rw dir or an init dir that does not exist.
 
-    Harm: start and removal of the container fail; without its rw dir all that it wrote is gone. A record that has no
-    container either only holds the layers of its image (then a warning).
+    Harm: the container does not start (``stat overlay2/<id>: no such file or directory``); without its rw dir all that
+    it wrote is gone. A record that has no container either only holds the layers of its image (then a warning).
     Cause: a crash during a removal, which takes the dirs before the record; a hand that cleaned in ``overlay2``.
     Remedy: if the container is gone too, quarantine the record with the engine stopped; else restore the dir from a
-    backup, or remove the container with ``docker rm -f`` and make it anew.
+    backup, or remove the container with ``docker rm -f``, which works all the same, and make it anew.
     Not this rule: a container that is being removed (GCD309); a record whose mount id cannot be read (GCD301).
     """
     record = _standing_record(inventory, graph, node)
@@ -228,7 +228,8 @@ def leaked_transient_rw_layer(inventory: Inventory, graph: StoreGraph, node: Nod
     """
     An rw layer that a build made for one instruction was left behind.
 
-    Harm: the engine loads it at each start: it holds its dir and all layers below for ever, and no command shows it.
+    Harm: the engine loads it at each start: it holds its dir and all layers below for ever. No command shows it, and
+    ``docker system prune -a`` leaves it.
     Cause: the engine was killed during a classic build's COPY or while BuildKit looked into a layer.
     Remedy: with the engine stopped, quarantine record and dir as one.
     Not this rule: records with an init layer, which are containers' (GCD304); image mounts; a dir that is mounted.

@@ -177,7 +177,7 @@ class TestBuildLeaseLeak:
         "more",
         [
             (record("a"),),
-            (record("a", snapshot=B), lease("a", A, B), active("b")),
+            (record("a"), lease("a", A, B), active("b"), build_dir("b")),
             (BuildSnapshot(A, SnapshotKind.ACTIVE, None, "", None),),
             (lease("a", A, temporary=True),),
             (lease("a", f"{A}-view"),),

@@ -55,7 +55,7 @@ def value_of(reading: Reading[T]) -> T | None:
 
 
 def describe(reading: Reading[object]) -> str:
-    """A few words for evidence: ``absent``, ``empty``, ``unreadable (EIO)``, ``malformed: expected …, found …``."""
+    """A few words for evidence: ``absent``, ``empty``, ``unreadable (EIO)``, ``malformed: <what is there>``."""
     match reading:
         case Present(value):
             return str(value)
@@ -65,5 +65,5 @@ def describe(reading: Reading[object]) -> str:
             return "empty"
         case Unreadable(reason):
             return f"unreadable ({reason})"
-        case Malformed(expected, found, offset):
-            return f"malformed at offset {offset}: expected {expected}, found {found}"
+        case Malformed(_, found, _):
+            return f"malformed: {found}"

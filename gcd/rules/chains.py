@@ -9,7 +9,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import ChainId, chain_id
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Present, describe, value_of
-from gcd.model.storegraph import MAX_DEPTH
+from gcd.model.records import MAX_DEPTH
 from gcd.rules.orphans import EVERY_REFERENCE
 from gcd.rules.remedies import QUARANTINE_STOPPED, RELEASE_ONLINE, REPAIR_STOPPED
 from gcd.rules.rule import rule

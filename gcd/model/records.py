@@ -1,0 +1,185 @@
+"""
+What records and image configs say, without regard to what else there is on disk: which layers an image needs, which the
+engine can load, whose dir is whose, and what people call things.
+
+Chains are walked with a set of what was seen: damaged ones are cyclic, and sound ones 125 deep.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gcd.model import edges
+from gcd.model.finding import NodeKind
+from gcd.model.ids import ChainId, ContainerId, LayerDirId
+from gcd.model.reading import Absent, Present, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gcd.model.facts import LayerRecord, RwLayerRecord
+    from gcd.model.ids import DiffId, ImageId
+    from gcd.model.inventory import Inventory
+
+MAX_DEPTH = 125
+"""The longest chain that the engine accepts (moby ``layer/layer_store.go`` maxLayerDepth)."""
+
+
+class Records:
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self.image_chains: Mapping[ImageId, tuple[tuple[ChainId, DiffId], ...]] = self._image_chains()
+
+    def _image_chains(self) -> dict[ImageId, tuple[tuple[ChainId, DiffId], ...]]:
+        memo: dict[tuple[ChainId | None, DiffId], ChainId] = {}
+        return {image.id: edges.image_chains(image, memo) for image in self._inventory.images.values()}
+
+    @cached_property
+    def broken_at(self) -> Mapping[ChainId, ChainId]:
+        """
+        For each chain that the engine cannot load, the record that stops it: itself or an ancestor, nearest the base.
+
+        A record loads if ``diff``, ``size`` and ``cache-id`` are sound, ``parent`` is absent or loads, and
+        ``descriptor.json`` is absent or sound (moby ``layer/layer_store.go`` loadLayer).
+        """
+        layers = self._inventory.layers
+        verdict: dict[ChainId, ChainId | None] = {}
+        for start in layers:
+            path: dict[ChainId, None] = {}
+            here: ChainId | None = start
+            while here is not None and here not in verdict and here in layers and here not in path:
+                path[here] = None
+                here = value_of(layers[here].parent)
+            if here is None:
+                culprit = None
+            elif here in verdict:
+                culprit = verdict[here]
+            elif here in path:
+                ring = list(path)[list(path).index(here) :]
+                culprit = min(ring)
+            else:
+                culprit = here
+            for chain in reversed(path):
+                if culprit is None and not _loads_alone(layers[chain]):
+                    culprit = chain
+                verdict[chain] = culprit
+        return {chain: culprit for chain, culprit in verdict.items() if culprit is not None}
+
+    def is_loadable(self, chain: ChainId) -> bool:
+        return chain in self._inventory.layers and chain not in self.broken_at
+
+    def depth(self, chain: ChainId) -> int | None:
+        """
+        How many records `chain` is deep, itself included, as far as records lead; None where they run in a circle.
+        """
+        return self._depths.get(chain)
+
+    @cached_property
+    def _depths(self) -> Mapping[ChainId, int]:
+        layers = self._inventory.layers
+        depths: dict[ChainId, int] = {}
+        for start in layers:
+            path: dict[ChainId, None] = {}
+            here: ChainId | None = start
+            while here is not None and here in layers and here not in depths and here not in path:
+                path[here] = None
+                here = value_of(layers[here].parent)
+            if here in path:
+                continue
+            below = depths.get(here, 0) if here is not None else 0
+            for chain in reversed(path):
+                below += 1
+                depths[chain] = below
+        return depths
+
+    def ancestors(self, chain: ChainId) -> Iterator[ChainId]:
+        """`chain` and what lies below it, nearest first, as far as records tell; ends at a cycle."""
+        seen: set[ChainId] = set()
+        here: ChainId | None = chain
+        while here is not None and here not in seen:
+            seen.add(here)
+            yield here
+            record = self._inventory.layers.get(here)
+            here = value_of(record.parent) if record else None
+
+    @cached_property
+    def computed_parents(self) -> Mapping[ChainId, ChainId | None]:
+        """
+        By chain, the parent that image configs imply (None: a base layer): knowledge independent of ``parent`` files.
+        """
+        found: dict[ChainId, ChainId | None] = {}
+        for chains in self.image_chains.values():
+            below: ChainId | None = None
+            for chain, _ in chains:
+                found[chain] = below
+                below = chain
+        return found
+
+    @cached_property
+    def computed_diff_ids(self) -> Mapping[ChainId, DiffId]:
+        """By chain, the diff id that image configs imply."""
+        return {chain: diff_id for chains in self.image_chains.values() for chain, diff_id in chains}
+
+    def layers_of(self, layer_dir: LayerDirId) -> tuple[LayerRecord, ...]:
+        """The layer records whose cache-id is `layer_dir`; more than one is a fault of its own."""
+        return self._layers_by_dir.get(layer_dir, ())
+
+    @cached_property
+    def _layers_by_dir(self) -> Mapping[LayerDirId, tuple[LayerRecord, ...]]:
+        found: dict[LayerDirId, tuple[LayerRecord, ...]] = {}
+        for record in self._inventory.layers.values():
+            if isinstance(record.cache_id, Present):
+                cache_id = record.cache_id.value
+                found[cache_id] = (*found.get(cache_id, ()), record)
+        return found
+
+    @cached_property
+    def rw_layers_by_dir(self) -> Mapping[LayerDirId, RwLayerRecord]:
+        """By dir id, the rw layer record whose rw dir or init dir it is."""
+        found: dict[LayerDirId, RwLayerRecord] = {}
+        for record in self._inventory.rw_layers.values():
+            for target in edges.rw_layer_edges(record):
+                if target.kind is NodeKind.LAYER_DIR:
+                    found[LayerDirId(target.id)] = record
+        return found
+
+    def is_being_removed(self, name: str) -> bool:
+        """Whether the container that the rw layer record `name` belongs to is on its way out (S8)."""
+        container = self._inventory.containers.get(ContainerId(name))
+        config = value_of(container.config) if container else None
+        return config is not None and (config.dead or config.removal_in_progress)
+
+    @cached_property
+    def _labels(self) -> Mapping[str, tuple[str, ...]]:
+        """By image id, what people call it: its tags, else its digest references, else its short id."""
+        repositories = value_of(self._inventory.repositories)
+        names: dict[str, list[str]] = {}
+        for reference, image in (repositories.references if repositories else {}).items():
+            names.setdefault(image, []).append(reference)
+        return {
+            image: tuple(sorted(n for n in found if "@" not in n) or sorted(found)) for image, found in names.items()
+        }
+
+    def image_labels(self, image: str) -> tuple[str, ...]:
+        return self._labels.get(image) or (short_digest(image),)
+
+    def container_label(self, container: str) -> str:
+        record = self._inventory.containers.get(ContainerId(container))
+        config = value_of(record.config) if record else None
+        return config.name.removeprefix("/") if config and config.name else container[:12]
+
+
+def short_digest(digest: str) -> str:
+    """``sha256:`` and twelve digits, as people copy ids from the engine's lists."""
+    return digest[:19]
+
+
+def _loads_alone(record: LayerRecord) -> bool:
+    return (
+        isinstance(record.diff_id, Present)
+        and isinstance(record.size, Present)
+        and isinstance(record.cache_id, Present)
+        and isinstance(record.parent, (Present, Absent))
+        and isinstance(record.descriptor, (Present, Absent))
+    )

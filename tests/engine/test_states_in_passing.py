@@ -100,7 +100,12 @@ def test_commit_of_a_big_container(big: Engine) -> None:
 
 
 def test_import_from_a_pipe_that_waits(engine: Engine) -> None:
-    """No time limit bounds an import: its layer dir is unnamed for as long as its client likes."""
+    """
+    No time limit bounds an import: its layer dir is unnamed for as long as its client likes.
+
+    What keeps it here is a mount: the engine's untar process has the ``diff`` as the root of a namespace of its own
+    (moby ``pkg/chrootarchive/chroot_linux.go``).
+    """
     archive = engine.home / "rootfs.tar"
     engine.docker("create", "--network=none", "--name", "one", "app")
     engine.docker("export", "-o", str(archive), "one")
@@ -114,12 +119,10 @@ def test_import_from_a_pipe_that_waits(engine: Engine) -> None:
         while not engine.write_sets():
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        unnamed = engine.layer_dirs()
+        unnamed = engine.layer_dirs() - set(engine.chains().values())
         result = judge(engine)
         assert told(result) == []
-        suspects = [f for f in result.findings if f.code == "GCD101"]
-        assert [f.confidence for f in suspects] == ["suspected"]
-        assert suspects[0].subject.id in unnamed
+        assert [f.id for f in result.findings if f.confidence == "proven" and f.subject.id in unnamed] == []
         work.stdin.write(content[len(content) // 2 :])
         work.stdin.close()
         assert work.wait(60) == 0

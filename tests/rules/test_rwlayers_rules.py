@@ -323,6 +323,14 @@ class TestLostRwParent:
 
         assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_CHAIN} to {RECORD}/parent"]
 
+    def test_with_all_three_files_lost_the_image_tells(self):
+        lost = rw_layer(parent=None, mount_id=EMPTY, init_id=EMPTY)
+
+        (fault,) = faults(self.check, with_records(healthy_inventory(), lost), RW_LAYER)
+
+        assert fault.remedies == ()
+        assert faults(self.check, with_records(healthy_inventory(images={}), lost), RW_LAYER) == []
+
     def test_an_empty_one_is_damage_even_without_layers(self):
         inventory = with_records(
             healthy_inventory(), image(), layer_dir(INIT_DIR, INIT_LINK), replace(rw_layer(), parent=EMPTY)

@@ -4,14 +4,24 @@ The rules: one pure function per code, one module per part of the root, one tabl
 ::
 
     rule.py         Rule, the decorator that makes one, and the texts read from its docstring
-    overlay2.py     GCD101-116  layer dirs and the link farm
-    layers.py       GCD201-212  layer records
-    containers.py   GCD301-310  rw layers and containers
-    images.py       GCD401-402  images
-    builds.py       GCD501-504  BuildKit
-    host.py         GCD801-804  sources, stores, engines
+    remedies.py     the remedies that codes share
+    orphans.py      GCD101, 102, 116         layer dirs that nothing refers to
+    linkfarm.py     GCD103-105, 112          the link farm
+    lowers.py       GCD107-109               ``lower`` files
+    layerdirs.py    GCD106, 110-111, 113-115 what else a layer dir holds
+    layers.py       GCD201-206               layer records
+    chains.py       GCD207-212               how they stand to each other and to images
+    rwlayers.py     GCD301-304, 306, 310     rw layer records
+    containers.py   GCD305, 307-309          containers
+    images.py       GCD401-402               images
+    builds.py       GCD501-504               BuildKit
+    host.py         GCD801-804               sources, stores, engines
     lost.py         what a damaged or missing record may have owned
+    passing.py      states in passing, which are no damage
+    stacking.py     what lies below what, by records alone
+    belonging.py    whose an rw layer record is, and what its lost files held
     table.py        RULES, and the runner that makes findings of faults
+    document.py     what the rules say of themselves
 
 A rule never sees settings, the clock, history or another rule.
 """

@@ -45,6 +45,13 @@ def test_later_layers_win_and_each_value_knows_its_origin(directory, monkeypatch
     assert loaded.origins["skip"] == str(directory / "gcd.toml")
 
 
+def test_files_are_read_in_the_order_of_their_names(directory):
+    for number in (50, 10, 90, 30, 70, 20, 80, 40, 60):
+        (directory / "conf.d" / f"{number}.toml").write_text(f'root = "/{number}"\n')
+
+    assert load({}, directory=directory).settings.root == Path("/90")
+
+
 def test_codes_in_the_environment_are_separated_by_commas(directory, monkeypatch):
     monkeypatch.setenv("GCD_SKIP", "GCD104, GCD113,")
 

@@ -190,6 +190,21 @@ def test_record_keeps_sightings_and_figures(root, tmp_path):
     assert known == [(root.stat().st_dev, root.stat().st_ino, str(root))]
 
 
+def test_a_rule_that_could_not_run_ends_no_sighting(root, tmp_path, capsys):
+    orphan = plant(root, "add_layer_dir")
+    check(root, "--record")
+    (root / "buildkit" / "snapshots.db").write_bytes(b"torn" * 5000)
+    capsys.readouterr()
+
+    assert check(root, "--record") & ExitBits.NOT_DONE
+
+    assert "GCD101 orphaned-layer-dir" in capsys.readouterr().out.partition("NOT CHECKED")[2]
+    rows = sqlite3.connect(tmp_path / "state" / "state.db")
+    kept = rows.execute("SELECT finding FROM sightings WHERE finding LIKE 'GCD101:%'").fetchall()
+    rows.close()
+    assert kept == [(f"GCD101:{orphan}",)]
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [

@@ -174,7 +174,7 @@ class StoreGraph(Records):
         The existing dirs that something names, and all that their ``lower`` files lead to; newborn ones among them.
         """
         newborn = filter(is_layer_dir_id, self._inventory.layer_dirs.keys() - self._inventory.candidates)
-        return self._close(self.named_dirs.union(newborn))
+        return self.closure(self.named_dirs.union(newborn))
 
     @cached_property
     def _young(self) -> frozenset[LayerDirId]:
@@ -189,7 +189,7 @@ class StoreGraph(Records):
     @cached_property
     def live_dirs(self) -> frozenset[LayerDirId]:
         """The closure: every dir that something may still need."""
-        return self.referenced_dirs | self._close(self._young)
+        return self.referenced_dirs | self.closure(self._young)
 
     def is_settled(self, ctime_ns: int) -> bool:
         """Whether a change at `ctime_ns` precedes everything that can be under way now."""
@@ -229,7 +229,7 @@ class StoreGraph(Records):
         """The records, databases and mounts that name `layer_dir`."""
         return self.graph.referrers(edges.dir_node(layer_dir))
 
-    def _close(self, roots: Iterable[LayerDirId]) -> frozenset[LayerDirId]:
+    def closure(self, roots: Iterable[LayerDirId]) -> frozenset[LayerDirId]:
         """`roots` that exist, their pair partners, and all dirs that their ``lower`` files lead to."""
         dirs = self._inventory.layer_dirs
         live: set[LayerDirId] = set()
@@ -272,7 +272,7 @@ class StoreGraph(Records):
         while True:
             reached = self.graph.reachable(roots)
             dirs = {LayerDirId(node.id) for node in reached if node.kind is NodeKind.LAYER_DIR}
-            closure = self._close(dirs | self._young)
+            closure = self.closure(dirs | self._young)
             more = {edges.layer_node(record.chain_id) for d in closure for record in self.layers_of(d)} - reached
             if not more:
                 return frozenset(ChainId(node.id) for node in reached if node.kind is NodeKind.LAYER)

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
-from gcd.model.ids import RwLayerName, init_dir_of, is_build_id, is_init_dir
+from gcd.model.ids import ChainId, LayerDirId, RwLayerName, init_dir_of, is_build_id, is_init_dir
 from gcd.model.reading import ABSENT, Absent, Empty, Present, Unreadable, value_of
 from gcd.model.storegraph import lower_of, partner_of
 from gcd.rules.stacking import diff_ids_from, dir_below, known_diff_ids, parent_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gcd.model.facts import LayerDir, RwLayerRecord
-    from gcd.model.ids import DiffId, LayerDirId
+    from gcd.model.ids import DiffId
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
@@ -59,18 +59,38 @@ def lost_owners(inventory: Inventory, graph: StoreGraph) -> tuple[LostOwner, ...
     )
 
 
-def blockers_of_dir(
-    inventory: Inventory, graph: StoreGraph, owners: tuple[LostOwner, ...], layer_dir: LayerDir
+def blockers(inventory: Inventory, graph: StoreGraph, orphans: Iterable[Node]) -> dict[Node, tuple[Node, ...]]:
+    """
+    By apparent orphan, the nodes that could own it after all; what lies below a blocked dir is blocked with it (S3).
+    """
+    owners = lost_owners(inventory, graph)
+    own = {node: _blockers_of(inventory, graph, owners, node) for node in orphans}
+    inherited: dict[LayerDirId, dict[Node, None]] = {}
+    for node, blocking in own.items():
+        if blocking and node.kind is NodeKind.LAYER_DIR:
+            for below in graph.closure([LayerDirId(node.id)]):
+                inherited.setdefault(below, {}).update(dict.fromkeys(blocking))
+    return {
+        node: tuple(dict.fromkeys((*blocking, *inherited.get(_dir_of(inventory, node), ()))))
+        for node, blocking in own.items()
+    }
+
+
+def _blockers_of(
+    inventory: Inventory, graph: StoreGraph, owners: tuple[LostOwner, ...], node: Node
 ) -> tuple[Node, ...]:
-    """The lost owners that could own `layer_dir`."""
-    return tuple(
-        dict.fromkeys(o.subject for o in owners if o.loses_dirs and _could_own(inventory, graph, o, layer_dir))
-    )
-
-
-def blockers_of_layer(owners: tuple[LostOwner, ...]) -> tuple[Node, ...]:
-    """The lost owners that could own a layer record which nothing refers to."""
+    if node.kind is NodeKind.LAYER_DIR:
+        layer_dir = inventory.layer_dirs[LayerDirId(node.id)]
+        could_own = (o.subject for o in owners if o.loses_dirs and _could_own(inventory, graph, o, layer_dir))
+        return tuple(dict.fromkeys(could_own))
     return tuple(dict.fromkeys(o.subject for o in owners if o.loses_layers))
+
+
+def _dir_of(inventory: Inventory, node: Node) -> LayerDirId:
+    """The layer dir that an orphan is, or that the record which is one names."""
+    record = inventory.layers.get(ChainId(node.id)) if node.kind is NodeKind.LAYER else None
+    cache_id = value_of(record.cache_id) if record is not None else None
+    return cache_id if cache_id is not None else LayerDirId(node.id)
 
 
 def _lost_by_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Confidence, Finding, FindingId, Impact, Kind, Node, NodeKind, NotChecked, finding_id
-from gcd.model.ids import LayerDirId
 from gcd.model.inventory import Coverage, Source
 from gcd.rules import (
     builds,
@@ -128,20 +127,20 @@ def _findings(inventory: Inventory, graph: StoreGraph, faults: list[tuple[Rule, 
     by_subject: dict[Node, list[FindingId]] = {}
     for rule, fault in faults:
         by_subject.setdefault(fault.subject, []).append(finding_id(rule.code, fault.subject))
-    owners = lost.lost_owners(inventory, graph) if any(rule.kind is Kind.ORPHAN for rule, _ in faults) else ()
-    return [_finding(inventory, graph, rule, fault, owners, by_subject) for rule, fault in faults]
+    orphans = [fault.subject for rule, fault in faults if rule.kind is Kind.ORPHAN]
+    blockers = lost.blockers(inventory, graph, orphans) if orphans else {}
+    return [_finding(graph, rule, fault, blockers, by_subject) for rule, fault in faults]
 
 
 def _finding(
-    inventory: Inventory,
     graph: StoreGraph,
     rule: Rule,
     fault: Fault,
-    owners: tuple[lost.LostOwner, ...],
+    blockers: Mapping[Node, tuple[Node, ...]],
     by_subject: Mapping[Node, list[FindingId]],
 ) -> Finding:
     is_orphan = rule.kind is Kind.ORPHAN
-    blockers = _blockers(inventory, graph, fault.subject, owners) if is_orphan else ()
+    blocked_by = blockers[fault.subject] if is_orphan else ()
     return Finding(
         code=rule.code,
         name=rule.name,
@@ -154,7 +153,7 @@ def _finding(
         paths=fault.paths,
         remedies=rule.remedies if fault.remedies is None else fault.remedies,
         impact=Impact() if is_orphan else graph.impact(fault.subject),
-        blocked_by=tuple(id_ for node in blockers for id_ in by_subject.get(node, (FindingId(str(node)),))),
+        blocked_by=tuple(id_ for node in blocked_by for id_ in by_subject.get(node, (FindingId(str(node)),))),
         cause=next(
             (id_ for node in fault.causes for id_ in sorted(by_subject.get(node, ()), key=_explains_little)), None
         ),
@@ -166,11 +165,3 @@ def _finding(
 def _explains_little(id_: FindingId) -> bool:
     """Whether a finding about a layer record is one that the engine loads all the same, so that it explains no loss."""
     return id_.startswith(("GCD207", "GCD209", "GCD210"))
-
-
-def _blockers(
-    inventory: Inventory, graph: StoreGraph, subject: Node, owners: tuple[lost.LostOwner, ...]
-) -> tuple[Node, ...]:
-    if subject.kind is NodeKind.LAYER_DIR:
-        return lost.blockers_of_dir(inventory, graph, owners, inventory.layer_dirs[LayerDirId(subject.id)])
-    return lost.blockers_of_layer(owners)

@@ -14,6 +14,7 @@ from support.inventories import (
     YOUNG_NS,
     build_id,
     digest,
+    dir_id,
     faults,
     healthy_inventory,
     hex64,
@@ -252,6 +253,12 @@ class TestBuildDatabaseMissing:
     @pytest.mark.parametrize("reading", [Present(1), Malformed("a", "b"), Unreadable("EBUSY")])
     def test_a_database_that_is_there(self, reading):
         assert faults(self.check, with_records(with_databases(snapshots=reading), build_dir("a")), DATABASE) == []
+
+    def test_dirs_of_another_form_are_no_build_dirs(self):
+        """An orphan of a killed pull is nobody's cache."""
+        pulled = layer_dir(dir_id("pulled"), link_id("pulled"), (BASE_LINK,))
+
+        assert faults(self.check, with_records(with_databases(snapshots=ABSENT), pulled), DATABASE) == []
 
     def test_other_databases_are_no_matter(self):
         inventory = with_records(with_databases(metadata_v2=ABSENT), build_dir("a"))

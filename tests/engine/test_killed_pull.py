@@ -70,12 +70,11 @@ def expected_bytes(engine: Engine, paths: list[str]) -> int:
 def test_both_kinds_of_leak_are_found_with_their_bytes(leaking: Engine) -> None:
     registered = leaking.chains()
     extracting = leaking.layer_dirs() - set(registered.values())
-    assert "0B" in leaking.docker("system", "df", "--format", "{{.Size}}").split()[0]
+    assert set(leaking.docker("system", "df", "--format", "{{.Size}}").split()) == {"0B"}
     assert len(extracting) == 1
     assert len(registered) >= DONE_BEFORE_THE_KILL
 
     result = judge(leaking)
-    keep_evidence(leaking, "killed pull")
     lines = told(result)
     assert result.not_checked == (), lines
     assert {f.code for f in result.findings if f.severity is not Severity.INFO} == {"GCD101", "GCD211"}, lines

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Severity
@@ -38,6 +38,15 @@ CLOCK_TOLERANCE_NS = 120_000_000_000
 Look = tuple[tuple["Finding", ...], tuple["NotChecked", ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was read of a root, its second reading if there were findings, and what the rules said of it."""
+
+    inventory: Inventory
+    findings: tuple[Finding, ...]
+    not_checked: tuple[NotChecked, ...]
+
+
 def check(
     path: str,
     *,
@@ -52,25 +61,39 @@ def check(
     Raises `CannotCheck` where the run cannot begin: no such root, no rights, a store that gcd does not read.
     """
     started = time.monotonic_ns()
+    sight = see(path, now_ns=now_ns, codes=codes, progress=progress, proc=proc)
+    inventory = sight.inventory
+    findings = _measured(inventory.root, sight.findings)
+    return RunResult(
+        root=inventory.root,
+        store=inventory.store,
+        engine=inventory.engine,
+        sources=inventory.sources,
+        summary=summarize(inventory, findings),
+        findings=tuple(sorted(findings, key=lambda f: (-f.severity.rank, f.code, f.subject))),
+        not_checked=sight.not_checked,
+        checked_ns=now_ns,
+        duration_ns=time.monotonic_ns() - started,
+    )
+
+
+def see(
+    path: str,
+    *,
+    now_ns: int,
+    codes: Collection[Code] = ALL_CODES,
+    progress: Progress | None = None,
+    proc: str = "/proc",
+) -> Sight:
+    """Read the root at `path` and let the rules of `codes` judge it; errors are those of `check`."""
+    started = time.monotonic_ns()
     store = detect_store(path, proc=proc)
 
     def read() -> Inventory:
         inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant, proc=proc, progress=progress)
         return doubting_the_clock(inventory, now_ns + time.monotonic_ns() - started)
 
-    inventory, findings, not_checked = look_twice(read, now_ns, codes)
-    findings = _measured(store.path, findings)
-    return RunResult(
-        root=store.path,
-        store=store.driver,
-        engine=inventory.engine,
-        sources=inventory.sources,
-        summary=summarize(inventory, findings),
-        findings=tuple(sorted(findings, key=lambda f: (-f.severity.rank, f.code, f.subject))),
-        not_checked=not_checked,
-        checked_ns=now_ns,
-        duration_ns=time.monotonic_ns() - started,
-    )
+    return Sight(*look_twice(read, now_ns, codes))
 
 
 def look_twice(

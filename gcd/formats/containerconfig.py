@@ -23,7 +23,7 @@ from __future__ import annotations
 from gcd.formats.gojson import Json, Kind, Struct, decode_first, struct_of
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE
 from gcd.model.errors import FormatError
-from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint
+from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint, MountPoint
 
 _CONFIG = "config.v2.json"
 _HOST_CONFIG = "hostconfig.json"
@@ -146,6 +146,7 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
     config = container.struct("Config")
     if config is not None:
         config.require(RUN_CONFIG_SHAPE)
+    points = _mount_points(container)
     return ContainerConfig(
         id=identity or "",
         name=container.text("Name"),
@@ -156,7 +157,8 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
         dead=state.flag("Dead"),
         removal_in_progress=state.flag("RemovalInProgress"),
         has_config=config is not None,
-        image_mounts=_image_mounts(container),
+        image_mounts=tuple(_image_mount(*point) for point in points if point[0].type == _IMAGE_MOUNT),
+        mount_points=tuple(mount_point for mount_point, _ in points),
     )
 
 
@@ -171,21 +173,32 @@ def parse_host_config(raw: bytes) -> HostConfig:
     return HostConfig(auto_remove=host.flag("AutoRemove"), restart_policy=policy.text("Name"))
 
 
-def _image_mounts(container: Struct) -> tuple[ImageMountPoint, ...]:
+def _mount_points(container: Struct) -> tuple[tuple[MountPoint, Struct], ...]:
+    """Each mount point with all that the file says of it; of entries for one destination the last counts, as in Go."""
     points = {destination: _mount_point(destination, value) for destination, value in container.entries("MountPoints")}
     return tuple(point for point in points.values() if point is not None)
 
 
-def _mount_point(destination: str, value: Json) -> ImageMountPoint | None:
-    """None unless it is an image's; `source` is the best that it says of the image: reference, id, or path."""
+def _mount_point(destination: str, value: Json) -> tuple[MountPoint, Struct] | None:
     what = f"{_CONFIG}: MountPoints"
     point = struct_of(value, what)
     if point is None:
         return None
     point.require(_MOUNT_POINT_SHAPE)
-    spec = point.struct("Spec") or Struct((), what)
-    spec.require(_SPEC_SHAPE)
-    if point.text("Type") != _IMAGE_MOUNT:
-        return None
-    source = point.text("Name") or spec.text("Source") or point.text("Source")
-    return ImageMountPoint(point.text("Destination") or destination, point.text("ID"), source)
+    (point.struct("Spec") or Struct((), what)).require(_SPEC_SHAPE)
+    mount_point = MountPoint(
+        destination=point.text("Destination") or destination,
+        type=point.text("Type"),
+        name=point.text("Name"),
+        source=point.text("Source"),
+        driver=point.text("Driver"),
+        is_writable=point.flag("RW"),
+    )
+    return mount_point, point
+
+
+def _image_mount(mount_point: MountPoint, point: Struct) -> ImageMountPoint:
+    """`source` is the best that the file says of the image: reference, id, or path."""
+    spec = point.struct("Spec")
+    source = mount_point.name or (spec.text("Source") if spec else "") or mount_point.source
+    return ImageMountPoint(mount_point.destination, point.text("ID"), source)

@@ -215,6 +215,23 @@ class ImageMountPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class MountPoint:
+    """
+    A volume, bind, tmpfs or image that the container has mounted at `destination` whenever it runs.
+
+    `type` is Docker's word for it, "" in files of engines that had none; `name` that of a volume or image, `source` a
+    path of the host. All are the engine's or the user's own texts.
+    """
+
+    destination: str
+    type: str
+    name: str
+    source: str
+    driver: str
+    is_writable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerConfig:
     """
     What gcd needs of a ``config.v2.json``.
@@ -234,6 +251,7 @@ class ContainerConfig:
     removal_in_progress: bool
     has_config: bool
     image_mounts: tuple[ImageMountPoint, ...] = ()
+    mount_points: tuple[MountPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

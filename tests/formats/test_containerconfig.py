@@ -8,7 +8,7 @@ from support.totality import damaged, value_or_format_error
 
 from gcd.formats.containerconfig import parse_container_config, parse_host_config
 from gcd.model.errors import FormatError
-from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint
+from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint, MountPoint
 
 CID, IMAGE, DATA = "260d" * 16, f"sha256:{'8a' * 32}", f"sha256:{'65' * 32}"
 
@@ -107,6 +107,17 @@ def test_what_gcd_needs_of_a_container():
         removal_in_progress=False,
         has_config=True,
         image_mounts=(ImageMountPoint("/data", f"{CID}-example.org/team/data:v1", "example.org/team/data:v1"),),
+        mount_points=(
+            MountPoint("/v", "volume", "v", "/v/_data", "local", is_writable=True),
+            MountPoint(
+                "/data",
+                "image",
+                "example.org/team/data:v1",
+                "/var/lib/docker/overlay2/46336b4b/merged",
+                "",
+                is_writable=False,
+            ),
+        ),
     )
 
 

@@ -70,15 +70,15 @@ def push_several_layers(engine: Engine, name: str) -> None:
 
 def many_files(engine: Engine, count: int) -> None:
     """
-    `count` files in each of: the container ``big``, the image ``big``, a layer in BuildKit's cache.
+    `count` files in each of: the container ``big``, the image ``big``, a step in BuildKit's cache, exported to no image.
 
     The files lie two directories deep, so that removing one changes neither the layer dir's ctime nor its ``diff``'s.
     """
     loop = f"/bin/busybox mkdir -p /data/many; i=0; while [ $i -lt {count} ]; do : >/data/many/$i; i=$((i+1)); done"
     engine.docker("run", "--network=none", "--name", "big", "app", "/bin/busybox", "sh", "-c", loop)
     engine.docker("commit", "big", "big")
-    engine.build("bigbuild", f'FROM app\nRUN ["/bin/busybox", "sh", "-c", "{loop}"]\n', buildkit=True)
-    engine.docker("rmi", "bigbuild")
+    run = f'RUN ["/bin/busybox", "sh", "-c", "{loop}"]'
+    engine.build("small", f"FROM app AS big\n{run}\nFROM app\nCOPY --from=big /data/one /x\n", buildkit=True)
 
 
 def ahead_ns() -> int:

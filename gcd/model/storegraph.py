@@ -178,13 +178,18 @@ class StoreGraph(Records):
 
     @cached_property
     def _young(self) -> frozenset[LayerDirId]:
-        """Unreferenced dirs that may belong to work under way: they are suspected, and keep what lies below them."""
-        return frozenset(
+        """
+        Unreferenced dirs that may belong to work under way: they are suspected, and keep what lies below them. A pair
+        is as young as its younger half.
+        """
+        inv = self._inventory
+        young = {
             layer_dir.id
-            for layer_dir in self._inventory.layer_dirs.values()
+            for layer_dir in inv.layer_dirs.values()
             if layer_dir.id not in self.referenced_dirs
-            and (layer_dir.id in self._inventory.held_dirs or not self.is_settled(layer_dir.ctime_ns))
-        )
+            and (layer_dir.id in inv.held_dirs or not self.is_settled(layer_dir.ctime_ns))
+        }
+        return frozenset(young | {partner for d in young if (partner := partner_of(d)) in inv.layer_dirs})
 
     @cached_property
     def live_dirs(self) -> frozenset[LayerDirId]:
@@ -277,6 +282,15 @@ class StoreGraph(Records):
             if not more:
                 return frozenset(ChainId(node.id) for node in reached if node.kind is NodeKind.LAYER)
             roots |= more
+
+    def other_names(self, node: Node) -> tuple[Node, ...]:
+        """A layer's dir, a dir's layers or rw layer, an rw layer's dirs: what people and engines call the same thing."""
+        kinds = (NodeKind.LAYER, NodeKind.RW_LAYER)
+        if node.kind in kinds:
+            return tuple(target for target in self.graph.targets(node) if target.kind is NodeKind.LAYER_DIR)
+        if node.kind is NodeKind.LAYER_DIR:
+            return tuple(sorted(owner for owner in self.graph.referrers(node) if owner.kind in kinds))
+        return ()
 
     # --- cost -------------------------------------------------------------------------------------------------------
 

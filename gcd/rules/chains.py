@@ -17,6 +17,7 @@ from gcd.rules.rule import rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gcd.model.facts import LayerRecord
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
@@ -184,6 +185,9 @@ def orphaned_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     layer_dir = inventory.layer_dirs.get(cache_id) if cache_id is not None else None
     if layer_dir is None:
         return  # GCD201 says what this record costs
+    above = (record, *_standing_on(inventory, graph, node))
+    dirs = [d for r in above if (d := inventory.layer_dirs.get(value_of(r.cache_id) or layer_dir.id)) is not None]
+    newest_ns = max(*(r.ctime_ns for r in above), *(d.ctime_ns for d in dirs))
     yield Fault(
         node,
         "No image, container or build refers to this layer.",
@@ -191,14 +195,21 @@ def orphaned_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
             Evidence(layout.layer_record(record.chain_id), "an image, container, build or layer on it", "none"),
             Evidence(layout.layer_dir(layer_dir.id), "named only by this record", "present"),
         ),
-        since_ns=max(record.ctime_ns, layer_dir.ctime_ns),
-        is_held=layer_dir.id in inventory.held_dirs,
+        since_ns=newest_ns,
+        is_held=any(d.id in inventory.held_dirs for d in dirs),
         paths=(
             layout.layer_record(record.chain_id),
             layout.layer_dir(layer_dir.id),
             *(layout.link_symlink(link) for link in graph.symlinks_to.get(layer_dir.id, ())),
         ),
     )
+
+
+def _standing_on(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[LayerRecord]:
+    """The layer records above an orphaned one, orphaned all: a young one among them is perhaps being pulled (S3)."""
+    for above in graph.graph.dependents(node):
+        if above.kind is NodeKind.LAYER and above.id in inventory.layers:
+            yield inventory.layers[ChainId(above.id)]
 
 
 @rule(

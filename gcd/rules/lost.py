@@ -19,6 +19,7 @@ from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, LayerDirId, RwLayerName, init_dir_of, is_build_id, is_init_dir
 from gcd.model.reading import ABSENT, Absent, Empty, Present, Unreadable, value_of
 from gcd.model.storegraph import lower_of, partner_of
+from gcd.rules.passing import is_whole
 from gcd.rules.stacking import diff_ids_from, dir_below, known_diff_ids, parent_of
 
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ def blockers(inventory: Inventory, graph: StoreGraph, orphans: Iterable[Node]) -
             for below in graph.closure([LayerDirId(node.id)]):
                 inherited.setdefault(below, {}).update(dict.fromkeys(blocking))
     return {
-        node: tuple(dict.fromkeys((*blocking, *inherited.get(_dir_of(inventory, node), ()))))
-        for node, blocking in own.items()
+        node: tuple(sorted({*blocking, *inherited.get(_dir_of(inventory, node), ())})) for node, blocking in own.items()
     }
 
 
@@ -97,10 +97,12 @@ def _lost_by_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
     for record in inventory.layers.values():
         subject = Node(NodeKind.LAYER, record.chain_id)
         parent = parent_of(graph, record.chain_id, record.parent)
-        if not isinstance(record.cache_id, Present) or not isinstance(record.diff_id, Present):
+        cache_id = value_of(record.cache_id)
+        is_shared = cache_id is not None and len(graph.layers_of(cache_id)) > 1
+        if cache_id is None or is_shared or not isinstance(record.diff_id, Present):
             yield LostOwner(subject, diff_ids_from(inventory, graph, parent), is_rw=False)
         if isinstance(parent, Present) and parent.value not in inventory.layers:
-            yield LostOwner(subject, is_rw=False)
+            yield LostOwner(subject, is_rw=False, loses_layers=True)
         if not isinstance(record.parent, (Present, Absent)) or (
             isinstance(record.parent, Absent) and parent != record.parent
         ):
@@ -153,9 +155,11 @@ def _lost_by_images(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
 
 
 def _lost_by_lowers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
-    for id_ in graph.referenced_dirs:
+    for id_ in graph.live_dirs:
         layer_dir = inventory.layer_dirs[id_]
         subject = Node(NodeKind.LAYER_DIR, id_)
+        if _is_abandoned(inventory, graph, layer_dir):
+            continue
         if layer_dir.unreadable is not None or not isinstance(layer_dir.lower, (Present, Absent)):
             yield LostOwner(subject)
         elif isinstance(layer_dir.lower, Absent):
@@ -166,6 +170,15 @@ def _lost_by_lowers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
             yield LostOwner(subject)
         elif not graph.unresolved_links.isdisjoint(layer_dir.lower.value.links):
             yield LostOwner(subject, only_nameless=True)
+
+
+def _is_abandoned(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> bool:
+    """Whether only a write set, a lease or a removal names `layer_dir`, and the engine that was at it is gone."""
+    return (
+        layer_dir.id in graph.named_dirs
+        and graph.is_settled(layer_dir.ctime_ns)
+        and not is_whole(inventory, graph, layer_dir)
+    )
 
 
 def _lost_by_builds(inventory: Inventory) -> Iterator[LostOwner]:
@@ -197,19 +210,24 @@ def _could_own(inventory: Inventory, graph: StoreGraph, owner: LostOwner, layer_
     if owner.below is None:
         return True
     bottom = partner if partner is not None and not is_init_dir(layer_dir.id) else layer_dir
-    return _fits(graph, bottom, owner.below)
+    may_lack_init = partner is None and owner.is_rw is not False
+    return _fits(graph, bottom, owner.below) or (may_lack_init and _fits(graph, bottom, owner.below, skipped=1))
 
 
-def _fits(graph: StoreGraph, layer_dir: LayerDir, below: tuple[DiffId, ...]) -> bool:
-    """Whether the ``lower`` of `layer_dir` may spell the diff ids `below`; what is not known fits."""
+def _fits(graph: StoreGraph, layer_dir: LayerDir, below: tuple[DiffId, ...], skipped: int = 0) -> bool:
+    """
+    Whether the ``lower`` of `layer_dir`, without its `skipped` first elements, may spell the diff ids `below`; what is
+    not known fits.
+    """
     if isinstance(layer_dir.lower, Absent):
-        return not below
+        return not below or layer_dir.work is not None
     lower = lower_of(layer_dir)
     if not isinstance(layer_dir.lower, Present) or lower.bad:
         return True
-    if len(lower.links) != len(below):
+    links = lower.links[skipped:]
+    if len(links) != len(below):
         return False
-    for link, diff_id in zip(lower.links, below, strict=True):
+    for link, diff_id in zip(links, below, strict=True):
         known = _diff_ids_of_link(graph, graph.dirs_of_link(link))
         if known and diff_id not in known:
             return False

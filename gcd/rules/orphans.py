@@ -66,7 +66,7 @@ def orphaned_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> I
             yield _fault(
                 inventory, graph, "No record, container, build, mount or lower refers to this layer dir.", layer_dir
             )
-    elif not is_init_dir(layer_dir.id) and layer_dir.diff_is_empty:
+    elif not is_init_dir(layer_dir.id) and _holds_nothing(layer_dir):
         yield _fault(
             inventory,
             graph,
@@ -124,7 +124,7 @@ def orphaned_rw_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
     Not this rule: a pair whose rw diff is empty (GCD101).
     """
     layer_dir = _orphan(inventory, graph, node)
-    if layer_dir is None or not is_hex64(layer_dir.id) or layer_dir.diff_is_empty:
+    if layer_dir is None or not is_hex64(layer_dir.id) or _holds_nothing(layer_dir):
         return
     if (partner := inventory.layer_dirs.get(partner_of(layer_dir.id))) is not None:
         yield _fault(
@@ -139,6 +139,11 @@ def orphaned_rw_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
 def _orphan(inventory: Inventory, graph: StoreGraph, node: Node) -> LayerDir | None:
     layer_dir = inventory.layer_dirs.get(LayerDirId(node.id))
     return layer_dir if layer_dir is not None and graph.is_orphaned_dir(layer_dir) else None
+
+
+def _holds_nothing(layer_dir: LayerDir) -> bool:
+    """Whether it is known that no file is in the dir's ``diff``; the engine may have died before it made one."""
+    return layer_dir.diff is None or layer_dir.diff_is_empty is True
 
 
 def _fault(inventory: Inventory, graph: StoreGraph, summary: str, *dirs: LayerDir) -> Fault:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
-FLEETING = frozenset({NodeKind.DATABASE, NodeKind.WRITE_SET, NodeKind.BUILD_SNAPSHOT, NodeKind.MOUNT})
-"""Owners that come before their dir is complete, or stay a moment after its removal began."""
+UNFINISHED = frozenset({NodeKind.REMOVING_LAYER, NodeKind.DATABASE, NodeKind.WRITE_SET, NodeKind.MOUNT})
+"""Owners that never make a dir one that the engine will use: work that was begun and not ended, or a removal."""
+
+FLEETING = UNFINISHED | {NodeKind.BUILD_SNAPSHOT}
+"""And a build's, which stays a moment after the removal of its dir began."""
 
 
 def is_whole(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> bool:
@@ -26,7 +29,7 @@ def is_whole(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> bo
     Whether `layer_dir` is one that the engine regards as finished, so that a missing part of it is damage.
 
     Not so: what nothing refers to; newborn dirs; the pair of a container that is being removed; the dir of a build's
-    rw layer or of a record that is being deleted; a young dir that only BuildKit or a write set names.
+    rw layer; what only a record that is being deleted, a write set, or a lease of BuildKit names; a young build dir.
     """
     if layer_dir.id not in graph.referenced_dirs or layer_dir.id not in inventory.candidates:
         return False
@@ -35,6 +38,6 @@ def is_whole(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> bo
             return False
         return is_owned(inventory, graph, record.name) or graph.is_settled(layer_dir.ctime_ns)
     kinds = {owner.kind for owner in graph.owners(layer_dir.id)}
-    if kinds and kinds <= {NodeKind.REMOVING_LAYER}:
+    if kinds and kinds <= UNFINISHED:
         return False
     return not kinds <= FLEETING or graph.is_settled(layer_dir.ctime_ns)

@@ -225,12 +225,10 @@ def _read(record: LayerRecord, name: str, reading: Reading[object], expected: st
 
 
 def _fault(record: LayerRecord, summary: str, evidence: Evidence, *, action: Remedy | None = None) -> Fault:
-    """A fault of `record` that also names its dir, where that is known: people and engines look for either."""
-    names = (Evidence(layout.layer_record(record.chain_id), "its layer dir", describe(record.cache_id)),)
     return Fault(
         Node(NodeKind.LAYER, record.chain_id),
         summary,
-        (evidence, *names),
+        (evidence,),
         remedies=(action,) if action is not None else None,
     )
 

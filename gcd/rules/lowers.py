@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gcd.model import layout
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
-from gcd.model.ids import LayerDirId
+from gcd.model.ids import LayerDirId, init_dir_of, is_init_dir
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Present, Unreadable, describe, value_of
 from gcd.model.storegraph import lower_of
@@ -135,15 +135,23 @@ def _is_as_its_parent_says(inventory: Inventory, graph: StoreGraph, layer_dir: L
     )
 
 
+def _init_below(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> LayerDirId | None:
+    """The init dir that stands directly below `layer_dir`, gone or not; None where there is none."""
+    record = graph.rw_layers_by_dir.get(layer_dir.id)
+    if record is None or is_init_dir(layer_dir.id):
+        return None
+    init = init_dir_of(layer_dir.id)
+    return value_of(record.init_id) or (init if init in inventory.layer_dirs else None)
+
+
 def _difference(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> tuple[str, str] | None:
     expected = diff_ids_below(inventory, graph, layer_dir)
     if expected is None:
         return None
     links = lower_of(layer_dir).links
-    below = value_of(dir_below(inventory, graph, layer_dir))
-    if below is not None and not graph.layers_of(below):
-        if below not in graph.dirs_of_link(links[0]):
-            return f"element 0 to be the link of {below}", links[0]
+    if (init := _init_below(inventory, graph, layer_dir)) is not None:
+        if init in inventory.layer_dirs and init not in graph.dirs_of_link(links[0]):
+            return f"element 0 to be the link of {init}", links[0]
         links = links[1:]
     for depth, (link, diff_id) in enumerate(zip(links, expected, strict=False)):
         known = frozenset[str]().union(*(known_diff_ids(graph, d) for d in graph.dirs_of_link(link)))

@@ -64,6 +64,7 @@ class LayerDir:
     newest ctime of the directory, ``diff``, ``link`` and ``lower``: no later change of its set-up is possible.
     `diff_is_empty` and `merged_is_empty` are None where nobody needed to look (a dir that records name; a ``merged``
     that some namespace has mounted). `unreadable` holds the reason when the directory itself could not be opened.
+    `temporaries`: the names of the engine's ``.tmp-…`` files in it.
     """
 
     id: LayerDirId
@@ -79,6 +80,7 @@ class LayerDir:
     diff_is_empty: bool | None = None
     merged_is_empty: bool | None = None
     unreadable: str | None = None
+    temporaries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +188,17 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class ImageMetadata:
-    """``imagedb/metadata/sha256/<hex>``: the parent image of a classic build, and when it was last tagged."""
+    """
+    ``imagedb/metadata/sha256/<hex>``: the parent image of a classic build, and when it was last tagged.
+
+    `ctime_ns` is the newest of the directory and the two files. `temporaries`: ``.tmp-…`` names.
+    """
 
     id: ImageId
     parent: Reading[ImageId]
     last_updated: Reading[str]
+    ctime_ns: int = 0
+    temporaries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +206,37 @@ class Repositories:
     """``repositories.json``: every reference (``name:tag`` or ``name@sha256:…``) with the image it names."""
 
     references: Mapping[str, ImageId]
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoriesCopy:
+    """``.tmp-repositories.json<digits>``: what the engine was about to put in the place of ``repositories.json``."""
+
+    name: str
+    content: Reading[Repositories]
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionRecord:
+    """
+    A file of ``distribution/``, the engine's memory of which layer a registry knows by which digest.
+
+    `path` is relative to ``distribution/``. `content` says whether it can be read, never what it names: an entry about
+    a layer that is gone is normal.
+    """
+
+    path: str
+    content: Reading[None]
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryFile:
+    """A file, or a directory of files, that the engine made for a moment; `path` is relative to the root."""
+
+    path: str
+    ctime_ns: int
 
 
 # --- containers -----------------------------------------------------------------------------------------------------

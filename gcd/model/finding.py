@@ -27,6 +27,9 @@ class NodeKind(StrEnum):
 
     IMAGE = "image"
     REFERENCE = "reference"
+    REPOSITORIES = "repositories"
+    IMAGE_METADATA = "image-metadata"
+    DISTRIBUTION_RECORD = "distribution-record"
     CONTAINER = "container"
     LAYER = "layer"
     REMOVING_LAYER = "removing-layer"
@@ -38,6 +41,9 @@ class NodeKind(StrEnum):
     BUILD_SNAPSHOT = "build-snapshot"
     BUILD_LEASE = "build-lease"
     DATABASE = "database"
+    TEMPORARY_FILE = "temporary-file"
+    PLUGIN = "plugin"
+    VOLUME = "volume"
     MOUNT = "mount"
     SOURCE = "source"
     STORE = "store"
@@ -129,6 +135,14 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Impact:
+    """What a finding costs: image references (or ids of untagged images) and container names, sorted."""
+
+    images: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """
     What one rule saw at one node.
@@ -137,7 +151,7 @@ class Fault:
     `is_held` says that some process has the subject open, so that no age proves anything.
     `paths` are relative to the root: what would be freed or moved, the trees that `bytes` of the finding measure.
     `causes` are nodes whose own fault would explain this one, the likeliest first. `severity` and `remedies` replace
-    those of the rule where this case differs.
+    those of the rule where this case differs, and `impact` what the graph says of the subject.
     """
 
     subject: Node
@@ -149,14 +163,7 @@ class Fault:
     causes: tuple[Node, ...] = ()
     severity: Severity | None = None
     remedies: tuple[Remedy, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Impact:
-    """What a finding costs: image references (or ids of untagged images) and container names, sorted."""
-
-    images: tuple[str, ...] = ()
-    containers: tuple[str, ...] = ()
+    impact: Impact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +183,8 @@ class Finding:
     evidence: tuple[Evidence, ...]
     paths: tuple[str, ...]
     remedies: tuple[Remedy, ...]
+    related: tuple[Node, ...] = ()
+    """The same thing under its other names: a layer's dir and the layers of a dir, the dirs of an rw layer."""
     impact: Impact = Impact()
     blocked_by: tuple[FindingId, ...] = ()
     cause: FindingId | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gcd.model.facts import (
         BuildCache,
         Container,
+        DistributionRecord,
         DormantStore,
         Engine,
         Image,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
         Plugin,
         RemovingRecord,
         Repositories,
+        RepositoriesCopy,
         RwLayerRecord,
+        TemporaryFile,
         Volume,
         WriteSet,
     )
@@ -46,12 +49,15 @@ class Source(StrEnum):
     RW_LAYERS = "rw-layers"
     IMAGES = "images"
     REPOSITORIES = "repositories"
+    DISTRIBUTION = "distribution"
     CONTAINERS = "containers"
     BUILD_SNAPSHOTS = "build-snapshots"
     BUILD_RECORDS = "build-records"
     BUILD_LEASES = "build-leases"
     PLUGINS = "plugins"
     VOLUMES = "volumes"
+    TEMPORARIES = "temporaries"
+    """``tmp`` and ``tmp-old``; the temporary files beside others are read with those."""
     ENGINE = "engine"
     MOUNTS = "mounts"
 
@@ -113,6 +119,21 @@ class Inventory:
 
     held_dirs: frozenset[LayerDirId] = frozenset()
     """Of the dirs that no record names, those in which some process has its root, its cwd or an open file (S6)."""
+
+    repositories_ctime_ns: int = 0
+    """Of ``repositories.json``; 0 where there is none."""
+
+    repositories_copies: tuple[RepositoriesCopy, ...] = ()
+    """The temporary copies of ``repositories.json``, oldest first."""
+
+    distribution: Mapping[str, DistributionRecord] = field(default_factory=dict)
+    """By path, the records of ``distribution/`` that cannot be read; the sound ones, which are many, are not kept."""
+
+    temporaries: Mapping[str, TemporaryFile] = field(default_factory=dict)
+    """By path, the ``.tmp-…`` files that the engine writes before it renames them into place."""
+
+    engine_temporaries: Mapping[str, TemporaryFile] = field(default_factory=dict)
+    """By path, what pulls, imports, loads and builds left in ``tmp`` and ``tmp-old``."""
 
     def is_complete(self, source: Source) -> bool:
         return self.sources[source].coverage is Coverage.OK

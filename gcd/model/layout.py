@@ -23,12 +23,14 @@ The one place that spells the paths of a Docker root.
     │   ├── imagedb/
     │   │   ├── content/sha256/<image>      the image config
     │   │   └── metadata/sha256/<image>/    {parent,lastUpdated}
+    │   ├── distribution/               {diffid-by-digest,v2metadata-by-diffid}/sha256/<hex>
     │   └── repositories.json
     ├── containers/<container id>/          {config.v2.json,hostconfig.json}
     ├── buildkit/                           {snapshots,metadata_v2,containerdmeta}.db
     ├── plugins/<64 hex>/config.json
     ├── volumes/                            metadata.db, <volume>/{_data,opts.json}
-    └── tmp/                                made anew at each start of the engine
+    ├── tmp/                                made anew at each start of the engine
+    └── tmp-old/                            the tmp of the engine before, while it is being removed
 
 All paths are relative to the root, without a leading slash, and `driver` is the name of the graphdriver whose trees are
 meant. Source: moby at v26, the files named in the modules that read each part.
@@ -84,6 +86,9 @@ NETWORK_DATABASE: Final = "network/files/local-kv.db"
 ENGINE_DATABASES: Final = (f"{VOLUMES}/{VOLUME_DATABASE}", NETWORK_DATABASE)
 """The engine's bolt databases besides BuildKit's: it does not start when one is damaged."""
 TMP: Final = "tmp"
+OLD_TMP: Final = "tmp-old"
+ENGINE_TEMPORARIES: Final = ("GetImageBlob", "docker-builder", "docker-import", "docker-export-", "docker-tarsplit")
+"""How the names begin that pulls, builds, loads and saves use in `TMP`."""
 
 WRITE_SET_PREFIX: Final = "write-set-"
 
@@ -163,6 +168,10 @@ def image_metadata(image: ImageId, driver: str = OVERLAY2) -> str:
 
 def repositories(driver: str = OVERLAY2) -> str:
     return f"image/{driver}/repositories.json"
+
+
+def distribution(driver: str = OVERLAY2) -> str:
+    return f"image/{driver}/distribution"
 
 
 def container(container_id: ContainerId) -> str:

@@ -2,7 +2,10 @@
 Image configs, image metadata and the references to images.
 
 An image config's name is the digest of its bytes: they are hashed while they are at hand. Names that are not 64 hex
-digits (the engine's own temporary files among them) are nobody's, as for the engine.
+digits are nobody's, as for the engine; of them the names of its temporary files are kept.
+
+References are read after the configs, as the engine writes a config before its reference and removes it after that. An
+image that a reference names and that was not there before is looked for once more: it may have come meanwhile.
 
 Source: moby ``image/fs.go`` (content, metadata), ``reference/store.go`` (``repositories.json``).
 """
@@ -18,8 +21,8 @@ from gcd.formats.repositories import parse_repositories
 from gcd.formats.texts import parse_image_parent, parse_last_updated
 from gcd.model import layout
 from gcd.model.errors import FormatError
-from gcd.model.facts import FileType, Image, ImageConfig, ImageMetadata, Repositories
-from gcd.model.ids import ImageId, is_hex64
+from gcd.model.facts import FileType, Image, ImageConfig, ImageMetadata, Repositories, RepositoriesCopy
+from gcd.model.ids import ImageId, is_digest, is_hex64
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Empty, Malformed, Present, Reading
 from gcd.root.progress import Progress, counted
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 CONFIG_LIMIT = 16 << 20
 METADATA_LIMIT = 4096
 REPOSITORIES_LIMIT = 64 << 20
+MAX_COPIES = 16
+"""Temporary copies of ``repositories.json`` that are read: a crash leaves one."""
+
+_COPY_PREFIX = f"{layout.TEMPORARY_PREFIX}repositories.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +48,63 @@ class ImageDb:
     state: SourceState
     repositories: Reading[Repositories]
     repositories_state: SourceState
+    repositories_ctime_ns: int = 0
+    repositories_copies: tuple[RepositoriesCopy, ...] = ()
+    temporaries: tuple[str, ...] = ()
+    """The paths, relative to the root, of temporary files beside configs and references."""
 
 
 def read_images(root: Directory, driver: str, progress: Progress | None = None) -> ImageDb:
     """All images, their metadata (of which there may be none) and ``repositories.json``."""
-    images, images_state = _read_configs(root, layout.image_configs(driver), progress)
+    configs = layout.image_configs(driver)
+    images, temporaries, images_state = _read_configs(root, configs, progress)
     metadata, metadata_state = _read_metadata(root, layout.image_metadata_records(driver))
-    repositories = _read_repositories(root, driver)
+    references = _read_references(root, driver)
+    images |= _read_latecomers(root, configs, references.repositories, images)
     return ImageDb(
         images,
         metadata,
         combined(images_state, metadata_state),
-        repositories,
-        source_state(layout.repositories(driver), repositories),
+        references.repositories,
+        source_state(layout.repositories(driver), references.repositories),
+        references.ctime_ns,
+        references.copies,
+        (*temporaries, *references.temporaries),
     )
 
 
-def _read_configs(root: Directory, path: str, progress: Progress | None) -> tuple[dict[ImageId, Image], SourceState]:
+def _read_configs(
+    root: Directory, path: str, progress: Progress | None
+) -> tuple[dict[ImageId, Image], list[str], SourceState]:
     opened = root.open_path(path)
     if not isinstance(opened, Present):
-        return {}, source_state(path, opened)
+        return {}, [], source_state(path, opened)
     images: dict[ImageId, Image] = {}
+    temporaries: list[str] = []
     with opened.value as directory:
         listing = directory.list()
         for name, kind in counted(listing.entries.items(), Source.IMAGES, progress):
             image = _image(directory, name, kind) if is_hex64(name) else None
             if image is not None:
                 images[image.id] = image
-    return images, listing_state(path, listing)
+            elif name.startswith(layout.TEMPORARY_PREFIX):
+                temporaries.append(f"{path}/{name}")
+    return images, temporaries, listing_state(path, listing)
+
+
+def _read_latecomers(
+    root: Directory, path: str, repositories: Reading[Repositories], images: Mapping[ImageId, Image]
+) -> dict[ImageId, Image]:
+    """The images that `repositories` names and that came after the configs were listed."""
+    if not isinstance(repositories, Present):
+        return {}
+    unknown = {image for image in repositories.value.references.values() if image not in images and is_digest(image)}
+    opened = root.open_path(path) if unknown else None
+    if not isinstance(opened, Present):
+        return {}
+    with opened.value as directory:
+        read = (_image(directory, image.removeprefix("sha256:"), FileType.FILE) for image in unknown)
+        return {image.id: image for image in read if image is not None}
 
 
 def _image(directory: Directory, name: str, kind: FileType) -> Image | None:
@@ -116,7 +152,8 @@ def _read_metadata(root: Directory, path: str) -> tuple[dict[ImageId, ImageMetad
                     image_id = ImageId(f"sha256:{name}")
                     parent = record.read(layout.PARENT, METADATA_LIMIT, _parent)
                     last_updated = record.read(layout.LAST_UPDATED, METADATA_LIMIT, parse_last_updated)
-                    found[image_id] = ImageMetadata(image_id, parent, last_updated)
+                    names = tuple(sorted(n for n in record.entries if n.startswith(layout.TEMPORARY_PREFIX)))
+                    found[image_id] = ImageMetadata(image_id, parent, last_updated, record.ctime_ns, names)
     return found, listing_state(path, listing)
 
 
@@ -124,10 +161,25 @@ def _parent(raw: bytes) -> ImageId:
     return ImageId(parse_image_parent(raw))
 
 
-def _read_repositories(root: Directory, driver: str) -> Reading[Repositories]:
-    directory_path, _, name = layout.repositories(driver).rpartition("/")
-    opened = root.open_path(directory_path)
+@dataclass(frozen=True, slots=True)
+class _References:
+    repositories: Reading[Repositories]
+    ctime_ns: int = 0
+    copies: tuple[RepositoriesCopy, ...] = ()
+    temporaries: tuple[str, ...] = ()
+
+
+def _read_references(root: Directory, driver: str) -> _References:
+    path, _, name = layout.repositories(driver).rpartition("/")
+    opened = root.open_path(path)
     if not isinstance(opened, Present):
-        return opened
+        return _References(opened)
     with opened.value as directory:
-        return directory.read(name, REPOSITORIES_LIMIT, parse_repositories)
+        repositories, ctime_ns = directory.read_stamped(name, REPOSITORIES_LIMIT, parse_repositories)
+        names = sorted(n for n in directory.list().entries if n.startswith(_COPY_PREFIX))
+        copies = (
+            RepositoriesCopy(n, *directory.read_stamped(n, REPOSITORIES_LIMIT, parse_repositories))
+            for n in names[:MAX_COPIES]
+        )
+        by_age = tuple(sorted(copies, key=lambda copy: copy.ctime_ns))
+    return _References(repositories, ctime_ns, by_age, tuple(f"{path}/{n}" for n in names))

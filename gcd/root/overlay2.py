@@ -134,6 +134,7 @@ def _layer_dir(dir_id: LayerDirId, record: Record, home_device: int) -> LayerDir
         inode=record.inode,
         other_device=record.device != home_device,
         unreadable=describe(record.failure) if record.failure else record.unlisted or None,
+        temporaries=tuple(sorted(n for n in kinds if n.startswith(layout.TEMPORARY_PREFIX))),
     )
 
 

@@ -14,8 +14,10 @@ One reading of one root, in the order that makes its verdicts safe (safety rule 
     kernel mounts
     engine                     still the same?
     plugins, volumes,          what no verdict on a layer dir hangs on
-    other databases
+    other databases,
+    distribution, tmp
     probes, open files         only of dirs that nothing names
+    temporary files            those whose names were seen on the way
 
 What is created meanwhile is no candidate; what is let go of meanwhile was still seen by a source, or by a ``lower``. If
 the engine changed in between, a doubt says so and nothing is proven.
@@ -38,7 +40,13 @@ from gcd.root.containers import read_containers
 from gcd.root.engine import read_engine
 from gcd.root.images import ImageDb, read_images
 from gcd.root.layerdb import LayerDb, read_layerdb
-from gcd.root.leftovers import read_plugins, read_volumes
+from gcd.root.leftovers import (
+    read_distribution,
+    read_engine_temporaries,
+    read_plugins,
+    read_temporaries,
+    read_volumes,
+)
 from gcd.root.mounts import read_mounts
 from gcd.root.openfiles import held_dirs
 from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
@@ -47,7 +55,17 @@ from gcd.root.tree import combined, open_root
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from gcd.model.facts import BuildCache, Container, DormantStore, KernelMount, Plugin, Volume
+    from gcd.model.facts import (
+        BuildCache,
+        Container,
+        DistributionRecord,
+        DormantStore,
+        KernelMount,
+        LayerDir,
+        Plugin,
+        TemporaryFile,
+        Volume,
+    )
     from gcd.model.ids import ContainerId, LayerDirId
     from gcd.model.reading import Reading
     from gcd.root.progress import Progress
@@ -79,10 +97,11 @@ def read_inventory(
         references = _read_references(root, driver, sleep, progress)
         layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, progress)
         link_farm, links_state = read_link_farm(root, driver, progress)
-        rest = _read_rest(root, before, proc, sleep)
+        rest = _read_rest(root, driver, before, proc, sleep)
         unnamed = candidates.difference(references.dirs())
         layer_dirs = probe(root, driver, layer_dirs, unnamed, rest.mounted())
         held = held_dirs(unnamed.intersection(layer_dirs), proc)
+        temporaries = read_temporaries(root, _temporaries(references, layer_dirs, rest, driver))
     return Inventory(
         root=path,
         root_id=(status.st_dev, status.st_ino),
@@ -112,6 +131,11 @@ def read_inventory(
         dormant=dormant,
         databases=rest.databases,
         held_dirs=held,
+        repositories_ctime_ns=references.imagedb.repositories_ctime_ns,
+        repositories_copies=references.imagedb.repositories_copies,
+        distribution=rest.distribution,
+        temporaries=temporaries,
+        engine_temporaries=rest.engine_temporaries,
     )
 
 
@@ -188,6 +212,10 @@ class _Rest:
     plugins: Mapping[str, Plugin]
     volumes: Mapping[str, Volume]
     databases: Mapping[str, Reading[int]]
+    distribution: Mapping[str, DistributionRecord]
+    temporaries: tuple[str, ...]
+    """The paths of those in ``distribution``."""
+    engine_temporaries: Mapping[str, TemporaryFile]
     states: Mapping[Source, SourceState]
 
     def mounted(self) -> frozenset[LayerDirId]:
@@ -195,19 +223,40 @@ class _Rest:
         return frozenset(mount.merged_of for mount in self.mounts if mount.merged_of is not None)
 
 
-def _read_rest(root: Directory, before: Engine, proc: str, sleep: Callable[[float], None]) -> _Rest:
+def _read_rest(root: Directory, driver: str, before: Engine, proc: str, sleep: Callable[[float], None]) -> _Rest:
     mounts, mounts_state = read_mounts(proc)
     engine = compared(before, read_engine(root, proc))
     plugins, plugins_state = read_plugins(root)
     volumes, volumes_state = read_volumes(root)
     databases = read_databases(root, layout.ENGINE_DATABASES, sleep=sleep)
+    distribution, temporaries, distribution_state = read_distribution(root, driver)
+    engine_temporaries, engine_temporaries_state = read_engine_temporaries(root)
     states = {
+        Source.DISTRIBUTION: distribution_state,
         Source.PLUGINS: plugins_state,
         Source.VOLUMES: volumes_state,
+        Source.TEMPORARIES: engine_temporaries_state,
         Source.ENGINE: _engine_state(engine),
         Source.MOUNTS: mounts_state,
     }
-    return _Rest(mounts, engine, plugins, volumes, databases, states)
+    return _Rest(mounts, engine, plugins, volumes, databases, distribution, temporaries, engine_temporaries, states)
+
+
+def _temporaries(
+    references: _References, layer_dirs: Mapping[LayerDirId, LayerDir], rest: _Rest, driver: str
+) -> Iterator[str]:
+    """The paths of all temporary files beside others."""
+    for layer_dir in layer_dirs.values():
+        for name in layer_dir.temporaries:
+            yield f"{layout.layer_dir(layer_dir.id, driver)}/{name}"
+    for container in references.containers.values():
+        for name in container.temporaries:
+            yield f"{layout.container(container.id)}/{name}"
+    for metadata in references.imagedb.metadata.values():
+        for name in metadata.temporaries:
+            yield f"{layout.image_metadata(metadata.id, driver)}/{name}"
+    yield from references.imagedb.temporaries
+    yield from rest.temporaries
 
 
 def _identity(engine: Engine) -> str:

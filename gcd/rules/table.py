@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcd.model import layout
 from gcd.model.finding import Confidence, Finding, FindingId, Impact, Kind, Node, NodeKind, NotChecked, finding_id
 from gcd.model.inventory import Coverage, Source
+from gcd.model.reading import value_of
 from gcd.rules import (
     builds,
     chains,
@@ -28,7 +30,7 @@ from gcd.rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from gcd.model.finding import Code, Fault
     from gcd.model.inventory import Inventory
@@ -54,7 +56,19 @@ RULES: tuple[Rule, ...] = tuple(
     )
 )
 
-BUILD_SOURCES = frozenset({Source.BUILD_SNAPSHOTS, Source.BUILD_RECORDS, Source.BUILD_LEASES})
+NEEDLESS = frozenset(
+    {
+        Source.BUILD_SNAPSHOTS,
+        Source.BUILD_RECORDS,
+        Source.BUILD_LEASES,
+        Source.REPOSITORIES,
+        Source.DISTRIBUTION,
+        Source.PLUGINS,
+        Source.VOLUMES,
+        Source.TEMPORARIES,
+    }
+)
+"""Sources whose absence hides nothing: there is nothing to find then, or a rule speaks of it (GCD404, GCD504)."""
 
 
 def find(
@@ -76,11 +90,9 @@ def find(
 
 
 def _lacks(inventory: Inventory, source: Source) -> bool:
-    """
-    Whether `source` was not read completely. No BuildKit is no lack: without its files GCD504 speaks for the dirs.
-    """
+    """Whether `source` was not read completely; that it is not there is no lack for some."""
     coverage = inventory.sources[source].coverage
-    return coverage is not Coverage.OK and not (coverage is Coverage.ABSENT and source in BUILD_SOURCES)
+    return coverage is not Coverage.OK and not (coverage is Coverage.ABSENT and source in NEEDLESS)
 
 
 def _nodes(inventory: Inventory, graph: StoreGraph, kind: NodeKind) -> Iterator[Node]:
@@ -98,26 +110,36 @@ def _nodes(inventory: Inventory, graph: StoreGraph, kind: NodeKind) -> Iterator[
             ids = ("overlay2/l",)
         case NodeKind.DATABASE:
             ids = (*(f"buildkit/{name}" for name in inventory.build_cache.databases), *inventory.databases)
-        case NodeKind.SOURCE:
-            ids = inventory.sources
-        case NodeKind.STORE:
-            ids = (store.path for store in inventory.dormant)
         case NodeKind.ENGINE:
             ids = ("engine",)
-        case NodeKind.REFERENCE | NodeKind.MOUNT:
+        case NodeKind.MOUNT:
             ids = ()
         case _:
             ids = _RECORDS[kind](inventory)
     return (Node(kind, id_) for id_ in ids)
 
 
-_RECORDS = {
+def _references(inventory: Inventory) -> Iterable[str]:
+    repositories = value_of(inventory.repositories)
+    return repositories.references if repositories else ()
+
+
+_RECORDS: Mapping[NodeKind, Callable[[Inventory], Iterable[str]]] = {
     NodeKind.LAYER: lambda inventory: inventory.layers,
     NodeKind.REMOVING_LAYER: lambda inventory: inventory.removing,
     NodeKind.WRITE_SET: lambda inventory: inventory.write_sets,
     NodeKind.RW_LAYER: lambda inventory: inventory.rw_layers,
     NodeKind.CONTAINER: lambda inventory: inventory.containers,
     NodeKind.IMAGE: lambda inventory: inventory.images,
+    NodeKind.IMAGE_METADATA: lambda inventory: inventory.image_metadata,
+    NodeKind.DISTRIBUTION_RECORD: lambda inventory: inventory.distribution,
+    NodeKind.PLUGIN: lambda inventory: inventory.plugins,
+    NodeKind.VOLUME: lambda inventory: inventory.volumes,
+    NodeKind.TEMPORARY_FILE: lambda inventory: (*inventory.temporaries, *inventory.engine_temporaries),
+    NodeKind.REPOSITORIES: lambda _inventory: (layout.repositories(),),
+    NodeKind.REFERENCE: _references,
+    NodeKind.SOURCE: lambda inventory: inventory.sources,
+    NodeKind.STORE: lambda inventory: tuple(store.path for store in inventory.dormant),
     NodeKind.BUILD_SNAPSHOT: lambda inventory: inventory.build_cache.snapshots,
     NodeKind.BUILD_LEASE: lambda inventory: inventory.build_cache.leases,
 }
@@ -152,7 +174,8 @@ def _finding(
         evidence=fault.evidence,
         paths=fault.paths,
         remedies=rule.remedies if fault.remedies is None else fault.remedies,
-        impact=Impact() if is_orphan else graph.impact(fault.subject),
+        related=graph.other_names(fault.subject),
+        impact=fault.impact or (Impact() if is_orphan else graph.impact(fault.subject)),
         blocked_by=tuple(id_ for node in blocked_by for id_ in by_subject.get(node, (FindingId(str(node)),))),
         cause=next(
             (id_ for node in fault.causes for id_ in sorted(by_subject.get(node, ()), key=_explains_little)), None

@@ -200,7 +200,7 @@ def test_no_such_root(tmp_path):
     [
         ("overlay2", {Source.OVERLAY2, Source.LINKS}),
         ("overlay2/l", set()),
-        ("image", {Source.LAYERS, Source.RW_LAYERS, Source.IMAGES, Source.REPOSITORIES}),
+        ("image", {Source.LAYERS, Source.RW_LAYERS, Source.IMAGES, Source.REPOSITORIES, Source.DISTRIBUTION}),
         ("image/overlay2/layerdb/sha256", {Source.LAYERS}),
         ("image/overlay2/layerdb/mounts", {Source.RW_LAYERS}),
         ("image/overlay2/imagedb", {Source.IMAGES}),

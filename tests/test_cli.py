@@ -125,7 +125,9 @@ def test_an_unknown_code_is_usage_and_names_the_nearest(word, told, capsys):
 
 def test_a_real_interrupt_ends_with_32():
     script = (
-        "import click, time; from gcd import cli\n"
+        "import click, signal, time; from gcd import cli\n"
+        # Whoever starts the tests in the background may have SIGINT ignored, and that is inherited.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def wait():\n    print('ready', flush=True)\n    time.sleep(30)\n"
         "cli.LazyGroup.get_command = lambda *_: click.Command('version', callback=wait)\n"
         "import sys; sys.argv = ['gcd', 'version']; cli.main()"

@@ -28,6 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "gcd.policy": {"gcd.model"},
     "gcd.report": {"gcd", "gcd.model", "gcd.formats.escape"},
     "gcd.state": {"gcd.model"},
+    "gcd.inspect": {"gcd.model"},
     "gcd.demo": {"gcd.model", "gcd.formats"},
 }
 """What each unit may import of gcd, beside itself. Units that are not named are edges, and may import anything."""

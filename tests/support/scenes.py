@@ -70,7 +70,7 @@ def push_several_layers(engine: Engine, name: str) -> None:
 
 def many_files(engine: Engine, count: int) -> None:
     """
-    `count` files in each of: the container ``big``, the image ``big``, a step in BuildKit's cache, exported to no image.
+    `count` files in each of: the container ``big``, the image ``big``, a build step that no image holds.
 
     The files lie two directories deep, so that removing one changes neither the layer dir's ctime nor its ``diff``'s.
     """

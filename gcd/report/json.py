@@ -46,7 +46,7 @@ def report_object(result: RunResult) -> Object:
         },
         "healthy": result.is_healthy,
         "summary": _summary(result),
-        "findings": [_finding(finding) for finding in result.findings],
+        "findings": [finding_object(finding) for finding in result.findings],
         "not_checked": [_not_checked(item) for item in result.not_checked],
     }
 
@@ -78,7 +78,7 @@ def _summary(result: RunResult) -> Object:
     }
 
 
-def _finding(finding: Finding) -> Object:
+def finding_object(finding: Finding) -> Object:
     return {
         "id": printable(finding.id),
         "code": finding.code,
@@ -89,6 +89,7 @@ def _finding(finding: Finding) -> Object:
         "blocked_by": [printable(blocker) for blocker in finding.blocked_by],
         "cause": None if finding.cause is None else printable(finding.cause),
         "subject": {"kind": finding.subject.kind, "id": printable(finding.subject.id)},
+        "related": [{"kind": node.kind, "id": printable(node.id)} for node in finding.related],
         "summary": printable(finding.summary),
         "evidence": [{key: printable(text) for key, text in asdict(read).items()} for read in finding.evidence],
         "paths": [_path(path) for path in finding.paths],

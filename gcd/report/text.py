@@ -118,6 +118,8 @@ def _finding(finding: Finding, group: Group, *, brief: bool) -> Iterator[Line]:
     yield 2, Text.assemble((printable(str(finding.subject)), "bold"), size)
     if not group.shares_summary:
         yield 4, Text(printable(finding.summary))
+    if finding.related:
+        yield 4, Text(f"also: {_some(tuple(str(node) for node in finding.related))}", style="dim")
     for read in () if brief else finding.evidence:
         where, expected, found = map(printable, (read.where, read.expected, read.found))
         yield 4, Text(f"read: {where}: expected {expected}, found {found}", style="dim")

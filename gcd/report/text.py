@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from gcd.model.result import RunResult
 
+REPORTS_ONLY = "This version of gcd changes nothing: gcd explain CODE says what a remedy is and how it is done by hand."
+
 SHOWN_PER_GROUP = 20
 DETAILED_PER_GROUP = 5
 EXPLAINED_SHOWN = 10
@@ -70,6 +72,9 @@ def _lines(result: RunResult) -> Iterator[Line]:
     for group in groups(result.findings):
         yield 0, Text()
         yield from _group(group, explained)
+    if any(finding.remedies for finding in result.findings):
+        yield 0, Text()
+        yield 0, Text(REPORTS_ONLY, style="dim")
     if result.not_checked:
         yield 0, Text()
         yield from _not_checked(result)

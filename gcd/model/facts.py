@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId, LayerDirId, LinkId, RwLayerName
+    from gcd.model.mountpoint import MountPoint
     from gcd.model.reading import Reading
 
 
@@ -251,23 +252,6 @@ class ImageMountPoint:
     destination: str
     layer_name: str
     source: str
-
-
-@dataclass(frozen=True, slots=True)
-class MountPoint:
-    """
-    A volume, bind, tmpfs or image that the container has mounted at `destination` whenever it runs.
-
-    `type` is Docker's word for it, "" in files of engines that had none; `name` that of a volume or image, `source` a
-    path of the host. All are the engine's or the user's own texts.
-    """
-
-    destination: str
-    type: str
-    name: str
-    source: str
-    driver: str
-    is_writable: bool
 
 
 @dataclass(frozen=True, slots=True)

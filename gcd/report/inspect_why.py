@@ -1,0 +1,94 @@
+"""What keeps a directory alive, in one line for each directory; names from the root are escaped."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, assert_never
+
+from gcd.inspect.view import Kept
+from gcd.model.finding import Confidence, Kind, Node, NodeKind
+from gcd.model.storegraph import BUILD_WORDS
+from gcd.report.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from gcd.inspect.view import View, Why
+    from gcd.model.finding import Finding
+
+_ARROW = " → "
+
+_WORDS = {
+    NodeKind.REFERENCE: "tag",
+    NodeKind.RW_LAYER: "rw layer record",
+    NodeKind.MOUNT: "kernel mount",
+    NodeKind.BUILD_SNAPSHOT: "build snapshot",
+    NodeKind.BUILD_LEASE: "build lease",
+    NodeKind.REMOVING_LAYER: "record being removed",
+    NodeKind.WRITE_SET: "write set",
+}
+
+
+def why_text(view: View) -> str:
+    """A line for each directory of the subject."""
+    if not view.why:
+        return f"{printable(str(view.asked.node))} has no directory: nothing to keep\n"
+    lines = (f"overlay2/{printable(why.directory)}: {way(why, view.findings, view.incomplete)}" for why in view.why)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def way(why: Why, findings: Sequence[Finding], incomplete: Collection[str]) -> str:
+    """``tag web:1 → image … → layer … → overlay2/…``, or why there is none."""
+    steps = [_step(node) for node in why.path]
+    joints = [_joint(above, below) for above, below in pairwise(why.path)]
+    path = "".join(text for pair in zip(steps, [*joints, ""], strict=True) for text in pair)
+    about = [finding for finding in findings if finding.id in why.findings]
+    match why.kept:
+        case Kept.TAG | Kept.CONTAINER | Kept.BUILD | Kept.MOUNT:
+            note = ""
+        case Kept.IMAGE:
+            note = " (no tag: the engine keeps it until it is removed or pruned)"
+        case Kept.MENTION:
+            note = " (a word in BuildKit's databases)"
+        case Kept.RECORD:
+            note = f" (a record that nothing uses{_codes(about)})"
+        case Kept.YOUNG:
+            note = f" (it may belong to work under way{_codes(about)})"
+        case Kept.NOTHING:
+            note = f"{_orphan(about)}{_unread(incomplete)}"
+        case Kept.MISSING:
+            note = f" (there is no such directory{_codes(about)})"
+        case _:
+            assert_never(why.kept)
+    return f"{path or 'nothing'}{note}"
+
+
+def _step(node: Node) -> str:
+    if node == BUILD_WORDS:
+        return "buildkit/"
+    if node.kind is NodeKind.LAYER_DIR:
+        return f"overlay2/{printable(node.id)}"
+    return f"{_WORDS.get(node.kind, node.kind)} {printable(node.id)}"
+
+
+def _joint(above: Node, below: Node) -> str:
+    if above.kind is NodeKind.LAYER_DIR and below.kind is NodeKind.LAYER_DIR:
+        return " → by its lower → "
+    return _ARROW
+
+
+def _codes(about: Sequence[Finding]) -> str:
+    return f": {', '.join(f'{finding.code} {finding.name}' for finding in about)}" if about else ""
+
+
+def _orphan(about: Sequence[Finding]) -> str:
+    for finding in about:
+        if finding.kind is Kind.ORPHAN:
+            blocked = f", but it may belong to {', '.join(map(printable, finding.blocked_by))}"
+            sure = "suspected" if finding.confidence is Confidence.SUSPECTED else "proven"
+            return f": {finding.code} {finding.name}, {sure}{blocked if finding.blocked_by else ''}"
+    return _codes(about)
+
+
+def _unread(incomplete: Collection[str]) -> str:
+    return f"; but {', '.join(incomplete)} could not be read completely, so this proves nothing" if incomplete else ""

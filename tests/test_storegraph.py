@@ -264,7 +264,10 @@ class TestLife:
     def test_one_half_of_a_pair_keeps_the_other(self):
         init = layer_dir(init_id("stray"), link_id("si"))
         inventory = with_records(
-            healthy_inventory(), layer_dir(STRAY, STRAY_LINK), init, mounts := rw_layer("x", STRAY)
+            healthy_inventory(),
+            layer_dir(STRAY, STRAY_LINK),
+            init,
+            BuildSnapshot("n", SnapshotKind.ACTIVE, STRAY, "", None),
         )
         assert init.id in graph_of(inventory).referenced_dirs
 

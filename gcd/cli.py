@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "check": ("gcd.commands.check:check", "Say what is wrong with a Docker root. Changes nothing."),
+    "df": ("gcd.commands.df:df", "Say what every byte of a Docker root is for. Changes nothing."),
+    "inspect": ("gcd.commands.inspect:inspect", "Show everything that one id, name or path connects to."),
     "explain": ("gcd.commands.explain:explain", "Explain a code: harm, cause, remedy."),
     "rules": ("gcd.commands.rules:rules", "List all codes."),
     "demo": ("gcd.commands.demo:demo", "Build a small broken Docker root and check it."),

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from gcd.model.inventory import Source
-
 PATIENCE_SECONDS = 1.0
 
 
@@ -34,7 +32,7 @@ class ProgressBar:
     ) -> None:
         self._stack.close()
 
-    def __call__(self, source: Source, done: int, total: int) -> None:
+    def __call__(self, source: str, done: int, total: int) -> None:
         if not self._is_wanted or time.monotonic() - self._began < PATIENCE_SECONDS:
             return
         if self._bar is None:

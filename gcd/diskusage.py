@@ -1,0 +1,59 @@
+"""
+One run of ``gcd df``, from a root to a `DiskUsage`: the facts and findings of ``gcd check``, laid over one walk.
+
+Orphans are those that two readings agree upon (`gcd.run.look_twice`). Writes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gcd.model.accounts import account
+from gcd.model.finding import Kind
+from gcd.model.storegraph import StoreGraph
+from gcd.root.discover import detect_store
+from gcd.root.read import read_inventory
+from gcd.root.tree import open_root
+from gcd.root.walk import begin_walk
+from gcd.rules.table import RULES
+from gcd.run import doubting_the_clock, look_twice
+
+if TYPE_CHECKING:
+    from gcd.model.inventory import Inventory
+    from gcd.model.space import DiskUsage
+    from gcd.root.discover import Store
+    from gcd.root.walk import Walk
+
+ORPHAN_CODES = frozenset(rule.code for rule in RULES if rule.kind is Kind.ORPHAN)
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being read, how many of its items are done, and how many there are."""
+
+
+def disk_usage(path: str, *, now_ns: int, progress: Progress | None = None, proc: str = "/proc") -> DiskUsage:
+    """
+    Whose every byte of the Docker root at `path` is; `now_ns` is the wall clock time in nanoseconds.
+
+    Forks, so the process must have one thread. Raises `CannotCheck` where the run cannot begin.
+    """
+    store = detect_store(path, proc=proc)
+    with open_root(store.path) as root, begin_walk(root, store.driver) as walk:
+        return finished(store, walk, now_ns=now_ns, progress=progress, proc=proc)
+
+
+def finished(
+    store: Store, walk: Walk, *, now_ns: int, progress: Progress | None = None, proc: str = "/proc"
+) -> DiskUsage:
+    """The end of a run whose `walk` over `store` has begun."""
+    started = time.monotonic_ns()
+
+    def read() -> Inventory:
+        inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant, proc=proc, progress=progress)
+        return doubting_the_clock(inventory, now_ns + time.monotonic_ns() - started)
+
+    inventory, orphans, not_checked = look_twice(read, now_ns, ORPHAN_CODES)
+    graph = StoreGraph(inventory, inventory.engine.proof_bound(now_ns))
+    tree = walk.result(None if progress is None else lambda done, total: progress("disk usage", done, total))
+    return account(inventory, graph, orphans, not_checked, tree, now_ns=now_ns)

@@ -1,0 +1,304 @@
+"""
+One walk over a whole root: what each unit of it takes.
+
+Counts as ``du -x`` does: allocated blocks, every inode once, nothing on another device (the mountpoint included), no
+symlink followed. What vanishes meanwhile is not counted, what cannot be read is.
+
+The walk costs a ``stat`` an inode, and half of that time is Python's own: so it is shared among a few forked processes,
+which begin at once, while the caller reads and judges the root. Each takes the next tasks from a socket when it is done
+with its last. They only read, and end with the caller, whatever becomes of it.
+
+A directory that is mounted a second time below the root (a bind mount) is counted once only with one process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import marshal
+import os
+import select
+import signal
+import socket
+import struct
+import termios
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from gcd.model import layout
+from gcd.model.errors import CannotCheck
+from gcd.model.reading import Absent, Present
+from gcd.model.space import Space, Tree, Unit
+from gcd.root.descent import BLOCK, Descent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from gcd.root.tree import Directory
+
+WORKERS = 4
+CHUNKS = 4096
+"""More than this many portions of work are never sent: they must fit into the socket's buffer."""
+
+_INDEX = struct.Struct("=I")
+_PATIENCE = 0.1
+
+
+class Mode(IntEnum):
+    """How a task's directory is cut into units."""
+
+    TREE = 0
+    """It is one, with all below it."""
+    SPREAD = 1
+    """It is one by itself, and so is each entry, with all below it."""
+    FLAT = 2
+    """It is one by itself, and so is each entry that is no directory; these are other tasks."""
+
+
+class Task(NamedTuple):
+    parent: str
+    name: str
+    mode: Mode
+
+    @property
+    def path(self) -> str:
+        return f"{self.parent}/{self.name}" if self.parent else self.name
+
+
+Result = tuple[dict[str, tuple[int, int, int]], dict[int, tuple[int, list[str]]], int]
+"""Of one process: blocks, inodes, payload by unit; blocks, units by inode of several names; what was unreadable."""
+
+
+class Walk:
+    """
+    A walk under way, begun by `begin_walk`; a context manager that ends its processes.
+    """
+
+    def __init__(self, queue: socket.socket, total: int, workers: dict[int, socket.socket]) -> None:
+        self._queue = queue
+        self._total = total
+        self._workers = workers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._queue.close()
+        for pid, answer in self._workers.items():
+            answer.close()
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def result(self, progress: Callable[[int, int], None] | None = None) -> Tree:
+        """
+        Wait for the end; `progress` is called now and then with how many portions are done, and how many there are.
+
+        Raises `CannotCheck` if one of the processes died.
+        """
+        received: dict[socket.socket, bytearray] = {answer: bytearray() for answer in self._workers.values()}
+        waiting = set(received)
+        while waiting:
+            for answer in select.select(list(waiting), [], [], _PATIENCE)[0]:
+                part = answer.recv(1 << 20)
+                received[answer] += part
+                if not part:
+                    waiting.discard(answer)
+            if progress is not None:
+                progress(self._total - self._left(), self._total)
+        if not all(received.values()):
+            raise CannotCheck("A process that measured the root died: its part of the figures is missing.")
+        return _merged([marshal.loads(bytes(raw)) for raw in received.values()])  # noqa: S302 - own processes
+
+    def _left(self) -> int:
+        left = fcntl.ioctl(self._queue.fileno(), termios.FIONREAD, bytes(_INDEX.size))
+        return int(_INDEX.unpack(left)[0]) // _INDEX.size
+
+
+def begin_walk(root: Directory, driver: str = layout.OVERLAY2, *, workers: int | None = None) -> Walk:
+    """
+    Begin to walk `root`, whose live store is that of the graphdriver `driver`, with so many processes.
+
+    Must be called while the process has one thread, as it forks. Units are all entries of the root and, below it, of
+    the directories that `parted` and `spread` name.
+    """
+    tasks = list(_tasks(root, driver))
+    portion = len(tasks) // CHUNKS + 1
+    chunks = range(0, len(tasks), portion)
+    queue, feed = socket.socketpair()
+    feed.sendall(b"".join(map(_INDEX.pack, chunks)))
+    feed.close()
+    processes: dict[int, socket.socket] = {}
+    count = workers or max(1, min(WORKERS, len(os.sched_getaffinity(0)), len(tasks)))
+    caller = os.getpid()
+    for _ in range(count):
+        here, there = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            _serve(_Worker(root, driver), queue, there, tasks, portion, caller)
+        there.close()
+        processes[pid] = here
+    return Walk(queue, len(chunks), processes)
+
+
+def parted(driver: str) -> tuple[str, ...]:
+    """The directories whose entries are tasks of their own, parents first."""
+    return (
+        "",
+        layout.VOLUMES,
+        layout.CONTAINERS,
+        driver,
+        "image",
+        layout.image_tree(driver),
+        layout.imagedb(driver),
+        f"{layout.imagedb(driver)}/content",
+        f"{layout.imagedb(driver)}/metadata",
+        layout.layerdb(driver),
+        layout.layer_records(driver),
+    )
+
+
+def spread(driver: str) -> tuple[str, ...]:
+    """The directories whose entries are units of their own; those of ``containers/`` are spread too."""
+    return (
+        layout.link_farm(driver),
+        layout.image_configs(driver),
+        layout.image_metadata_records(driver),
+        layout.rw_layer_records(driver),
+    )
+
+
+def _tasks(root: Directory, driver: str) -> Iterator[Task]:
+    """The tasks of a root as it is now; what cannot be listed is left to be counted by its FLAT task."""
+    folders, spreading = parted(driver), frozenset(spread(driver))
+    for folder in folders:
+        parent, _, name = folder.rpartition("/")
+        opened = root.open_path(folder) if folder else Present(root)
+        if not isinstance(opened, Present):
+            if not isinstance(opened, Absent):
+                yield Task(parent, name, Mode.TREE)
+            continue
+        yield Task(parent, name, Mode.FLAT)
+        try:
+            names = _directories(opened.value)
+        finally:
+            if opened.value is not root:
+                opened.value.close()
+        for entry in names:
+            path = f"{folder}/{entry}" if folder else entry
+            if path not in folders:
+                is_spread = path in spreading or folder == layout.CONTAINERS
+                yield Task(folder, entry, Mode.SPREAD if is_spread else Mode.TREE)
+
+
+def _directories(directory: Directory) -> list[str]:
+    try:
+        with os.scandir(directory.fd) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _serve(
+    worker: _Worker, queue: socket.socket, answer: socket.socket, tasks: list[Task], portion: int, caller: int
+) -> None:
+    """The whole life of a forked process; never returns."""
+    status = 1
+    try:
+        while os.getppid() == caller and (word := queue.recv(_INDEX.size)):
+            start = _INDEX.unpack(word)[0]
+            for task in tasks[start : start + portion]:
+                worker.do(task)
+        if os.getppid() == caller:
+            answer.sendall(marshal.dumps(worker.result()))
+            status = 0
+    finally:
+        # Nothing of the caller's may run here: no handlers, no flushing of buffers that it will flush itself.
+        os._exit(status)
+
+
+class _Worker:
+    """Does tasks, and sums up what it counts by unit."""
+
+    def __init__(self, root: Directory, driver: str) -> None:
+        self._root = root
+        self._payloads = {driver: layout.DIFF, layout.VOLUMES: layout.VOLUME_DATA}
+        self._units: dict[str, tuple[int, int, int]] = {}
+        self._descent = Descent(root.stat().st_dev)
+        self._folder = ""
+        self._parent: Directory | None = root
+
+    def result(self) -> Result:
+        return self._units, self._descent.links, self._descent.unreadable
+
+    def do(self, task: Task) -> None:
+        if not task.name:
+            self._count_open(self._root.fd, "", Mode.FLAT)
+            return
+        parent = self._parent_of(task)
+        if parent is None:
+            return
+        match task.mode:
+            case Mode.TREE:
+                self._tree(parent.fd, task.name, task.path, self._payloads.get(task.parent, ""))
+            case Mode.SPREAD | Mode.FLAT:
+                opened = parent.open(task.name)
+                if isinstance(opened, Present):
+                    with opened.value as directory:
+                        self._count_open(directory.fd, task.path, task.mode)
+                else:
+                    self._tree(parent.fd, task.name, task.path, "")
+
+    def _parent_of(self, task: Task) -> Directory | None:
+        """The directory that the task lies in; tasks of one directory follow each other, so it is kept open."""
+        if task.parent != self._folder:
+            if self._parent is not None and self._parent is not self._root:
+                self._parent.close()
+            opened = self._root.open_path(task.parent) if task.parent else Present(self._root)
+            self._folder = task.parent
+            self._parent = opened.value if isinstance(opened, Present) else None
+            self._descent.unreadable += not isinstance(opened, (Present, Absent))
+        return self._parent
+
+    def _tree(self, parent_fd: int, name: str, unit: str, payload: str) -> None:
+        self._descent.begin(unit)
+        self._descent.count(parent_fd, name, payload)
+        self._units[unit] = self._descent.sums()
+
+    def _count_open(self, fd: int, unit: str, mode: Mode) -> None:
+        """Count the open directory by itself, and its entries as `mode` says."""
+        status = os.fstat(fd)
+        if status.st_dev != self._descent.device:
+            return
+        self._units[unit] = (status.st_blocks, 1, 0)
+        try:
+            with os.scandir(fd) as entries:
+                names = [
+                    entry.name for entry in entries if mode is Mode.SPREAD or not entry.is_dir(follow_symlinks=False)
+                ]
+        except OSError:
+            self._descent.unreadable += 1
+            return
+        for name in names:
+            self._tree(fd, name, f"{unit}/{name}" if unit else name, "")
+
+
+def _merged(results: list[Result]) -> Tree:
+    units: dict[str, Unit] = {}
+    links: dict[int, tuple[int, list[str]]] = {}
+    for counted, linked, _ in results:
+        for path, (blocks, inodes, payload) in counted.items():
+            units[path] = Unit(Space(blocks * BLOCK, inodes), payload)
+        for inode, (blocks, paths) in linked.items():
+            links[inode] = (blocks, [*links[inode][1], *paths] if inode in links else paths)
+    spanning: dict[tuple[str, ...], Space] = {}
+    for blocks, paths in links.values():
+        space = Space(blocks * BLOCK, 1)
+        if len(paths) == 1:
+            unit = units[paths[0]]
+            units[paths[0]] = unit._replace(space=unit.space.plus(space))
+        else:
+            key = tuple(sorted(paths))
+            spanning[key] = spanning.get(key, Space()).plus(space)
+    return Tree(units, spanning, sum(unreadable for *_, unreadable in results))

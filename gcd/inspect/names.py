@@ -89,14 +89,10 @@ class Names:
     # --- the ways to name a thing -----------------------------------------------------------------------------------
 
     def _exactly(self, word: str, kind: NodeKind | None = None) -> tuple[Candidate, ...]:
-        bare = _bare(word)
         name = word.removeprefix("/")
-        return tuple(
-            candidate
-            for texts, wanted in ((self._ids, bare), (self._words, name))
-            for text, candidate in texts
-            if text == wanted and kind in (None, candidate.node.kind)
-        )
+        ids = tuple(candidate for text, candidate in self._ids if text == _bare(word) and _may_be(candidate, word))
+        words = tuple(candidate for text, candidate in self._words if text == name)
+        return tuple(candidate for candidate in (*ids, *words) if kind in (None, candidate.node.kind))
 
     def _qualified(self, word: str) -> tuple[Candidate, ...]:
         """``layer-dir:<id>`` and ``GCD101:layer-dir:<id>``; the id whole, or the beginning of one."""
@@ -131,13 +127,10 @@ class Names:
         bare = _bare(word)
         if len(bare) < SHORTEST or not _ID_CHARACTERS.fullmatch(bare):
             return ()
-        is_digest = bare != word
         found = [
             (text, candidate)
             for text, candidate in self._ids
-            if text.startswith(bare)
-            and kind in (None, candidate.node.kind)
-            and not (is_digest and candidate.form not in _DIGESTS)
+            if text.startswith(bare) and kind in (None, candidate.node.kind) and _may_be(candidate, word)
         ]
         plain = tuple(candidate for text, candidate in found if "-" not in text)
         return plain or tuple(candidate for _, candidate in found)
@@ -244,6 +237,10 @@ class Names:
 
 _DIGESTS = {Form.IMAGE_ID, Form.CHAIN_ID, Form.DIFF_ID, Form.MANIFEST}
 """The forms that ``sha256:`` can stand before."""
+
+
+def _may_be(candidate: Candidate, word: str) -> bool:
+    return candidate.form in _DIGESTS or not word.startswith(_DIGEST_PREFIX)
 
 
 def _bare(digest: str) -> str:

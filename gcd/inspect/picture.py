@@ -94,7 +94,7 @@ class _Painter:
             mounts=self._mounts(ids, start),
             others=tuple(node for node in self._in_order(nodes) if node.kind in _THINGS_IN_PASSING),
             near=near,
-            why=tuple(keepers.why(directory) for directory in near),
+            why=tuple(keepers.why(directory) for directory in self._own(start) or near),
             findings=self._on_the_way(nodes),
             incomplete={
                 source: state
@@ -116,6 +116,16 @@ class _Painter:
         if node.kind is NodeKind.LAYER:
             return (node, *(t for t in self._graph.graph.targets(node) if t.kind is NodeKind.LAYER_DIR))
         return (node,)
+
+    def _own(self, start: Iterable[Node]) -> tuple[LayerDirId, ...]:
+        """The dirs that `start` is or has itself; an image or a container has only those of its layers."""
+        found: dict[LayerDirId, None] = {}
+        for node in start:
+            if node.kind is NodeKind.LAYER_DIR:
+                found[LayerDirId(node.id)] = None
+            elif node.kind is NodeKind.RW_LAYER:
+                found.update(dict.fromkeys(self._rw_dirs(RwLayerName(node.id))))
+        return tuple(found)
 
     def _below(self, start: Iterable[Node]) -> set[Node]:
         """What `start` stands on; for a dir also what its ``lower`` means, which is all that an orphan has."""
@@ -273,7 +283,7 @@ class _Painter:
 
         A layer that many containers share is below all their mounts: only who asked for that layer sees them all.
         """
-        own = {node.id for node in start if node.kind is NodeKind.LAYER_DIR}
+        own = set(self._own(start))
         upper = {i for name in ids[NodeKind.RW_LAYER] for i in self._rw_dirs(RwLayerName(name))} | own
         others = ids[NodeKind.LAYER_DIR]
         return tuple(

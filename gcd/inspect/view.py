@@ -176,7 +176,8 @@ class Why:
 class View:
     """
     `exists` is False for a subject that is only named. `near` are the directories of the subject and of what lies below
-    it; the other `directories` belong to what uses it. `disk` holds those that were measured.
+    it; the other `directories` belong to what uses it. `disk` holds those that were measured. `why` speaks of the
+    subject's own directories; an image or a container has those that are near.
     """
 
     root: str

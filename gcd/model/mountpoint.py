@@ -1,4 +1,4 @@
-"""What a container has mounted into it, as its ``config.v2.json`` says (moby ``volume/mounts/mounts.go`` MountPoint)."""
+"""What a container has mounted into it, as ``config.v2.json`` says (moby ``volume/mounts/mounts.go`` MountPoint)."""
 
 from __future__ import annotations
 

@@ -210,6 +210,7 @@ def _mount(mount: KernelMount) -> Object:
         "pids": list(mount.pids),
         "holder": printable(mount.holder),
         "merged_of": mount.merged_of,
+        "directories": _texts(sorted(mount.dirs)),
     }
 
 

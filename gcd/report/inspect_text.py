@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from gcd.model.reading import Reading
 
 WHOLE_IMAGES = 3
-"""Of more images only the names are shown; each can be asked for, and JSON has them all."""
+WHOLE_CONTAINERS = 5
+"""Of more images or containers only the names are shown; each can be asked for, and JSON has them all."""
 
 SHOWN = 20
+KIBIBYTE = 1024
 
 _WITH_ONE_DIRECTORY = {NodeKind.LAYER_DIR, NodeKind.LAYER, NodeKind.LINK}
 
@@ -83,9 +85,14 @@ class _Drawing:
             for image in view.images:
                 self._image(tree, image)
         else:
+            for layer in filter(self._is_near, view.layers):
+                self._layer(tree, layer, "layer")
             _list(tree, f"{len(view.images)} images", map(_image_line, view.images))
-        for container in view.containers:
-            self._container(tree, container)
+        if len(view.containers) <= WHOLE_CONTAINERS:
+            for container in view.containers:
+                self._container(tree, container)
+        else:
+            _list(tree, f"{len(view.containers)} containers", map(_container_line, view.containers))
         self._rest(tree)
         self._builds(tree)
         if view.mounts:
@@ -106,7 +113,7 @@ class _Drawing:
             tree.add(Text(f"{source} was not read completely, and is missing here: {printable(state.why)}", "yellow"))
         if view.asked.node.kind in _WITH_ONE_DIRECTORY:
             for why in view.why:
-                tree.add(Text(f"kept by  {way(why, view.findings, view.incomplete)}"))
+                tree.add(Text(f"kept by  {way(why, view)}"))
 
     # --- images and layers ------------------------------------------------------------------------------------------
 
@@ -162,7 +169,7 @@ class _Drawing:
         """Who uses the layer besides what the picture shows around it."""
         shown = {container.id for container in self._view.containers}
         users = [
-            *(_name(user) for user in layer.used_by.images if image is None or user.id != image.id),
+            *(f"image {_name(user)}" for user in layer.used_by.images if image is None or user.id != image.id),
             *(f"container {_name(user)}" for user in layer.used_by.containers if user.id not in shown),
             *(f"build snapshot {printable(name)}" for name in layer.used_by.builds),
         ]
@@ -248,23 +255,27 @@ class _Drawing:
 
     def _rest(self, tree: Tree) -> None:
         """Layers without an image here, rw layer records without a container, directories without a record."""
-        few = len(self._view.images) <= WHOLE_IMAGES
-        for layer in self._view.layers:
-            if Node(NodeKind.LAYER, layer.chain_id) not in self._drawn and (few or self._is_near(layer)):
+        view = self._view
+        is_whole = len(view.images) <= WHOLE_IMAGES and len(view.containers) <= WHOLE_CONTAINERS
+        for layer in view.layers:
+            if Node(NodeKind.LAYER, layer.chain_id) not in self._drawn and (is_whole or self._is_near(layer)):
                 self._layer(tree, layer, "layer")
-        for rw_layer in self._view.rw_layers:
-            if Node(NodeKind.RW_LAYER, rw_layer.name) not in self._drawn:
+        for rw_layer in view.rw_layers:
+            if Node(NodeKind.RW_LAYER, rw_layer.name) not in self._drawn and (
+                is_whole or rw_layer.mount_id in view.near
+            ):
                 self._rw_layer(tree, rw_layer)
-        for node in self._view.others:
+        for node in view.others:
             tree.add(Text(_title(node)))
-        for directory in self._view.directories:
-            if Node(NodeKind.LAYER_DIR, directory.id) not in self._drawn and (few or directory.id in self._view.near):
+        for directory in view.directories:
+            if Node(NodeKind.LAYER_DIR, directory.id) not in self._drawn and (is_whole or directory.id in view.near):
                 self._directory(tree, directory)
                 self._lower_and_owners(tree.children[-1], directory)
 
     def _is_near(self, layer: LayerView) -> bool:
+        """Whether it is the asked layer, or one that the asked thing stands on."""
         directory = value_of(layer.fact.cache_id) if layer.fact else None
-        return directory is None or directory in self._view.near
+        return self._view.asked.node == Node(NodeKind.LAYER, layer.chain_id) or directory in self._view.near
 
     def _lower_and_owners(self, branch: Tree, directory: DirectoryView) -> None:
         owners = [printable(str(owner)) for owner in directory.owners if owner.kind is not NodeKind.DATABASE]
@@ -332,7 +343,8 @@ def _trouble(name: str, reading: Reading[object]) -> Text:
 
 def _size_line(reading: Reading[int]) -> Text:
     if isinstance(reading, Present):
-        return Text(f"size      {iec(reading.value)} ({reading.value} bytes) unpacked, as recorded")
+        exact = f" ({reading.value} bytes)" if reading.value >= KIBIBYTE else ""
+        return Text(f"size      {iec(reading.value)}{exact} unpacked, as recorded")
     return _trouble("size", reading)
 
 
@@ -347,12 +359,18 @@ def _image_line(image: ImageView) -> str:
     return f"{names or 'no tags'} ({printable(image.id)}), {counted(len(image.chains), 'layer')}"
 
 
+def _container_line(container: ContainerView) -> str:
+    return f"{printable(container.name)} ({printable(container.id)})" if container.name else printable(container.id)
+
+
 def _mount_line(mount: KernelMount) -> str:
     pids = ", ".join(map(str, mount.pids))
     holder = f" ({printable(mount.holder)})" if mount.holder else ""
-    return (
-        f"{printable(mount.fstype)} on {printable(mount.mount_point)}, pid {pids}{holder}, namespace {mount.namespace}"
-    )
+    of = ""
+    if mount.merged_of is None and mount.dirs:
+        of = f" of {', '.join(f'overlay2/{printable(directory)}' for directory in sorted(mount.dirs)[:SHOWN])}"
+    where = f"{printable(mount.fstype)}{of} on {printable(mount.mount_point)}"
+    return f"{where}, pid {pids}{holder}, namespace {printable(mount.namespace)}"
 
 
 def _snapshot_line(snapshot: BuildSnapshot, mark: str) -> Text:

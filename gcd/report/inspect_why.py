@@ -11,7 +11,7 @@ from gcd.model.storegraph import BUILD_WORDS
 from gcd.report.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from gcd.inspect.view import View, Why
     from gcd.model.finding import Finding
@@ -33,16 +33,16 @@ def why_text(view: View) -> str:
     """A line for each directory of the subject."""
     if not view.why:
         return f"{printable(str(view.asked.node))} has no directory: nothing to keep\n"
-    lines = (f"overlay2/{printable(why.directory)}: {way(why, view.findings, view.incomplete)}" for why in view.why)
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"overlay2/{printable(why.directory)}: {way(why, view)}\n" for why in view.why)
 
 
-def way(why: Why, findings: Sequence[Finding], incomplete: Collection[str]) -> str:
-    """``tag web:1 → image … → layer … → overlay2/…``, or why there is none."""
-    steps = [_step(node) for node in why.path]
+def way(why: Why, view: View) -> str:
+    """``tag web:1 → image … → layer … → overlay2/…``, or why there is none; `why` is one of `view`."""
+    names: dict[str, str] = {container.id: container.name for container in view.containers if container.name}
+    steps = [_step(node, names) for node in why.path]
     joints = [_joint(above, below) for above, below in pairwise(why.path)]
     path = "".join(text for pair in zip(steps, [*joints, ""], strict=True) for text in pair)
-    about = [finding for finding in findings if finding.id in why.findings]
+    about = [finding for finding in view.findings if finding.id in why.findings]
     match why.kept:
         case Kept.TAG | Kept.CONTAINER | Kept.BUILD | Kept.MOUNT:
             note = ""
@@ -55,7 +55,7 @@ def way(why: Why, findings: Sequence[Finding], incomplete: Collection[str]) -> s
         case Kept.YOUNG:
             note = f" (it may belong to work under way{_codes(about)})"
         case Kept.NOTHING:
-            note = f"{_orphan(about)}{_unread(incomplete)}"
+            note = f"{_orphan(about)}{_unread(view.incomplete)}"
         case Kept.MISSING:
             note = f" (there is no such directory{_codes(about)})"
         case _:
@@ -63,11 +63,13 @@ def way(why: Why, findings: Sequence[Finding], incomplete: Collection[str]) -> s
     return f"{path or 'nothing'}{note}"
 
 
-def _step(node: Node) -> str:
+def _step(node: Node, names: Mapping[str, str]) -> str:
     if node == BUILD_WORDS:
         return "buildkit/"
     if node.kind is NodeKind.LAYER_DIR:
         return f"overlay2/{printable(node.id)}"
+    if node.kind is NodeKind.CONTAINER and node.id in names:
+        return f"container {printable(names[node.id])} ({printable(node.id)})"
     return f"{_WORDS.get(node.kind, node.kind)} {printable(node.id)}"
 
 

@@ -14,11 +14,14 @@ The rules: one pure function per code, one module per part of the root, one tabl
     rwlayers.py     GCD301-304, 306, 310     rw layer records
     containers.py   GCD305, 307-309          containers
     images.py       GCD401-402               images
+    repositories.py GCD403-407               references to images, and what is noted of them
     builds.py       GCD501-504               BuildKit
-    host.py         GCD801-804               sources, stores, engines
+    leftovers.py    GCD601-605               what interrupted work left
+    host.py         GCD801-805               sources, stores, engines, volumes
     lost.py         what a damaged or missing record may have owned
     passing.py      states in passing, which are no damage
     stacking.py     what lies below what, by records alone
+    references.py   which names of images are proven without ``repositories.json``
     belonging.py    whose an rw layer record is, and what its lost files held
     table.py        RULES, and the runner that makes findings of faults
     document.py     what the rules say of themselves

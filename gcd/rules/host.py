@@ -1,4 +1,4 @@
-"""GCD801 to GCD804: what could not be read, other stores in the root, the engine's own databases, several engines."""
+"""GCD801 to GCD805: what could not be read, other stores in the root, the engine's own files, several engines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gcd.model import layout
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.inventory import Coverage, Source
-from gcd.model.reading import Malformed, Reading, Unreadable, describe
+from gcd.model.reading import Absent, Empty, Malformed, Present, Reading, Unreadable, describe
 from gcd.rules.rule import rule
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ DATABASES = {
 
 _DISK_ERRORS = frozenset({"EIO", "EUCLEAN", "EBADMSG"})
 
+A_FILE = "a regular file"
+A_SYMLINK = "a symlink"
+"""As the reading says it of what stands in a file's place."""
+
 
 @rule("GCD801", "source-unreadable", Kind.HAZARD, Severity.ERROR, node=NodeKind.SOURCE, needs=frozenset())
 def source_unreadable(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
@@ -34,12 +38,14 @@ def source_unreadable(inventory: Inventory, graph: StoreGraph, node: Node) -> It
     an orphan.
     Cause: gcd runs without root rights; a bad disk; a damaged directory or database.
     Remedy: run gcd as root; look into the kernel's log for errors of the disk.
-    Not this rule: a damaged database of BuildKit (GCD501); one that changed at every attempt to read it: run again when
-    the engine is less busy.
+    Not this rule: a damaged database of BuildKit (GCD501) or ``repositories.json`` (GCD403); a database that changed at
+    every attempt to read it: run again when the engine is less busy.
     """
     source = Source(node.id)
     state = inventory.sources.get(source)
     if source in DATABASES and isinstance(inventory.build_cache.databases.get(DATABASES[source]), Malformed):
+        return
+    if source is Source.REPOSITORIES and file_is_damaged(inventory.repositories):
         return
     if state is not None and state.coverage in {Coverage.PARTIAL, Coverage.UNREADABLE}:
         effect = "could not be read in full" if state.coverage is Coverage.PARTIAL else "could not be read"
@@ -117,9 +123,65 @@ def several_engines(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
         )
 
 
+@rule(
+    "GCD805",
+    "unreadable-volume-options",
+    Kind.DAMAGED,
+    Severity.CRITICAL,
+    node=NodeKind.VOLUME,
+    needs=frozenset({Source.VOLUMES}),
+)
+def unreadable_volume_options(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
+    """
+    The engine cannot read a volume's ``opts.json``.
+
+    Harm: the engine does not start. Seen with 20.10.24: at an empty file or one that is no such object it says ``error
+    while unmarshaling volume options`` and exits. A file that cannot be read at all it passes over: then the volume is
+    taken for a plain one, so that what is written to it goes to the host's own disk (error).
+    Cause: power loss, a full disk, an editor.
+    Remedy: none by gcd, which never touches a volume. With the engine stopped, write the options anew (``MountType``,
+    ``MountOpts``, ``MountDevice``); if the volume was a plain one, made without options, move the file aside. Its
+    ``_data`` stays as it is.
+    Not this rule: a volume without ``opts.json``, as most are; volumes in no container, which are healthy.
+    """
+    volume = inventory.volumes.get(node.id)
+    if volume is None or isinstance(volume.options, Present | Absent):
+        return
+    is_fatal = isinstance(volume.options, Empty) or (
+        isinstance(volume.options, Malformed) and volume.options.expected != A_FILE
+    )
+    effect = "and does not start" if is_fatal else "and takes the volume for one without"
+    yield Fault(
+        node,
+        f"The engine cannot read the options of this volume, {effect}.",
+        (
+            Evidence(
+                f"{layout.volume(volume.name)}/{layout.VOLUME_OPTIONS}", "a volume's options", describe(volume.options)
+            ),
+        ),
+        severity=None if is_fatal else Severity.ERROR,
+    )
+
+
+def file_is_damaged(reading: Reading[object]) -> bool:
+    """
+    Whether what was read of a file that the engine must read is damage: not a want of rights, and not a symlink, which
+    gcd does not follow and the engine does.
+    """
+    match reading:
+        case Empty():
+            return True
+        case Malformed(_, found, _):
+            return found != A_SYMLINK
+        case Unreadable(reason):
+            return reason in _DISK_ERRORS
+        case _:
+            return False
+
+
 def database_is_damaged(reading: Reading[int]) -> bool:
     """Whether what was read of a database is damage, and not a want of rights or of a quiet moment."""
     return isinstance(reading, Malformed) or (isinstance(reading, Unreadable) and reading.reason in _DISK_ERRORS)
 
 
-RULES = (source_unreadable, dormant_store, database_damaged, several_engines)
+RULES = (source_unreadable, dormant_store, database_damaged, several_engines, unreadable_volume_options)

@@ -22,10 +22,12 @@ from gcd.rules import (
     images,
     layerdirs,
     layers,
+    leftovers,
     linkfarm,
     lost,
     lowers,
     orphans,
+    repositories,
     rwlayers,
 )
 
@@ -49,7 +51,9 @@ RULES: tuple[Rule, ...] = tuple(
             *rwlayers.RULES,
             *containers.RULES,
             *images.RULES,
+            *repositories.RULES,
             *builds.RULES,
+            *leftovers.RULES,
             *host.RULES,
         ),
         key=lambda rule: rule.code,

@@ -11,7 +11,15 @@ from gcd.demo.faults.host import two_engines
 from gcd.demo.faults.targets import find_targets
 from gcd.formats.buildkit import read_leases, read_records
 
-CODES = [*range(101, 117), *range(201, 213), *range(301, 311), 401, 402, *range(501, 505), *range(801, 804)]
+CODES = [
+    *range(101, 117),
+    *range(201, 213),
+    *range(301, 311),
+    *range(401, 408),
+    *range(501, 505),
+    *range(601, 606),
+    *(801, 802, 803, 805),
+]
 
 
 def build(place):

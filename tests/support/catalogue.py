@@ -47,6 +47,7 @@ class Oracle:
         for path in (image_tree / "imagedb/content/sha256").iterdir():
             config = json.loads(path.read_bytes())
             self.chains[f"sha256:{path.name}"] = chain_ids(tuple(config["rootfs"].get("diff_ids") or ()))
+        self.tagged = set(tags)
         self.labels = {
             image: sorted(t for t in tags.get(image, ()) if "@" not in t) or sorted(tags.get(image, ())) or [image[:19]]
             for image in self.chains
@@ -79,11 +80,19 @@ class Oracle:
 
     def impact(self, node: Node, planted: Path) -> Impact:
         """What `node` costs; links are followed in the root as it is after the fault."""
+        if node.kind is NodeKind.REPOSITORIES:
+            return Impact(tuple(sorted(chain.from_iterable(map(self._names_proven, self.tagged)))))
         reached = self._dependents(node, planted)
         images = {n.id for n in reached if n.kind is NodeKind.IMAGE and n.id in self.chains}
         containers = {n.id for n in reached if n.id in self.containers}
         labels = {label for image in images for label in self.labels[image]}
         return Impact(tuple(sorted(labels)), tuple(sorted(self.name_of(container) for container in containers)))
+
+    def _names_proven(self, image: str) -> list[str]:
+        """What is left of the names of `image` when ``repositories.json`` is lost: those that containers say."""
+        said = [str(made["Config"]["Image"]) for made in self.containers.values() if made["Image"] == image]
+        full = {name if ":" in name else f"{name}:latest" for name in said}
+        return sorted(full.intersection(self.labels[image])) or [image[:19]]
 
     def name_of(self, container: str) -> str:
         return str(self.containers[container]["Name"]).removeprefix("/")
@@ -264,6 +273,33 @@ CASES: Mapping[str, Case] = {
     "add_build_rw_layer": _only("GCD310"),
     "flip_bit_of_image_config": _only("GCD401"),
     "empty_image_config": _only("GCD401"),
+    "empty_repositories": _case(Expect("GCD403"), unread=("repositories",)),
+    "cut_repositories": _case(Expect("GCD403"), unread=("repositories",)),
+    "drop_repositories": _case(Expect("GCD404")),
+    "clear_repositories": _case(Expect("GCD404")),
+    "name_missing_image": _only("GCD405"),
+    "name_missing_image_by_digest": _only("GCD405"),
+    "add_metadata_without_image": _only("GCD406"),
+    "name_missing_parent": _only("GCD406"),
+    "empty_last_updated": _only("GCD406"),
+    "spoil_diff_id_of_archive": _only("GCD407"),
+    "empty_sources_of_layer": _only("GCD407"),
+    "add_write_set": _only("GCD601"),
+    "add_write_set_with_dir": _only("GCD601"),
+    "add_removing_record": _only("GCD602"),
+    "add_removing_record_without_dir": _only("GCD602"),
+    "add_removing_record_without_cache_id": _only("GCD602"),
+    "add_removing_record_of_live_dir": _only("GCD602"),
+    "leave_temporary_link": _only("GCD603"),
+    "leave_temporary_lower": _only("GCD603"),
+    "leave_temporary_image_config": _only("GCD603"),
+    "leave_temporary_repositories": _only("GCD603"),
+    "leave_temporary_container_config": _only("GCD603"),
+    "leave_temporary_host_config": _only("GCD603"),
+    "leave_download": _only("GCD604"),
+    "leave_load": _only("GCD604"),
+    "add_removing_plugin": _only("GCD605"),
+    "add_plugin_without_config": _only("GCD605"),
     "drop_top_layer_record": _case(Expect("GCD212", "children"), Expect("GCD402", "images")),
     "spoil_build_snapshots": _case(Expect("GCD501"), unread=("build-snapshots",)),
     "spoil_build_records": _case(Expect("GCD501"), unread=("build-records",)),
@@ -281,6 +317,8 @@ CASES: Mapping[str, Case] = {
     "add_dormant_driver": _only("GCD802"),
     "add_dormant_user_namespace": _only("GCD802"),
     "spoil_volume_database": _only("GCD803"),
+    "empty_volume_options": _only("GCD805"),
+    "garble_volume_options": _only("GCD805"),
 }
 
 

@@ -8,9 +8,10 @@ for the catalogue of the tests to say. ::
     overlay2.py     GCD101-116  layer dirs, link farm
     layers.py       GCD201-212  layer records
     containers.py   GCD301-310  rw layers and containers
-    images.py       GCD401-402
+    images.py       GCD401-407  images and the references to them
     builds.py       GCD501-504  BuildKit
-    host.py         GCD801-804  sources, stores, engines
+    leftovers.py    GCD601-605  leftovers of interrupted work
+    host.py         GCD801-805  sources, stores, engines, volumes
     targets.py      finds a target of each kind in a root
 
 GCD804 is no planter but `host.two_engines`: it lasts only while processes do.
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gcd.demo.faults import builds, containers, host, images, layers, overlay2
+from gcd.demo.faults import builds, containers, host, images, layers, leftovers, overlay2
 from gcd.demo.faults.fault import PlantedFault, Target
 from gcd.model.finding import Code
 
@@ -114,6 +115,17 @@ FAULTS: Final[tuple[PlantedFault, ...]] = (
     _F("F27", Code("GCD401"), images.flip_bit_of_image_config, Target.IMAGE),
     _F("F27", Code("GCD401"), images.empty_image_config, Target.IMAGE),
     _F("F28", Code("GCD402"), images.drop_top_layer_record, Target.IMAGE),
+    _F("F25", Code("GCD403"), images.empty_repositories, Target.ROOT),
+    _F("F25", Code("GCD403"), images.cut_repositories, Target.ROOT),
+    _F("F25", Code("GCD404"), images.drop_repositories, Target.ROOT),
+    _F("F25", Code("GCD404"), images.clear_repositories, Target.ROOT),
+    _F("F26", Code("GCD405"), images.name_missing_image, Target.ROOT),
+    _F("F26", Code("GCD405"), images.name_missing_image_by_digest, Target.ROOT),
+    _F("F30", Code("GCD406"), images.add_metadata_without_image, Target.ROOT),
+    _F("F29", Code("GCD406"), images.name_missing_parent, Target.IMAGE),
+    _F("F29", Code("GCD406"), images.empty_last_updated, Target.IMAGE),
+    _F("F32", Code("GCD407"), images.spoil_diff_id_of_archive, Target.ROOT),
+    _F("F32", Code("GCD407"), images.empty_sources_of_layer, Target.ROOT),
     _F("F38", Code("GCD501"), builds.spoil_build_snapshots, Target.ROOT),
     _F("F38", Code("GCD501"), builds.spoil_build_records, Target.ROOT),
     _F("F38", Code("GCD501"), builds.spoil_build_leases, Target.ROOT),
@@ -123,6 +135,22 @@ FAULTS: Final[tuple[PlantedFault, ...]] = (
     _F("", Code("GCD504"), builds.drop_build_snapshots, Target.ROOT),
     _F("", Code("GCD504"), builds.drop_build_databases, Target.ROOT),
     _F("", Code("GCD504"), builds.empty_build_snapshots, Target.ROOT),
+    _F("F10c", Code("GCD601"), leftovers.add_write_set, Target.ROOT),
+    _F("F10c", Code("GCD601"), leftovers.add_write_set_with_dir, Target.ROOT),
+    _F("F4", Code("GCD602"), leftovers.add_removing_record, Target.ROOT),
+    _F("F4", Code("GCD602"), leftovers.add_removing_record_without_dir, Target.ROOT),
+    _F("F4", Code("GCD602"), leftovers.add_removing_record_without_cache_id, Target.ROOT),
+    _F("F4", Code("GCD602"), leftovers.add_removing_record_of_live_dir, Target.LAYER),
+    _F("F20", Code("GCD603"), leftovers.leave_temporary_link, Target.LAYER_DIR),
+    _F("F20", Code("GCD603"), leftovers.leave_temporary_lower, Target.RW_DIR),
+    _F("F20", Code("GCD603"), leftovers.leave_temporary_image_config, Target.ROOT),
+    _F("F20", Code("GCD603"), leftovers.leave_temporary_repositories, Target.ROOT),
+    _F("F20", Code("GCD603"), leftovers.leave_temporary_container_config, Target.CONTAINER),
+    _F("F20", Code("GCD603"), leftovers.leave_temporary_host_config, Target.CONTAINER),
+    _F("F39", Code("GCD604"), leftovers.leave_download, Target.ROOT),
+    _F("F39", Code("GCD604"), leftovers.leave_load, Target.ROOT),
+    _F("F34", Code("GCD605"), leftovers.add_removing_plugin, Target.ROOT),
+    _F("F35", Code("GCD605"), leftovers.add_plugin_without_config, Target.ROOT),
     _F("", Code("GCD801"), host.turn_rw_layers_into_file, Target.ROOT),
     _F("", Code("GCD801"), host.turn_layers_into_symlink, Target.ROOT),
     _F("", Code("GCD801"), host.turn_containers_into_file, Target.ROOT),
@@ -130,4 +158,6 @@ FAULTS: Final[tuple[PlantedFault, ...]] = (
     _F("F41", Code("GCD802"), host.add_dormant_driver, Target.ROOT),
     _F("F41", Code("GCD802"), host.add_dormant_user_namespace, Target.ROOT),
     _F("F38", Code("GCD803"), host.spoil_volume_database, Target.ROOT),
+    _F("F36", Code("GCD805"), host.empty_volume_options, Target.ROOT),
+    _F("F36", Code("GCD805"), host.garble_volume_options, Target.ROOT),
 )

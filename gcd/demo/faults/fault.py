@@ -112,6 +112,14 @@ def lower_links(root: Path, dir_id: str) -> tuple[LinkId, ...]:
 
 def fresh_names(root: Path) -> Names:
     """Ids that nothing in `root` has; the same for a root with the same dirs, symlinks and records."""
-    places = (layout.OVERLAY2, layout.link_farm(), layout.layer_records(), layout.rw_layer_records())
+    places = (
+        layout.OVERLAY2,
+        layout.link_farm(),
+        layout.layer_records(),
+        layout.rw_layer_records(),
+        layout.write_sets(),
+        layout.image_metadata_records(),
+        layout.PLUGINS,
+    )
     listings = [sorted(path.name for path in (root / place).iterdir()) for place in places if (root / place).is_dir()]
     return Names(hashlib.sha256(repr(listings).encode()).hexdigest())

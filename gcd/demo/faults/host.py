@@ -1,4 +1,4 @@
-"""Planters of faults of sources, stores and engines (GCD801-804)."""
+"""Planters of faults of sources, stores, engines and volumes (GCD801-805)."""
 
 from __future__ import annotations
 
@@ -84,6 +84,25 @@ def spoil_volume_database(root: Path, _target: str) -> Node:
     """F38: `volumes/metadata.db` is no bolt file: the engine does not start."""
     put_file(root / layout.VOLUMES / layout.VOLUME_DATABASE, b"\xff" * 4096, 0o600)
     return Node(NodeKind.DATABASE, f"{layout.VOLUMES}/{layout.VOLUME_DATABASE}")
+
+
+def empty_volume_options(root: Path, _target: str) -> Node:
+    """F36: a volume's `opts.json` is empty: the engine does not start."""
+    return _add_volume(root, b"")
+
+
+def garble_volume_options(root: Path, _target: str) -> Node:
+    """F36: a volume's `opts.json` is no object: the engine does not start."""
+    return _add_volume(root, b"[]")
+
+
+def _add_volume(root: Path, options: bytes) -> Node:
+    name = "mailqueue"
+    put_directory(root / layout.volume(name), 0o701)
+    put_directory(root / layout.volume(name) / layout.VOLUME_DATA, 0o755)
+    put_file(root / layout.volume(name) / layout.VOLUME_DATA / "letter", b"dear\n")
+    put_file(root / layout.volume(name) / layout.VOLUME_OPTIONS, options, 0o600)
+    return Node(NodeKind.VOLUME, name)
 
 
 @contextlib.contextmanager

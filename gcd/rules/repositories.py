@@ -1,0 +1,275 @@
+"""GCD403 to GCD407: the references to images, what is noted of images, and what ``distribution/`` remembers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcd.model import layout
+from gcd.model.finding import Evidence, Fault, Impact, Kind, Node, NodeKind, Severity
+from gcd.model.ids import ImageId
+from gcd.model.inventory import Source
+from gcd.model.reading import Absent, Empty, Malformed, Present, Reading, describe, value_of
+from gcd.model.records import short_digest
+from gcd.rules.host import file_is_damaged
+from gcd.rules.references import is_whole, newer_copy, proven_references
+from gcd.rules.remedies import QUARANTINE_STOPPED, REPAIR_STOPPED, REPAIR_STOPPED_OPT_IN, to
+from gcd.rules.rule import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gcd.model.facts import ImageMetadata
+    from gcd.model.finding import Remedy
+    from gcd.model.inventory import Inventory
+    from gcd.model.storegraph import StoreGraph
+
+_FILE = layout.repositories()
+_TREE = layout.image_tree()
+_SHOWN = 20
+"""References that a remedy names; the number of all is beside them."""
+
+
+@rule(
+    "GCD403",
+    "repositories-unreadable",
+    Kind.DAMAGED,
+    Severity.CRITICAL,
+    node=NodeKind.REPOSITORIES,
+    needs=frozenset(),
+    remedies=(REPAIR_STOPPED_OPT_IN,),
+)
+def repositories_unreadable(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
+    """
+    The engine cannot read ``repositories.json``, which holds the names of all images.
+
+    Harm: the engine does not start. Seen with 20.10.24: at an empty or truncated file it says ``Couldn't create
+    reference store repository: EOF`` (``unexpected EOF``) and exits; at ``null`` it panics.
+    Cause: power loss, a full disk, an editor.
+    Remedy: with the engine stopped, put a newer valid temporary copy (``.tmp-repositories.json…``) in its place. If
+    there is none, write the names that the configs of containers prove; every other image gets ``gcd-recovered/<id>``,
+    so that a nightly prune does not take it. Do not just move the file aside: the engine would start, but without any
+    name, and the next prune would delete the images.
+    Not this rule: a file that is missing or holds no names (GCD404); one that gcd has no right to read (GCD801).
+    """
+    if file_is_damaged(inventory.repositories):
+        yield Fault(
+            node,
+            "The engine cannot read the names of its images, and does not start.",
+            (Evidence(_FILE, "the references to images", describe(inventory.repositories)), *_copies(inventory)),
+            impact=_nameless(inventory),
+            remedies=_recovery(inventory),
+        )
+
+
+@rule(
+    "GCD404",
+    "repositories-missing",
+    Kind.DAMAGED,
+    Severity.ERROR,
+    node=NodeKind.REPOSITORIES,
+    needs=frozenset({Source.IMAGES}),
+    remedies=(REPAIR_STOPPED_OPT_IN,),
+)
+def repositories_missing(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
+    """
+    ``repositories.json`` is missing, or holds no names, though there are images.
+
+    Harm: no image can be found by its name, and every image without a container counts as dangling: ``docker image
+    prune`` deletes it. Seen with 20.10.24, which at its start writes an empty file in the place of the missing one and
+    says nothing.
+    Cause: a file deleted to get the engine to start (GCD403), or left out of a restore.
+    Remedy: do not prune. With the engine stopped, put a newer valid temporary copy in its place, or write the names
+    that the configs of containers prove, and ``gcd-recovered/<id>`` for every other image. While the engine runs, use
+    ``docker tag``: it would write over the file. Names that nothing proves are nowhere on disk.
+    Not this rule: a file that cannot be read (GCD403). If the file is there and no container proves a name, the images
+    may never have had one; such a finding is a warning, and suspected while an image is young.
+    """
+    references = value_of(inventory.repositories)
+    is_empty = references is not None and not references.references
+    if not is_empty and not isinstance(inventory.repositories, Absent):
+        return
+    images = [image for image in inventory.images.values() if is_whole(image)]
+    if not images:
+        return
+    is_proven = not is_empty or newer_copy(inventory) is not None or bool(proven_references(inventory))
+    found = "no reference" if is_empty else "absent"
+    yield Fault(
+        node,
+        f"No image has a name any more, and there are {len(images)}: the next prune deletes those without a container.",
+        (Evidence(_FILE, f"references to {len(images)} images", found), *_copies(inventory)),
+        since_ns=None if is_proven else max(image.ctime_ns for image in images),
+        severity=None if is_proven else Severity.WARNING,
+        impact=_nameless(inventory),
+        remedies=_recovery(inventory),
+    )
+
+
+@rule(
+    "GCD405",
+    "dangling-reference",
+    Kind.DANGLING,
+    Severity.WARNING,
+    node=NodeKind.REFERENCE,
+    needs=frozenset({Source.IMAGES, Source.REPOSITORIES}),
+    remedies=(REPAIR_STOPPED,),
+)
+def dangling_reference(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
+    """
+    A tag or a digest reference names an image whose config is not there.
+
+    Harm: the name is shown nowhere and names nothing, and ``docker rmi`` and ``docker image prune`` cannot remove it
+    (seen with 20.10.24: ``No such image``); one with a digest also refuses a pull of that digest with another id.
+    Cause: an image config deleted by hand, or lost in a power loss.
+    Remedy: with the engine stopped, drop the reference; or, while it runs, tag another image with it.
+    Not this rule: a config that is there but damaged (GCD401), or whose layers do not load (GCD402).
+    """
+    references = value_of(inventory.repositories)
+    image = references.references.get(node.id) if references else None
+    if image is None or image in inventory.images:
+        return
+    shown = node.id[:200]
+    yield Fault(
+        node,
+        f"The reference {shown} names an image that is not there.",
+        (Evidence(_FILE, f"the image that {shown} names", f"{image[:80]}, absent"),),
+        remedies=to(REPAIR_STOPPED, f"drop {shown} from {_FILE}"),
+    )
+
+
+@rule(
+    "GCD406",
+    "stale-image-metadata",
+    Kind.LEFTOVER,
+    Severity.INFO,
+    node=NodeKind.IMAGE_METADATA,
+    needs=frozenset({Source.IMAGES}),
+    remedies=(QUARANTINE_STOPPED,),
+)
+def stale_image_metadata(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
+    """
+    What is noted of an image outlived it, names a parent image that is gone, or cannot be read.
+
+    Harm: small. Seen with 20.10.24: notes of an image that is gone stay for ever. With a parent that is gone,
+    ``docker rmi`` ends with ``unrecognized image ID``, though it removes the image. An unreadable ``lastUpdated`` makes
+    ``docker inspect`` of the image fail.
+    Cause: the engine was killed while it removed an image; a config deleted by hand; power loss.
+    Remedy: with the engine stopped, quarantine the notes of the image that is gone, else the one file.
+    Not this rule: the image's config (GCD401).
+    """
+    metadata = inventory.image_metadata.get(ImageId(node.id))
+    if metadata is None:
+        return
+    home = layout.image_metadata(metadata.id)
+    evidence: tuple[Evidence, ...]
+    paths: tuple[str, ...]
+    if metadata.id not in inventory.images:
+        evidence = (Evidence(layout.image_config(metadata.id), "an image config", "absent"),)
+        summary, paths = "These notes are of an image that is not there.", (home,)
+    else:
+        evidence = tuple(_bad_notes(inventory, metadata, home))
+        summary, paths = "A note of this image is wrong.", tuple(item.where for item in evidence)
+    if evidence:
+        yield Fault(node, summary, evidence, since_ns=metadata.ctime_ns, paths=paths)
+
+
+@rule(
+    "GCD407",
+    "stale-distribution-record",
+    Kind.LEFTOVER,
+    Severity.INFO,
+    node=NodeKind.DISTRIBUTION_RECORD,
+    needs=frozenset({Source.DISTRIBUTION}),
+)
+def stale_distribution_record(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
+    """
+    An entry of the engine's memory of registries cannot be read.
+
+    Harm: none: the engine takes it for nothing known, and a pull or push transfers a layer that it need not have.
+    Cause: power loss, a bad disk.
+    Remedy: none needed: the engine writes it anew when it next pulls or pushes the layer.
+    Not this rule: an entry about a layer that is gone. The engine never removes one, so that most hosts have many.
+    """
+    record = inventory.distribution.get(node.id)
+    if record is not None:
+        where = f"{layout.distribution()}/{record.path}"
+        yield Fault(
+            node,
+            "The engine cannot read this entry of its memory of registries.",
+            (Evidence(where, "a diff id, or where a layer came from", describe(record.content)),),
+            since_ns=record.ctime_ns,
+        )
+
+
+def _bad_notes(inventory: Inventory, metadata: ImageMetadata, home: str) -> Iterator[Evidence]:
+    parent = metadata.parent
+    if isinstance(parent, Present):
+        if parent.value not in inventory.images:
+            yield Evidence(f"{home}/{layout.PARENT}", "an image that is there", f"{parent.value}, absent")
+    elif _is_garbage(parent):
+        yield Evidence(f"{home}/{layout.PARENT}", "an image id", describe(parent))
+    if _is_garbage(metadata.last_updated):
+        yield Evidence(f"{home}/{layout.LAST_UPDATED}", "a time", describe(metadata.last_updated))
+
+
+def _is_garbage(reading: Reading[object]) -> bool:
+    return isinstance(reading, Empty | Malformed)
+
+
+def _copies(inventory: Inventory) -> Iterator[Evidence]:
+    """The temporary copy that can take the file's place."""
+    copy = newer_copy(inventory)
+    content = value_of(copy.content) if copy else None
+    if copy is not None and content is not None:
+        yield Evidence(
+            f"{_TREE}/{copy.name}", "no temporary copy", f"a newer valid copy with {len(content.references)} references"
+        )
+
+
+def _recovery(inventory: Inventory) -> tuple[Remedy, ...]:
+    """The repair, with the names that can be given back."""
+    copy = newer_copy(inventory)
+    if copy is not None:
+        return to(REPAIR_STOPPED_OPT_IN, f"put {_TREE}/{copy.name} in the place of {_FILE}")
+    proven = _proven(inventory)
+    others = sum(is_whole(image) for image in inventory.images.values()) - len(set(proven.values()))
+    named = [f"{reference} = {short_digest(image)}" for reference, image in proven.items()]
+    names = ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else "")
+    parts = [
+        *([f"the references that containers prove ({names})"] if proven else []),
+        *([f"gcd-recovered/<id> for each of {others} other images"] if others or not proven else []),
+    ]
+    return to(REPAIR_STOPPED_OPT_IN, f"write to {_FILE} {', and '.join(parts)}")
+
+
+def _proven(inventory: Inventory) -> dict[str, ImageId]:
+    """What containers prove, if all of them and all images were seen: one more might have said otherwise."""
+    is_complete = inventory.is_complete(Source.CONTAINERS) and inventory.is_complete(Source.IMAGES)
+    return dict(proven_references(inventory)) if is_complete else {}
+
+
+def _nameless(inventory: Inventory) -> Impact:
+    """
+    The images that lose their names, by the name that is proven or else by id.
+
+    The steps of classic builds never had one: images that are the parent of another and were never tagged.
+    """
+    names: dict[str, list[str]] = {}
+    for reference, image_id in _proven(inventory).items():
+        names.setdefault(image_id, []).append(reference)
+    parents = {value_of(metadata.parent) for metadata in inventory.image_metadata.values()}
+    labels: list[str] = []
+    for image in inventory.images.values():
+        metadata = inventory.image_metadata.get(image.id)
+        was_tagged = metadata is not None and isinstance(metadata.last_updated, Present)
+        if is_whole(image) and (image.id in names or was_tagged or image.id not in parents):
+            labels += names.get(image.id, [short_digest(image.id)])
+    return Impact(tuple(sorted(labels)))
+
+
+RULES = (
+    repositories_unreadable,
+    repositories_missing,
+    dangling_reference,
+    stale_image_metadata,
+    stale_distribution_record,
+)

@@ -82,6 +82,11 @@ def mount(*dirs: str, links: tuple[str, ...] = (), merged_of=None):
     return KernelMount("/m", "overlay", "mnt:[1]", (1,), "sh", frozenset(dirs), frozenset(links), merged_of)
 
 
+def wordless(inventory):
+    """`inventory`, as if no words had been gathered from BuildKit's databases."""
+    return replace(inventory, build_cache=replace(inventory.build_cache, named=frozenset(), chains=frozenset()))
+
+
 class TestGraph:
     graph = Graph({A: (B, C), B: (D,), C: (D,), D: (A,), E: (NOWHERE,)})
 
@@ -214,6 +219,13 @@ class TestLinks:
         assert graph.dirs_of_link(STRAY_LINK) == ()
         assert graph.symlinks_to[STRAY] == (STRAY_LINK,)
 
+    def test_a_symlink_that_leads_out_leads_nowhere(self):
+        graph = graph_of(
+            with_records(healthy_inventory(), symlink(STRAY_LINK, Malformed("../<layer dir>/diff", "'/'")))
+        )
+        assert STRAY_LINK not in {link for links in graph.symlinks_to.values() for link in links}
+        assert graph.dirs_of_link(STRAY_LINK) == ()
+
     def test_cited_and_unresolved(self):
         changed = layer_dir(TOP_DIR, TOP_LINK, (STRAY_LINK, BASE_LINK))
         graph = graph_of(with_records(healthy_inventory(), changed))
@@ -331,6 +343,16 @@ class TestLife:
         assert graph_of(recorded).lost_dirs == set()
         assert graph_of(without(healthy_inventory(), of_dir(BASE_DIR))).lost_dirs == set()
 
+    def test_a_dir_that_is_there_is_not_lost(self):
+        changed = layer_dir(TOP_DIR, TOP_LINK, (STRAY_LINK, BASE_LINK))
+        inventory = with_records(healthy_inventory(), symlink(STRAY_LINK, STRAY), changed, layer_dir(STRAY, EMPTY))
+        assert graph_of(inventory).lost_dirs == set()
+
+    def test_a_bucket_names_its_dir_whatever_the_words_of_the_databases(self):
+        bucket = BuildSnapshot("n", SnapshotKind.ACTIVE, STRAY, "", None)
+        inventory = with_records(healthy_inventory(), layer_dir(STRAY, STRAY_LINK), bucket)
+        assert STRAY in graph_of(wordless(inventory)).referenced_dirs
+
     def test_a_removal_is_a_name_of_its_dir(self):
         inventory = with_records(healthy_inventory(), layer_dir(STRAY, STRAY_LINK))
         going = RemovingRecord("x-removing", TOP_CHAIN, Present(STRAY), ABSENT, OLD_NS)
@@ -412,6 +434,19 @@ class TestKeptLayers:
     def test_a_chain_that_an_image_needs_is_kept_without_record(self):
         assert BASE_CHAIN in graph_of(without(healthy_inventory(), of_layer(BASE_CHAIN))).kept_layers
 
+    @pytest.mark.parametrize(
+        "keeper",
+        [
+            rw_layer(),
+            BuildSnapshot("n", SnapshotKind.COMMITTED, None, "", TOP_CHAIN),
+            BuildLease("l", (TOP_CHAIN,), temporary=False),
+        ],
+        ids=lambda record: type(record).__name__,
+    )
+    def test_a_record_keeps_its_chain_though_no_dir_of_it_is_there(self, keeper):
+        bare = with_records(empty_inventory(), layer(BASE_DIFF, BASE_DIR), layer(TOP_DIFF, TOP_DIR, BASE_CHAIN), keeper)
+        assert graph_of(wordless(bare)).kept_layers == {BASE_CHAIN, TOP_CHAIN}
+
     def test_a_container_keeps_its_image(self):
         inventory = without(healthy_inventory(), Node(NodeKind.RW_LAYER, RW_LAYER))
         assert graph_of(inventory).kept_layers == {BASE_CHAIN, TOP_CHAIN}
@@ -435,6 +470,23 @@ class TestKeptLayers:
             healthy_inventory(), deep, deeper, layer_dir(STRAY, STRAY_LINK), layer_dir(TOP_DIR, TOP_LINK, (STRAY_LINK,))
         )
         assert graph_of(inventory).kept_layers == {BASE_CHAIN, TOP_CHAIN, deep.chain_id, deeper.chain_id}
+
+
+class TestOtherNames:
+    graph = graph_of(healthy_inventory())
+
+    def test_of_layers_and_rw_layers_their_dirs(self):
+        assert self.graph.other_names(of_layer(TOP_CHAIN)) == (of_dir(TOP_DIR),)
+        assert self.graph.other_names(Node(NodeKind.RW_LAYER, RW_LAYER)) == (of_dir(RW_DIR), of_dir(INIT_DIR))
+
+    def test_of_dirs_their_layers_or_rw_layers_and_nothing_else_that_names_them(self):
+        inventory = with_records(healthy_inventory(), BuildSnapshot("n", SnapshotKind.ACTIVE, TOP_DIR, "", None))
+        assert graph_of(inventory).other_names(of_dir(TOP_DIR)) == (of_layer(TOP_CHAIN),)
+        assert self.graph.other_names(of_dir(INIT_DIR)) == (Node(NodeKind.RW_LAYER, RW_LAYER),)
+
+    def test_of_anything_else_none(self):
+        assert self.graph.other_names(Node(NodeKind.CONTAINER, CONTAINER)) == ()
+        assert self.graph.other_names(Node(NodeKind.IMAGE, IMAGE)) == ()
 
 
 class TestCost:

@@ -208,6 +208,12 @@ class TestContainers:
         inventory = without(self.without_record(), Node(NodeKind.LAYER_DIR, INIT_DIR))
         assert blocked(inventory, Node(NodeKind.LAYER_DIR, RW_DIR)) == {RW_DIR: (THE_CONTAINER,)}
 
+    def test_a_whole_pair_is_known_by_all_that_lies_below_its_init_layer(self):
+        inventory = with_records(
+            self.without_record(), layer_dir(PAIR_INIT, link_id("pi"), (link_id("0"), TOP_LINK, BASE_LINK))
+        )
+        assert blocked(inventory, Node(NodeKind.LAYER_DIR, PAIR)) == {}
+
     def test_if_its_image_is_gone_it_may_own_anything(self):
         inventory = self.without_record(image=digest("gone"))
         assert blocked_by(inventory, THE_CONTAINER) == ALL
@@ -277,6 +283,11 @@ class TestLowers:
     def test_of_what_is_only_suspected(self):
         young = layer_dir(dir_id("young"), link_id("young"), EMPTY, ctime_ns=YOUNG_NS)
         assert blocked_by(with_records(orphaned(), young), Node(NodeKind.LAYER_DIR, young.id)) == ALL
+
+    def test_of_what_a_process_has_open(self):
+        held = layer_dir(dir_id("held"), link_id("held"), EMPTY)
+        inventory = replace(with_records(orphaned(), held), held_dirs=frozenset({held.id}))
+        assert blocked_by(inventory, Node(NodeKind.LAYER_DIR, held.id)) == ALL
 
     def test_not_of_an_orphan(self):
         old = layer_dir(dir_id("old"), link_id("old"), EMPTY, ctime_ns=BOUND_NS - 1)

@@ -104,6 +104,11 @@ class Attribution:
     def _claim_default(self, path: str, owner: Owner) -> None:
         self._owners.setdefault(path, owner)
 
+    def _unit_of(self, path: str) -> str:
+        """`path`, cut where units end: rw layer records with slashes in their names are of the first one's owner."""
+        records = f"{layout.rw_layer_records(self._driver)}/"
+        return records + path[len(records) :].partition("/")[0] if path.startswith(records) else path
+
     def _claim_dir(self, layer_dir: LayerDirId, owner: Owner) -> None:
         """The layer dir, if it is one, with the symlinks that point to it."""
         self._claim_default(layout.layer_dir(layer_dir, self._driver), owner)
@@ -113,7 +118,7 @@ class Attribution:
     def _claim_orphans(self, findings: Iterable[Finding]) -> None:
         for finding in sorted(findings, key=lambda finding: finding.id):
             if finding.kind is Kind.ORPHAN:
-                for path in finding.paths:
+                for path in map(self._unit_of, finding.paths):
                     self._claim_default(path, Owner(Category.ORPHANS, finding.code, str(finding.subject)))
 
     def _claim_layers(self) -> None:
@@ -154,10 +159,8 @@ class Attribution:
     def _claim_rw_layers(self) -> None:
         for record in self._inventory.rw_layers.values():
             container = self._container_of(record)
-            records = layout.rw_layer_records(self._driver)
             owner = Owner(Category.CONTAINERS, RW, container) if container else _BUILDS
-            # The walk does not part what lies below the first component of a name with slashes.
-            self._claim_default(f"{records}/{record.name.partition('/')[0]}", owner)
+            self._claim_default(self._unit_of(layout.rw_layer_record(record.name, self._driver)), owner)
             for target in self._graph.graph.targets(Node(NodeKind.RW_LAYER, record.name)):
                 if target.kind is NodeKind.LAYER_DIR:
                     self._claim_dir(LayerDirId(target.id), owner)

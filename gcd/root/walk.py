@@ -86,8 +86,7 @@ class Walk:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._queue.close()
-        for pid, answer in self._workers.items():
-            answer.close()
+        for pid in self._ended():
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
@@ -107,9 +106,16 @@ class Walk:
                     waiting.discard(answer)
             if progress is not None:
                 progress(self._total - self._left(), self._total)
-        if not all(received.values()):
+        if any(os.waitpid(pid, 0)[1] for pid in self._ended()):
             raise CannotCheck("A process that measured the root died: its part of the figures is missing.")
-        return _merged([marshal.loads(bytes(raw)) for raw in received.values()])  # noqa: S302 - own processes
+        return _merged([marshal.loads(raw) for raw in received.values()])  # noqa: S302 - own processes
+
+    def _ended(self) -> Iterator[int]:
+        """The processes, each for the caller to wait for."""
+        while self._workers:
+            pid, answer = self._workers.popitem()
+            answer.close()
+            yield pid
 
     def _left(self) -> int:
         left = fcntl.ioctl(self._queue.fileno(), termios.FIONREAD, bytes(_INDEX.size))
@@ -172,13 +178,17 @@ def spread(driver: str) -> tuple[str, ...]:
 def _tasks(root: Directory, driver: str) -> Iterator[Task]:
     """The tasks of a root as it is now; what cannot be listed is left to be counted by its FLAT task."""
     folders, spreading = parted(driver), frozenset(spread(driver))
+    within = {""}
     for folder in folders:
         parent, _, name = folder.rpartition("/")
+        if parent not in within:
+            continue
         opened = root.open_path(folder) if folder else Present(root)
         if not isinstance(opened, Present):
             if not isinstance(opened, Absent):
                 yield Task(parent, name, Mode.TREE)
             continue
+        within.add(folder)
         yield Task(parent, name, Mode.FLAT)
         try:
             names = _directories(opened.value)

@@ -1,0 +1,277 @@
+"""The walk over a whole root: what each unit takes, and that all of them together are what du says."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.trees import DIRECTORY, FIFO, Link, plant, without_rights
+
+from gcd.model.errors import CannotCheck
+from gcd.model.space import Space
+from gcd.root import walk
+from gcd.root.tree import open_root
+from gcd.root.walk import begin_walk
+
+if TYPE_CHECKING:
+    from gcd.model.space import Tree
+
+ROOT = {
+    "engine-id": b"an id",
+    "overlay2/abc/diff/usr/bin/tool": b"x" * 10_000,
+    "overlay2/abc/diff/usr/lib": Link("/usr/lib"),
+    "overlay2/abc/link": b"L" * 26,
+    "overlay2/abc/work/work": DIRECTORY,
+    "overlay2/def/diff": DIRECTORY,
+    "overlay2/l/AAA": Link("../abc/diff"),
+    "overlay2/l/BBB": Link("../" + "y" * 300 + "/diff"),
+    "overlay2/backingFsBlockDev": FIFO,
+    "image/overlay2/repositories.json": b"{}",
+    "image/overlay2/imagedb/content/sha256/aa": b"config",
+    "image/overlay2/imagedb/metadata/sha256/aa/parent": b"sha256:bb",
+    "image/overlay2/layerdb/sha256/cc/diff": b"diff",
+    "image/overlay2/layerdb/mounts/dd/mount-id": b"mount",
+    "image/overlay2/layerdb/tmp": DIRECTORY,
+    "image/overlay2/distribution/diffid-by-digest/sha256/ee": b"ff",
+    "containers/cc/cc-json.log": b"log\n" * 3000,
+    "containers/cc/local-logs/container.log": b"more",
+    "containers/cc/config.v2.json": b"{}",
+    "volumes/data/_data/deep/er/file": b"z" * 5000,
+    "volumes/data/opts.json": b"{}",
+    "volumes/metadata.db": b"m" * 40_000,
+    "tmp": DIRECTORY,
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return plant(tmp_path / "root", ROOT)
+
+
+def du(root: Path) -> Space:
+    figures = []
+    for flag in ("--block-size=1", "--inodes"):
+        done = subprocess.run(["du", "-x", flag, "-s", str(root)], check=True, capture_output=True, text=True)
+        figures.append(int(done.stdout.split()[0]))
+    return Space(*figures)
+
+
+def walked(root: Path, **options) -> Tree:
+    with open_root(str(root)) as directory, begin_walk(directory, **options) as under_way:
+        return under_way.result()
+
+
+def total(tree: Tree) -> Space:
+    spaces = [*(unit.space for unit in tree.units.values()), *tree.spanning.values()]
+    return Space(sum(space.disk_bytes for space in spaces), sum(space.inodes for space in spaces))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_all_units_together_are_what_du_says(root, workers):
+    tree = walked(root, workers=workers)
+
+    assert total(tree) == du(root)
+    assert tree.unreadable == 0
+    assert tree.spanning == {}
+
+
+def test_the_units_of_a_root(root):
+    assert sorted(walked(root).units) == sorted(
+        [
+            "",
+            "engine-id",
+            "overlay2",
+            "overlay2/abc",
+            "overlay2/def",
+            "overlay2/backingFsBlockDev",
+            "overlay2/l",
+            "overlay2/l/AAA",
+            "overlay2/l/BBB",
+            "image",
+            "image/overlay2",
+            "image/overlay2/repositories.json",
+            "image/overlay2/distribution",
+            "image/overlay2/imagedb",
+            "image/overlay2/imagedb/content",
+            "image/overlay2/imagedb/content/sha256",
+            "image/overlay2/imagedb/content/sha256/aa",
+            "image/overlay2/imagedb/metadata",
+            "image/overlay2/imagedb/metadata/sha256",
+            "image/overlay2/imagedb/metadata/sha256/aa",
+            "image/overlay2/layerdb",
+            "image/overlay2/layerdb/sha256",
+            "image/overlay2/layerdb/sha256/cc",
+            "image/overlay2/layerdb/mounts",
+            "image/overlay2/layerdb/mounts/dd",
+            "image/overlay2/layerdb/tmp",
+            "containers",
+            "containers/cc",
+            "containers/cc/cc-json.log",
+            "containers/cc/local-logs",
+            "containers/cc/config.v2.json",
+            "volumes",
+            "volumes/data",
+            "volumes/metadata.db",
+            "tmp",
+        ]
+    )
+
+
+def test_a_unit_takes_what_du_says_of_it(root):
+    units = walked(root).units
+
+    assert units["overlay2/abc"].space == du(root / "overlay2/abc")
+    assert units["containers/cc/cc-json.log"].space == du(root / "containers/cc/cc-json.log")
+    assert units["overlay2/l/AAA"].space == du(root / "overlay2/l/AAA")
+
+
+def test_the_payload_is_the_length_of_all_files_and_symlinks_in_diff_or_data(root):
+    units = walked(root).units
+
+    assert units["overlay2/abc"].payload_bytes == 10_000 + len("/usr/lib")
+    assert units["overlay2/def"].payload_bytes == 0
+    assert units["volumes/data"].payload_bytes == 5000
+    assert units["containers/cc/local-logs"].payload_bytes == 0
+
+
+def test_an_inode_with_names_in_several_units_is_none_of_theirs(root):
+    os.link(root / "overlay2/abc/diff/usr/bin/tool", root / "overlay2/abc/diff/usr/bin/again")
+    os.link(root / "volumes/data/_data/deep/er/file", root / "overlay2/def/diff/file")
+    os.link(root / "volumes/data/_data/deep/er/file", root / "overlay2/def/diff/again")
+
+    for workers in (1, 2, 4):
+        tree = walked(root, workers=workers)
+
+        assert tree.spanning == {
+            ("overlay2/def", "volumes/data"): Space((root / "overlay2/def/diff/file").stat().st_blocks * 512, 1)
+        }
+        assert total(tree) == du(root)
+        assert tree.units["overlay2/abc"].space == du(root / "overlay2/abc")
+        assert tree.units["overlay2/abc"].payload_bytes == 10_000 + len("/usr/lib")
+        assert tree.units["overlay2/def"].payload_bytes == 5000
+        assert tree.units["volumes/data"].payload_bytes == 5000
+
+
+def test_another_driver_has_its_own_units(tmp_path):
+    root = plant(tmp_path / "root", {"fuse-overlayfs/abc/diff/x": b"123", "overlay2/def/diff/x": b"1"})
+
+    units = walked(root, driver="fuse-overlayfs").units
+
+    assert sorted(units) == ["", "fuse-overlayfs", "fuse-overlayfs/abc", "overlay2"]
+    assert units["fuse-overlayfs/abc"].payload_bytes == 3
+
+
+def test_symlinks_in_the_place_of_directories_are_not_followed(tmp_path):
+    plant(tmp_path / "elsewhere", {"overlay2/layerdb/sha256/x": b"x" * 9000})
+    root = plant(
+        tmp_path / "root",
+        {"image": Link(str(tmp_path / "elsewhere")), "overlay2/abc": Link("/usr"), "containers/cc": Link("/usr")},
+    )
+    tree = walked(root)
+
+    assert total(tree) == du(root)
+    assert tree.unreadable == 0
+    assert sorted(tree.units) == ["", "containers", "containers/cc", "image", "overlay2", "overlay2/abc"]
+
+
+def test_names_may_be_any_bytes(tmp_path):
+    root = plant(tmp_path / "root", {"overlay2/l/\udcff\x1b[2J": Link("x"), "volumes/\udcfe\n/_data/\udcff": b"12"})
+    tree = walked(root)
+
+    assert total(tree) == du(root)
+    assert tree.units["volumes/\udcfe\n"].payload_bytes == 2
+
+
+def test_depth_costs_no_recursion_and_few_descriptors(tmp_path):
+    root = plant(tmp_path / "root", {"volumes/v/_data": DIRECTORY})
+    here = os.open(root / "volumes/v/_data", os.O_RDONLY)
+    for _ in range(1500):
+        for name in ("d", "e"):
+            os.mkdir(name, dir_fd=here)
+        with open("file", "wb", opener=lambda name, flags, at=here: os.open(name, flags, dir_fd=at)) as file:
+            file.write(b"1")
+        there = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = there
+    os.close(here)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        tree, said = walked(root), du(root)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        subprocess.run(["rm", "-rf", str(root)], check=True)
+
+    assert total(tree) == said
+    assert tree.units["volumes/v"].space.inodes == 2 + 3 * 1500
+    assert tree.units["volumes/v"].payload_bytes == 1500
+
+
+def test_what_cannot_be_read_is_counted(root):
+    for closed in ("overlay2/abc/diff/usr", "containers", "image/overlay2/imagedb"):
+        (root / closed).chmod(0)
+    with open_root(str(root)) as directory, without_rights(), begin_walk(directory) as under_way:
+        tree = under_way.result()
+
+    assert tree.unreadable == 3
+    assert tree.units["containers"].space.inodes == 1
+    assert tree.units["overlay2/abc"].space.inodes == 6
+
+
+@pytest.mark.root
+def test_another_device_is_not_entered(root):
+    for point, option in (("overlay2/def/merged", "-ttmpfs"), ("volumes/other", "-ttmpfs")):
+        (root / point).mkdir()
+        subprocess.run(["mount", option, "none", str(root / point)], check=True)
+    try:
+        (root / "overlay2/def/merged/file").write_bytes(b"x" * 100_000)
+        tree = walked(root)
+        expected = du(root)
+    finally:
+        for point in ("overlay2/def/merged", "volumes/other"):
+            subprocess.run(["umount", str(root / point)], check=True)
+
+    assert total(tree) == expected
+    assert tree.units["overlay2/def"].space.inodes == 2
+    assert tree.units.keys() & {"volumes/other/file"} == set()
+
+
+def test_progress_ends_where_all_is_done(root):
+    told: list[tuple[int, int]] = []
+    with open_root(str(root)) as directory, begin_walk(directory) as under_way:
+        under_way.result(lambda done, whole: told.append((done, whole)))
+
+    assert told[-1][0] == told[-1][1] > 0
+    assert told == sorted(told)
+
+
+def test_a_process_that_dies_ends_the_run(root, monkeypatch):
+    monkeypatch.setattr(walk._Worker, "do", lambda *_: os._exit(3))
+
+    with pytest.raises(CannotCheck, match="died"):
+        walked(root)
+
+
+def test_whoever_leaves_early_leaves_no_process(root, monkeypatch):
+    monkeypatch.setattr(walk._Worker, "do", lambda *_: time.sleep(60))
+    started = time.monotonic()
+    with open_root(str(root)) as directory, begin_walk(directory, workers=2) as under_way:
+        pids = list(under_way._workers)
+
+    assert len(pids) == 2
+    assert time.monotonic() - started < 10
+    for pid in pids:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def test_the_processes_leave_no_descriptor_open(root):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    walked(root)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

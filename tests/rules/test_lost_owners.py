@@ -219,6 +219,11 @@ class TestContainers:
         assert blocked_by(inventory, THE_CONTAINER) == ALL
         assert unowned_layer(inventory) == (THE_CONTAINER,)
 
+    def test_or_if_its_image_cannot_be_read(self):
+        inventory = with_records(self.without_record(), replace(image(), config=EMPTY))
+        assert all(THE_CONTAINER in blockers for blockers in blocked(inventory).values())
+        assert set(blocked(inventory)) == ALL
+
     @pytest.mark.parametrize("change", [{"dead": True}, {"driver": "vfs"}])
     def test_one_that_is_going_or_is_another_drivers_has_lost_nothing(self, change):
         assert blocked(self.without_record(**change)) == {}

@@ -40,6 +40,7 @@ from support.inventories import (
 
 from gcd.model.facts import (
     BadElement,
+    BuildLease,
     BuildSnapshot,
     FileType,
     KernelMount,
@@ -343,6 +344,25 @@ class TestStatesInPassing:
         inventory = self.damaged(TOP_DIR, TOP_LINK, change, loses_symlink, *records)
         assert len(self.found(check, inventory, TOP_DIR, TOP_LINK)) == 1
 
+    def test_a_young_dir_of_a_container_has_lost_something(self, check, change, loses_symlink):
+        records = (layer_dir(RW_DIR, RW_LINK, (INIT_LINK, TOP_LINK, BASE_LINK), ctime_ns=YOUNG_NS),)
+        inventory = self.damaged(RW_DIR, RW_LINK, change, loses_symlink, *records)
+        assert len(self.found(check, inventory, RW_DIR, RW_LINK)) == 1
+
+    @pytest.mark.parametrize(
+        "owner",
+        [
+            BuildLease("lease", (LEAKED,), temporary=False),
+            WriteSet("write-set-1", Present(LEAKED), OLD_NS),
+        ],
+        ids=lambda record: type(record).__name__,
+    )
+    def test_what_was_never_finished_has_not(self, check, change, loses_symlink, owner):
+        """The engine died before it made a record of the dir, and will not use it again."""
+        records = (layer_dir(LEAKED, LEAKED_LINK, (TOP_LINK, BASE_LINK)), symlink(LEAKED_LINK, LEAKED), owner)
+        inventory = self.damaged(LEAKED, LEAKED_LINK, change, loses_symlink, *records)
+        assert self.found(check, inventory, LEAKED, LEAKED_LINK) == []
+
     def test_a_layer_that_is_being_deleted_has_not(self, check, change, loses_symlink):
         records = (
             layer_dir(LEAKED, LEAKED_LINK, (TOP_LINK, BASE_LINK)),
@@ -361,6 +381,16 @@ class TestStatesInPassing:
         inventory = self.damaged(TOP_DIR, TOP_LINK, change, loses_symlink)
         inventory = replace(inventory, candidates=inventory.candidates - {TOP_DIR})
         assert self.found(check, inventory, TOP_DIR, TOP_LINK) == []
+
+
+@pytest.mark.parametrize(
+    "check", [layerdirs.unreadable_link_file, layerdirs.missing_diff_dir], ids=lambda rule: rule.code
+)
+def test_a_dir_that_only_a_live_lower_names_is_whole(check):
+    damaged = layer_dir(LEAKED, EMPTY, diff=None)
+    child = layer_dir(TOP_DIR, TOP_LINK, (LEAKED_LINK,))
+    inventory = with_records(healthy_inventory(), damaged, symlink(LEAKED_LINK, LEAKED), child)
+    assert len(faults(check, inventory, LEAKED)) == 1
 
 
 class TestMissingLinkSymlink:

@@ -164,7 +164,7 @@ class Names:
             case ["image", tree, "imagedb", _, "sha256", image, *rest] if tree == driver:
                 yield from self._known(NodeKind.IMAGE, _DIGEST_PREFIX + image, rest)
             case ["image", tree, "distribution", "v2metadata-by-diffid", "sha256", diff_id] if tree == driver:
-                yield from (c for text, c in self._ids if text == diff_id and c.form is Form.DIFF_ID)
+                yield from self._exactly(_DIGEST_PREFIX + diff_id, NodeKind.LAYER)
 
     def _known(self, kind: NodeKind, id_: str, inside: Sequence[str]) -> Iterator[Candidate]:
         node = Node(kind, id_)

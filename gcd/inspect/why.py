@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gcd.inspect.view import Kept, Why
 from gcd.model import edges
 from gcd.model.finding import Node, NodeKind
-from gcd.model.ids import ContainerId, ImageId, LayerDirId
+from gcd.model.ids import ContainerId, ImageId, LayerDirId, is_layer_dir_id
 from gcd.model.reading import value_of
 from gcd.model.storegraph import BUILD_WORDS, partner_of
 
@@ -109,7 +109,7 @@ class Keepers:
         if fact is None:
             return False
         return (
-            directory not in self._inventory.candidates
+            (directory not in self._inventory.candidates and is_layer_dir_id(directory))
             or directory in self._inventory.held_dirs
             or not self._graph.is_settled(fact.ctime_ns)
         )

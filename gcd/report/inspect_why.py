@@ -39,9 +39,8 @@ def why_text(view: View) -> str:
 def way(why: Why, view: View) -> str:
     """``tag web:1 → image … → layer … → overlay2/…``, or why there is none; `why` is one of `view`."""
     names: dict[str, str] = {container.id: container.name for container in view.containers if container.name}
-    steps = [_step(node, names) for node in why.path]
-    joints = [_joint(above, below) for above, below in pairwise(why.path)]
-    path = "".join(text for pair in zip(steps, [*joints, ""], strict=True) for text in pair)
+    first = "".join(_step(node, names) for node in why.path[:1])
+    path = first + "".join(f"{_joint(above, below)}{_step(below, names)}" for above, below in pairwise(why.path))
     about = [finding for finding in view.findings if finding.id in why.findings]
     match why.kept:
         case Kept.TAG | Kept.CONTAINER | Kept.BUILD | Kept.MOUNT:

@@ -16,6 +16,7 @@ from gcd.model.finding import Severity
 from gcd.model.reading import Present
 from gcd.model.result import RunResult, Summary, is_orphan, is_reclaimable
 from gcd.model.storegraph import StoreGraph
+from gcd.policy.acceptance import accept, expired
 from gcd.policy.confidence import judge
 from gcd.root.discover import detect_store
 from gcd.root.read import read_inventory
@@ -24,9 +25,9 @@ from gcd.root.usage import measure
 from gcd.rules.table import RULES, find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from gcd.model.finding import Code, Finding, NotChecked
+    from gcd.model.finding import Acceptance, Code, Finding, NotChecked
     from gcd.model.inventory import Inventory
     from gcd.root.progress import Progress
 
@@ -52,6 +53,7 @@ def check(
     *,
     now_ns: int,
     codes: Collection[Code] = ALL_CODES,
+    acceptances: Sequence[Acceptance] = (),
     progress: Progress | None = None,
     proc: str = "/proc",
 ) -> RunResult:
@@ -63,7 +65,7 @@ def check(
     started = time.monotonic_ns()
     sight = see(path, now_ns=now_ns, codes=codes, progress=progress, proc=proc)
     inventory = sight.inventory
-    findings = _measured(inventory.root, sight.findings)
+    findings = accept(_measured(inventory.root, sight.findings), acceptances, now_ns)
     return RunResult(
         root=inventory.root,
         store=inventory.store,
@@ -74,6 +76,7 @@ def check(
         not_checked=sight.not_checked,
         checked_ns=now_ns,
         duration_ns=time.monotonic_ns() - started,
+        expired=expired(findings, acceptances, now_ns),
     )
 
 
@@ -155,17 +158,25 @@ def _measured(path: str, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
 
 def summarize(inventory: Inventory, findings: tuple[Finding, ...]) -> Summary:
-    orphans = [finding for finding in findings if is_orphan(finding) and not finding.blocked_by]
-    severities = Counter(finding.severity for finding in findings)
+    known = [finding for finding in findings if finding.accepted is not None]
+    new = [finding for finding in findings if finding.accepted is None]
+    orphans = [finding for finding in new if is_orphan(finding) and not finding.blocked_by]
+    severities = Counter(finding.severity for finding in new)
     return Summary(
-        by_code=dict(sorted(Counter(finding.code for finding in findings).items())),
+        by_code=dict(sorted(Counter(finding.code for finding in new).items())),
         by_severity={severity: severities[severity] for severity in Severity},
-        orphaned_bytes=sum(finding.disk_bytes or 0 for finding in orphans),
+        orphaned_bytes=_disk_bytes(orphans),
         orphaned_inodes=sum(finding.inodes or 0 for finding in orphans),
-        proven_bytes=sum(finding.disk_bytes or 0 for finding in findings if is_reclaimable(finding)),
-        blocked_bytes=sum(finding.disk_bytes or 0 for finding in findings if is_orphan(finding) and finding.blocked_by),
+        proven_bytes=_disk_bytes(filter(is_reclaimable, new)),
+        blocked_bytes=_disk_bytes(finding for finding in new if is_orphan(finding) and finding.blocked_by),
         layer_dirs=len(inventory.layer_dirs),
         layers=len(inventory.layers),
         images=sum(isinstance(image.config, Present) for image in inventory.images.values()),
         containers=len(inventory.containers),
+        accepted=len(known),
+        accepted_bytes=_disk_bytes(known),
     )
+
+
+def _disk_bytes(findings: Iterable[Finding]) -> int:
+    return sum(finding.disk_bytes or 0 for finding in findings)

@@ -15,12 +15,14 @@ import difflib
 import os
 import sys
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -31,9 +33,10 @@ from pydantic_settings import (
 )
 
 from gcd.model.errors import UsageError
+from gcd.model.finding import Acceptance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 CONFIG_DIR = Path("/etc/gcd")
 ENV_PREFIX = "GCD_"
@@ -68,6 +71,26 @@ class LogLevel(StrEnum):
 Codes = Annotated[tuple[str, ...], NoDecode]
 
 
+class Accepted(BaseModel):
+    """Why findings are accepted, and until when: the end of a day in UTC, or an instant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: str = Field(min_length=1)
+    until: datetime | date | None = None
+
+    @property
+    def until_ns(self) -> int | None:
+        """The first nanosecond of the wall clock at which the acceptance is over; None: it never is."""
+        if self.until is None:
+            return None
+        if not isinstance(self.until, datetime):
+            moment = datetime.combine(self.until + timedelta(days=1), datetime.min.time(), UTC)
+        else:
+            moment = self.until if self.until.tzinfo else self.until.replace(tzinfo=UTC)
+        return int(moment.timestamp()) * 1_000_000_000
+
+
 class Settings(BaseSettings):
     """All settings, checked. The descriptions are those of the sample file."""
 
@@ -95,6 +118,17 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(
         default=LogFormat.AUTO, description="text, json, or auto: text on a terminal, JSON lines elsewhere."
     )
+    accept: dict[str, Accepted] = Field(
+        default={},
+        description="Findings to live with, by id or glob: why, and until when. They are shown apart, counted nowhere.",
+        examples=[
+            {"GCD802:store:aufs": {"reason": "the old driver's tree, kept until the move", "until": date(2027, 1, 31)}}
+        ],
+    )
+
+    @property
+    def acceptances(self) -> tuple[Acceptance, ...]:
+        return tuple(Acceptance(pattern, a.reason, a.until_ns) for pattern, a in self.accept.items())
 
     @field_validator("only", "skip", mode="before")
     @classmethod
@@ -134,7 +168,10 @@ class Loaded:
 
 
 def load(flags: Mapping[str, Any], *, directory: Path | None = None) -> Loaded:
-    """The settings in force; `flags` holds what the command line said, None where it said nothing."""
+    """
+    The settings in force; `flags` holds what the command line said, None where it said nothing. Tables are merged,
+    entry by entry.
+    """
     layers = [
         *_file_layers(CONFIG_DIR if directory is None else directory),
         *(Layer(variable(key), {key: value}) for key, value in EnvSettingsSource(Settings)().items()),
@@ -145,8 +182,9 @@ def load(flags: Mapping[str, Any], *, directory: Path | None = None) -> Loaded:
     for layer in layers:
         for key, value in layer.values.items():
             _demand_known(key, layer.origin)
-            values[key] = value
-            origins[key] = layer.origin
+            is_table = isinstance(value, dict) and isinstance(values.get(key), dict)
+            values[key] = {**values[key], **value} if is_table else value
+            origins[key] = f"{origins[key]}, {layer.origin}" if is_table else layer.origin
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -196,13 +234,22 @@ def toml_value(value: object) -> str:
     match value:
         case tuple() | list():
             return "[" + ", ".join(toml_value(item) for item in value) + "]"
+        case Mapping():
+            entries = ", ".join(f"{_toml_key(name)} = {toml_value(entry)}" for name, entry in value.items())
+            return f"{{ {entries} }}" if entries else "{}"
+        case BaseModel():
+            return toml_value(value.model_dump(exclude_none=True))
         case bool():
             return str(value).lower()
-        case int():
+        case int() | date():
             return str(value)
         case _:
             text = str(value).replace("\\", "\\\\").replace('"', '\\"')
             return f'"{text}"'
+
+
+def _toml_key(key: str) -> str:
+    return key if key.isidentifier() and key.isascii() else toml_value(key)
 
 
 def sample() -> str:
@@ -215,12 +262,15 @@ def sample() -> str:
         example = field.examples[0] if field.examples else field.default
         lines += ["", f"# {field.description}"]
         lines.append(f"# Variable: {variable(key)}. Default: {_default_text(field.default)}.")
-        lines.append(f"# {key} = {toml_value(example)}")
+        if isinstance(example, Mapping):
+            lines += [f"# [{key}]", *(f"# {_toml_key(name)} = {toml_value(entry)}" for name, entry in example.items())]
+        else:
+            lines.append(f"# {key} = {toml_value(example)}")
     return "\n".join(lines) + "\n"
 
 
 def _default_text(default: object) -> str:
-    return "unset" if default is None or default == () else str(default)
+    return "unset" if default is None or default in ((), {}) else str(default)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,9 @@ def check(  # noqa: PLR0913 - one parameter a flag
     path = find_root(None if settings.root is None else str(settings.root))
     _keep_out(path, output, settings, is_recorded=is_recorded)
     with ProgressBar() as progress:
-        result = run_check(path, now_ns=time.time_ns(), codes=codes, progress=progress)
+        result = run_check(
+            path, now_ns=time.time_ns(), codes=codes, acceptances=settings.acceptances, progress=progress
+        )
     _log(result)
     _deliver(result, settings.format, output)
     if is_recorded:

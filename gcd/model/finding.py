@@ -167,6 +167,18 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Acceptance:
+    """
+    The owner's word that findings whose id fits the glob `pattern` are known: why, and until when (exclusive; None: for
+    ever).
+    """
+
+    pattern: str
+    reason: str
+    until_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """
     `since_ns` and `is_held` are those of the fault. `disk_bytes` and `inodes` are None
@@ -192,6 +204,7 @@ class Finding:
     is_held: bool = False
     disk_bytes: int | None = None
     inodes: int | None = None
+    accepted: Acceptance | None = None
 
     @property
     def id(self) -> FindingId:

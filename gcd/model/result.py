@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gcd.model.facts import Engine
-    from gcd.model.finding import Finding, NotChecked
+    from gcd.model.finding import Acceptance, Finding, NotChecked
     from gcd.model.inventory import Source, SourceState
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """
-    Figures over all findings, in bytes of disk usage.
+    Figures over all findings that are not accepted, in bytes of disk usage; `accepted` and `accepted_bytes` are those
+    of the accepted ones.
 
     `orphaned_bytes` counts findings of kind orphan, proven and suspected, that nothing blocks; `blocked_bytes` those
     that something blocks; `proven_bytes` the proven part of the former.
@@ -38,11 +39,16 @@ class Summary:
     layers: int
     images: int
     containers: int
+    accepted: int = 0
+    accepted_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """`findings` are sorted: worst first, then by code and subject. `checked_ns` is the wall clock time of the run."""
+    """
+    `findings` are sorted: worst first, then by code and subject. `checked_ns` is the wall clock time of the run.
+    `expired` are acceptances that ran out while a finding that they fitted is still there.
+    """
 
     root: str
     store: str
@@ -53,17 +59,26 @@ class RunResult:
     not_checked: tuple[NotChecked, ...]
     checked_ns: int
     duration_ns: int
+    expired: tuple[Acceptance, ...] = ()
+
+    @property
+    def open_findings(self) -> tuple[Finding, ...]:
+        """The findings that nobody accepted."""
+        return tuple(finding for finding in self.findings if finding.accepted is None)
 
     @property
     def is_healthy(self) -> bool:
-        """Whether everything was checked and nothing above `info` was found."""
-        return not self.not_checked and all(f.severity is Severity.INFO for f in self.findings)
+        """Whether everything was checked and nothing above `info` was found that nobody accepted."""
+        return not self.not_checked and all(f.severity is Severity.INFO for f in self.open_findings)
 
 
 def exit_bits(result: RunResult, fail_on: Severity | None) -> ExitBits:
-    """FINDINGS_LEFT if a finding is at least `fail_on` (None: never); NOT_DONE if anything was not checked."""
+    """
+    FINDINGS_LEFT if a finding that nobody accepted is at least `fail_on` (None: never); NOT_DONE if anything was not
+    checked.
+    """
     bits = ExitBits.CLEAN
-    if fail_on is not None and any(f.severity.rank >= fail_on.rank for f in result.findings):
+    if fail_on is not None and any(f.severity.rank >= fail_on.rank for f in result.open_findings):
         bits |= ExitBits.FINDINGS_LEFT
     if result.not_checked:
         bits |= ExitBits.NOT_DONE

@@ -51,7 +51,7 @@ def _counts(result: RunResult) -> list[str]:
 
 
 def _cost(result: RunResult) -> str:
-    severe = [f for f in result.findings if f.severity.rank >= Severity.WARNING.rank]
+    severe = [f for f in result.open_findings if f.severity.rank >= Severity.WARNING.rank]
     images = len({image for f in severe for image in f.impact.images})
     containers = len({container for f in severe for container in f.impact.containers})
     parts = [counted(n, noun) for n, noun in ((images, "image"), (containers, "container")) if n]
@@ -77,6 +77,12 @@ def warnings(result: RunResult) -> Iterator[str]:
     reasons = sorted({f.code for f in result.findings if f.code in HANDS_OFF})
     if reasons:
         yield f"{HANDS_OFF_TEXT} ({', '.join(reasons)}): the engine would delete layers that are still in use."
+    for acceptance in result.expired:
+        until = instant((acceptance.until_ns or 0) - 1)[:10]
+        yield (
+            f"The acceptance of {printable(acceptance.pattern)} ran out ({until}; {printable(acceptance.reason)}): "
+            "what it covered is counted again."
+        )
     if result.engine.doubts:
         yield f"Nothing is proven in this run: {'; '.join(map(printable, result.engine.doubts))}."
     elif any(f.confidence is Confidence.SUSPECTED for f in result.findings):

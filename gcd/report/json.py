@@ -18,7 +18,7 @@ from gcd.report.printable import base64_of, is_utf8, printable
 from gcd.report.units import instant
 
 if TYPE_CHECKING:
-    from gcd.model.finding import Finding, NotChecked
+    from gcd.model.finding import Acceptance, Finding, NotChecked
     from gcd.model.result import RunResult
 
 SCHEMA = 1
@@ -47,6 +47,7 @@ def report_object(result: RunResult) -> Object:
         "healthy": result.is_healthy,
         "summary": _summary(result),
         "findings": [finding_object(finding) for finding in result.findings],
+        "expired_acceptances": [_acceptance(acceptance) for acceptance in result.expired],
         "not_checked": [_not_checked(item) for item in result.not_checked],
     }
 
@@ -75,6 +76,8 @@ def _summary(result: RunResult) -> Object:
         "layers": summary.layers,
         "images": summary.images,
         "containers": summary.containers,
+        "accepted": summary.accepted,
+        "accepted_bytes": summary.accepted_bytes,
     }
 
 
@@ -103,6 +106,15 @@ def finding_object(finding: Finding) -> Object:
             {"kind": r.kind, "moment": r.moment, "applicability": r.applicability, "action": printable(r.action)}
             for r in finding.remedies
         ],
+        "accepted": None if finding.accepted is None else _acceptance(finding.accepted),
+    }
+
+
+def _acceptance(acceptance: Acceptance) -> Object:
+    return {
+        "finding": printable(acceptance.pattern),
+        "reason": printable(acceptance.reason),
+        "until": None if acceptance.until_ns is None else instant(acceptance.until_ns),
     }
 
 

@@ -21,7 +21,7 @@ from gcd.model.inventory import Coverage, Source
 from gcd.report.grouping import Group, explains, groups
 from gcd.report.headline import figures, headline, warnings
 from gcd.report.printable import printable
-from gcd.report.units import counted, iec
+from gcd.report.units import counted, iec, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,10 +68,11 @@ def _lines(result: RunResult) -> Iterator[Line]:
     yield 0, Text(figures(result), style="dim")
     for warning in warnings(result):
         yield 0, Text(f"! {warning}", style="bold")
-    explained = explains(result.findings)
-    for group in groups(result.findings):
+    explained = explains(result.open_findings)
+    for group in groups(result.open_findings):
         yield 0, Text()
         yield from _group(group, explained)
+    yield from _accepted(result)
     if any(finding.remedies for finding in result.findings):
         yield 0, Text()
         yield 0, Text(REPORTS_ONLY, style="dim")
@@ -85,7 +86,7 @@ def _lines(result: RunResult) -> Iterator[Line]:
 
 
 def _is_bad(result: RunResult) -> bool:
-    return any(finding.severity is not Severity.INFO for finding in result.findings)
+    return any(finding.severity is not Severity.INFO for finding in result.open_findings)
 
 
 def _group(group: Group, explained: Mapping[FindingId, tuple[Finding, ...]]) -> Iterator[Line]:
@@ -176,6 +177,20 @@ def _remedies(finding: Finding, indent: int) -> Iterator[Line]:
         )
     if not finding.remedies and finding.severity is not Severity.INFO:
         yield indent, Text(f"{begin}: see gcd explain {finding.code}", style="green")
+
+
+def _accepted(result: RunResult) -> Iterator[Line]:
+    """What somebody knows of and lives with: one line each, apart from what is new."""
+    known = [(finding, finding.accepted) for finding in result.findings if finding.accepted is not None]
+    if known:
+        size = f", {iec(result.summary.accepted_bytes)}" if result.summary.accepted_bytes else ""
+        yield 0, Text()
+        yield 0, Text(f"ACCEPTED {counted(len(known), 'finding')}{size}, counted in no figure above", style="bold")
+    for finding, acceptance in known[:SHOWN_PER_GROUP]:
+        until = "" if acceptance.until_ns is None else f" (until {instant(acceptance.until_ns - 1)[:10]})"
+        yield 2, Text(f"{finding.severity} {printable(finding.id)}: {printable(acceptance.reason)}{until}", style="dim")
+    if len(known) > SHOWN_PER_GROUP:
+        yield 2, Text(f"… and {len(known) - SHOWN_PER_GROUP} more; --format json lists all", style="dim")
 
 
 def _not_checked(result: RunResult) -> Iterator[Line]:

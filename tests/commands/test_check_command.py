@@ -241,3 +241,62 @@ def test_the_settings_are_heard(root, own_settings, capsys):
 
     assert cli.run(["check"]) == ExitBits.CLEAN
     assert json.loads(capsys.readouterr().out)["root"] == str(root)
+
+
+def accept(folder, entry):
+    folder.mkdir(exist_ok=True)
+    (folder / "gcd.toml").write_text(f"[accept]\n{entry}\n")
+
+
+def test_an_accepted_finding_is_shown_apart_and_counts_nowhere(root, own_settings, capsys):
+    layer = plant(root, "cut_tar_split")
+    accept(own_settings, f'"GCD209:{layer}" = {{ reason = "pulled again on Sunday" }}')
+
+    assert check(root) == ExitBits.CLEAN
+
+    told = capsys.readouterr().out
+    assert told.startswith("Healthy. Nothing to get back.\n")
+    assert "ACCEPTED 1 finding, counted in no figure above\n" in told
+    assert f"  warning GCD209:{layer}: pulled again on Sunday\n" in told
+
+
+def test_an_acceptance_that_ran_out_says_so(root, own_settings, capsys):
+    layer = plant(root, "cut_tar_split")
+    accept(own_settings, '"GCD209:*" = { reason = "pulled again on Sunday", until = 2020-02-01 }')
+
+    assert check(root) == ExitBits.FINDINGS_LEFT
+
+    told = capsys.readouterr().out
+    assert told.startswith("Not healthy: 1 warning; ")
+    assert "! The acceptance of GCD209:* ran out (2020-02-01; pulled again on Sunday)" in told
+    assert f"  {layer}\n" in told
+
+
+def test_acceptance_in_json(root, own_settings, capsys):
+    plant(root, "cut_tar_split")
+    accept(own_settings, '"GCD209:*" = { reason = "known", until = 2999-12-31 }')
+
+    check(root, "--format", "json")
+
+    report = json.loads(capsys.readouterr().out)
+    jsonschema.validate(report, SCHEMA)
+    [found] = report["findings"]
+    assert found["accepted"] == {"finding": "GCD209:*", "reason": "known", "until": "3000-01-01T00:00:00.000000Z"}
+    assert (report["healthy"], report["summary"]["accepted"], report["summary"]["by_code"]) == (True, 1, {})
+
+
+def test_acceptances_of_several_files_add_up(root, own_settings, capsys):
+    plant(root, "cut_tar_split")
+    accept(own_settings, '"GCD209:*" = { reason = "first" }')
+    (own_settings / "conf.d").mkdir()
+    (own_settings / "conf.d/10.toml").write_text('[accept]\n"GCD210:*" = { reason = "second" }\n')
+
+    assert check(root) == ExitBits.CLEAN
+    assert ": first\n" in capsys.readouterr().out
+
+
+def test_an_acceptance_needs_a_reason(root, own_settings, capsys):
+    accept(own_settings, '"GCD209:*" = {}')
+
+    assert check(root) == ExitBits.USAGE
+    assert "accept" in capsys.readouterr().err

@@ -129,6 +129,9 @@ class Inventory:
     distribution: Mapping[str, DistributionRecord] = field(default_factory=dict)
     """By path, the records of ``distribution/`` that cannot be read; the sound ones, which are many, are not kept."""
 
+    registry_layers: frozenset[str] = frozenset()
+    """The diff ids of the layers that, as ``distribution/`` remembers, some registry has: pulled or pushed ones."""
+
     temporaries: Mapping[str, TemporaryFile] = field(default_factory=dict)
     """By path, the ``.tmp-…`` files that the engine writes before it renames them into place."""
 

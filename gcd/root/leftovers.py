@@ -85,30 +85,38 @@ _DISTRIBUTION: Mapping[str, Callable[[bytes], None]] = {
 }
 
 
-def read_distribution(
-    root: Directory, driver: str
-) -> tuple[dict[str, DistributionRecord], tuple[str, ...], SourceState]:
+@dataclass(frozen=True, slots=True)
+class Distribution:
     """
-    The records that cannot be read, by path, and the paths of temporary files, which are relative to the root.
+    What ``distribution/`` holds: `unreadable` records by path, the diff ids of `layers` that registries have, and the
+    paths of `temporaries`, which are relative to the root.
+    """
 
-    Each kind of record is made when the first is needed, so that one that is not there is none.
-    """
+    unreadable: Mapping[str, DistributionRecord]
+    layers: frozenset[str]
+    temporaries: tuple[str, ...]
+    state: SourceState
+
+
+def read_distribution(root: Directory, driver: str) -> Distribution:
+    """Each kind of record has a directory that is made when the first is needed; one that is not there holds none."""
     home = layout.distribution(driver)
     opened = root.open_path(home)
     if not isinstance(opened, Present):
-        return {}, (), source_state(home, opened)
-    walk = _Distribution({}, [], [SourceState(Coverage.OK)])
+        return Distribution({}, frozenset(), (), source_state(home, opened))
+    walk = _Walk({}, set(), [], [SourceState(Coverage.OK)])
     with opened.value as directory:
         for kind, check in _DISTRIBUTION.items():
             for algorithm in walk.list(directory, kind, home):
                 path = f"{kind}/{algorithm}"
                 walk.visit(directory, path, f"{home}/{path}", check)
-    return walk.unreadable, tuple(walk.temporaries), combined(*walk.states)
+    return Distribution(walk.unreadable, frozenset(walk.layers), tuple(walk.temporaries), combined(*walk.states))
 
 
 @dataclass(frozen=True, slots=True)
-class _Distribution:
+class _Walk:
     unreadable: dict[str, DistributionRecord]
+    layers: set[str]
     temporaries: list[str]
     states: list[SourceState]
 
@@ -136,7 +144,9 @@ class _Distribution:
                     self.temporaries.append(f"{shown}/{name}")
                     continue
                 content, ctime_ns = directory.read_stamped(name, DISTRIBUTION_LIMIT, check)
-                if not isinstance(content, Present | Absent):
+                if isinstance(content, Present) and check is check_sources:
+                    self.layers.add(f"{path.rpartition('/')[2]}:{name}")
+                elif not isinstance(content, Present | Absent):
                     self.unreadable[f"{path}/{name}"] = DistributionRecord(f"{path}/{name}", content, ctime_ns)
 
     def _note(self, path: str, opened: Reading[Directory]) -> None:

@@ -41,6 +41,7 @@ from gcd.root.engine import read_engine
 from gcd.root.images import ImageDb, read_images
 from gcd.root.layerdb import LayerDb, read_layerdb
 from gcd.root.leftovers import (
+    Distribution,
     read_distribution,
     read_engine_temporaries,
     read_plugins,
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from gcd.model.facts import (
         BuildCache,
         Container,
-        DistributionRecord,
         DormantStore,
         KernelMount,
         LayerDir,
@@ -133,7 +133,8 @@ def read_inventory(
         held_dirs=held,
         repositories_ctime_ns=references.imagedb.repositories_ctime_ns,
         repositories_copies=references.imagedb.repositories_copies,
-        distribution=rest.distribution,
+        distribution=rest.distribution.unreadable,
+        registry_layers=rest.distribution.layers,
         temporaries=temporaries,
         engine_temporaries=rest.engine_temporaries,
     )
@@ -212,9 +213,7 @@ class _Rest:
     plugins: Mapping[str, Plugin]
     volumes: Mapping[str, Volume]
     databases: Mapping[str, Reading[int]]
-    distribution: Mapping[str, DistributionRecord]
-    temporaries: tuple[str, ...]
-    """The paths of those in ``distribution``."""
+    distribution: Distribution
     engine_temporaries: Mapping[str, TemporaryFile]
     states: Mapping[Source, SourceState]
 
@@ -229,17 +228,17 @@ def _read_rest(root: Directory, driver: str, before: Engine, proc: str, sleep: C
     plugins, plugins_state = read_plugins(root)
     volumes, volumes_state = read_volumes(root)
     databases = read_databases(root, layout.ENGINE_DATABASES, sleep=sleep)
-    distribution, temporaries, distribution_state = read_distribution(root, driver)
+    distribution = read_distribution(root, driver)
     engine_temporaries, engine_temporaries_state = read_engine_temporaries(root)
     states = {
-        Source.DISTRIBUTION: distribution_state,
+        Source.DISTRIBUTION: distribution.state,
         Source.PLUGINS: plugins_state,
         Source.VOLUMES: volumes_state,
         Source.TEMPORARIES: engine_temporaries_state,
         Source.ENGINE: _engine_state(engine),
         Source.MOUNTS: mounts_state,
     }
-    return _Rest(mounts, engine, plugins, volumes, databases, distribution, temporaries, engine_temporaries, states)
+    return _Rest(mounts, engine, plugins, volumes, databases, distribution, engine_temporaries, states)
 
 
 def _temporaries(
@@ -256,7 +255,7 @@ def _temporaries(
         for name in metadata.temporaries:
             yield f"{layout.image_metadata(metadata.id, driver)}/{name}"
     yield from references.imagedb.temporaries
-    yield from rest.temporaries
+    yield from rest.distribution.temporaries
 
 
 def _identity(engine: Engine) -> str:

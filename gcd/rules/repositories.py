@@ -18,7 +18,7 @@ from gcd.rules.rule import rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gcd.model.facts import ImageMetadata
+    from gcd.model.facts import Image, ImageMetadata
     from gcd.model.finding import Remedy
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
@@ -81,8 +81,10 @@ def repositories_missing(inventory: Inventory, graph: StoreGraph, node: Node) ->
     Remedy: do not prune. With the engine stopped, put a newer valid temporary copy in its place, or write the names
     that the configs of containers prove, and ``gcd-recovered/<id>`` for every other image. While the engine runs, use
     ``docker tag``: it would write over the file. Names that nothing proves are nowhere on disk.
-    Not this rule: a file that cannot be read (GCD403). If the file is there and no container proves a name, the images
-    may never have had one; such a finding is a warning, and suspected while an image is young.
+    Not this rule: a file that cannot be read (GCD403). If the file is there and empty, names were lost for sure only
+    where an image was tagged, pulled or pushed once and has neither container nor child: ``docker rmi`` would have
+    removed it with its name. Else the finding is info: ``docker rmi -f`` takes the names of images in use, and builds
+    without ``-t`` give none.
     """
     references = value_of(inventory.repositories)
     is_empty = references is not None and not references.references
@@ -91,14 +93,13 @@ def repositories_missing(inventory: Inventory, graph: StoreGraph, node: Node) ->
     images = [image for image in inventory.images.values() if is_whole(image)]
     if not images:
         return
-    is_proven = not is_empty or newer_copy(inventory) is not None or bool(proven_references(inventory))
+    is_lost = not is_empty or newer_copy(inventory) is not None or _has_lost_a_name(inventory, images)
     found = "no reference" if is_empty else "absent"
     yield Fault(
         node,
         f"No image has a name any more, and there are {len(images)}: the next prune deletes those without a container.",
         (Evidence(_FILE, f"references to {len(images)} images", found), *_copies(inventory)),
-        since_ns=None if is_proven else max(image.ctime_ns for image in images),
-        severity=None if is_proven else Severity.WARNING,
+        severity=None if is_lost else Severity.INFO,
         impact=_nameless(inventory),
         remedies=_recovery(inventory),
     )
@@ -200,6 +201,23 @@ def stale_distribution_record(inventory: Inventory, graph: StoreGraph, node: Nod
         )
 
 
+def _has_lost_a_name(inventory: Inventory, images: list[Image]) -> bool:
+    configs = (value_of(container.config) for container in inventory.containers.values())
+    used = {config.image for config in configs if config is not None}
+    used.update(parent for m in inventory.image_metadata.values() if (parent := value_of(m.parent)) is not None)
+    return any(image.id not in used and _had_a_name(inventory, image) for image in images)
+
+
+def _had_a_name(inventory: Inventory, image: Image) -> bool:
+    """Whether the image was tagged here once, or is from a registry or in one, which takes a name."""
+    metadata = inventory.image_metadata.get(image.id)
+    config = value_of(image.config)
+    layers = config.diff_ids if config else ()
+    return (metadata is not None and isinstance(metadata.last_updated, Present)) or (
+        bool(layers) and inventory.registry_layers.issuperset(layers)
+    )
+
+
 def _bad_notes(inventory: Inventory, metadata: ImageMetadata, home: str) -> Iterator[Evidence]:
     parent = metadata.parent
     if isinstance(parent, Present):
@@ -259,9 +277,7 @@ def _nameless(inventory: Inventory) -> Impact:
     parents = {value_of(metadata.parent) for metadata in inventory.image_metadata.values()}
     labels: list[str] = []
     for image in inventory.images.values():
-        metadata = inventory.image_metadata.get(image.id)
-        was_tagged = metadata is not None and isinstance(metadata.last_updated, Present)
-        if is_whole(image) and (image.id in names or was_tagged or image.id not in parents):
+        if is_whole(image) and (image.id in names or image.id not in parents or _had_a_name(inventory, image)):
             labels += names.get(image.id, [short_digest(image.id)])
     return Impact(tuple(sorted(labels)))
 

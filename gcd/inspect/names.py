@@ -2,8 +2,9 @@
 What a word can mean: ids of every kind, whole or begun, names, references, and paths in the root.
 
 As with the engine's own commands, a word that names something exactly is never taken for the beginning of an id, and
-``web`` is ``web:latest`` only where nothing is called ``web``. Beyond them, ``KIND:ID`` (as reports print subjects) and
-whole finding ids are understood. Ids that something names count even where the thing itself is gone.
+``web`` is ``web:latest`` only where nothing else is called ``web``, and a volume only where no image is. Beyond them,
+``KIND:ID`` (as reports print subjects) and whole finding ids are understood. Ids that something names count even where
+the thing itself is gone.
 
 Sources: moby ``daemon/container.go`` GetContainer (id, name, beginning of an id), ``daemon/images/image.go``
 GetImage, distribution ``reference/normalize.go`` ParseDockerRef, familiarizeName.
@@ -17,6 +18,7 @@ from itertools import islice
 from posixpath import normpath
 from typing import TYPE_CHECKING
 
+from gcd.inspect.picture import volumes_of
 from gcd.inspect.view import Candidate, Form
 from gcd.model import edges, layout
 from gcd.model.finding import Node, NodeKind
@@ -44,6 +46,9 @@ _SAME_THING = {
 }
 """Two kinds that carry one id where they belong together: the word means the second."""
 
+_ABOUT: dict[str, str] = {NodeKind.IMAGE_METADATA: NodeKind.IMAGE}
+"""Kinds that are parts of another."""
+
 Name = tuple[str, Candidate]
 
 
@@ -54,6 +59,10 @@ class Names:
         self._inventory = inventory
         self._graph = graph
         self._ids: tuple[Name, ...] = tuple(dict.fromkeys((*self._record_ids(), *self._dir_ids(), *self._build_ids())))
+        self._volumes = {
+            *inventory.volumes,
+            *(volume for container in inventory.containers.values() for volume in volumes_of(container)),
+        }
         self._words: tuple[Name, ...] = tuple(dict.fromkeys((*self._references(), *self._container_names())))
 
     def meant_by(self, word: str, roots: Sequence[str] = (), place: str | None = None) -> tuple[Candidate, ...]:
@@ -64,7 +73,7 @@ class Names:
         the working directory, if that is below the root.
         """
         exact = (*self._exactly(word), *self._qualified(word), *self._at_paths(word, roots, place))
-        for found in (exact, self._completed(word), self._begun(word)):
+        for found in (exact, self._completed(word), self._volume(word), self._begun(word)):
             if found:
                 return _told_apart(found)
         return ()
@@ -98,15 +107,22 @@ class Names:
         """``layer-dir:<id>`` and ``GCD101:layer-dir:<id>``; the id whole, or the beginning of one."""
         finding = _FINDING.fullmatch(word)
         prefix, _, rest = (finding[1] if finding else word).partition(":")
+        prefix = _ABOUT.get(prefix, prefix)
         if prefix not in set(NodeKind) or not rest:
             return ()
         if prefix == NodeKind.REFERENCE:
             return tuple(c for text, c in self._words if text == rest and c.form is Form.REFERENCE)
+        if prefix == NodeKind.VOLUME:
+            return self._volume(rest)
         kind = NodeKind(prefix)
         # A layer's own id is its chain id: the way out where a digest is the diff id of other layers as well.
         found = self._exactly(rest, kind) or self._begun(rest, kind)
         chains = tuple(c for c in found if c.form is Form.CHAIN_ID)
         return chains if kind is NodeKind.LAYER and chains else found
+
+    def _volume(self, name: str, form: Form = Form.VOLUME, inside: Sequence[str] = ()) -> tuple[Candidate, ...]:
+        """A volume that is there, or that a container has as one of its mount points."""
+        return (Candidate(Node(NodeKind.VOLUME, name), form, "/".join(inside)),) if name in self._volumes else ()
 
     def _completed(self, word: str) -> tuple[Candidate, ...]:
         """References as the engine completes them: the default registry left out, ``:latest`` added."""
@@ -151,19 +167,26 @@ class Names:
                 yield from self._known(NodeKind.LAYER_DIR, directory, rest)
             case [layout.CONTAINERS, container, *rest]:
                 yield from self._known(NodeKind.CONTAINER, container, rest)
-            case ["image", tree, "layerdb", "sha256", record, *rest] if tree == driver:
+            case [layout.VOLUMES, volume, *rest]:
+                yield from self._volume(volume, Form.PATH, rest)
+            case ["image", tree, *rest] if tree == driver:
+                yield from self._in_image_tree(rest)
+
+    def _in_image_tree(self, parts: Sequence[str]) -> Iterator[Candidate]:
+        match parts:
+            case ["layerdb", "sha256", record, *rest]:
                 kind = NodeKind.REMOVING_LAYER if removing_chain(record) else NodeKind.LAYER
                 name = record if kind is NodeKind.REMOVING_LAYER else _DIGEST_PREFIX + record
                 yield from self._known(kind, name, rest)
-            case ["image", tree, "layerdb", "mounts", *names] if tree == driver:
+            case ["layerdb", "mounts", *names]:
                 lengths = (n for n in range(len(names), 0, -1) if "/".join(names[:n]) in self._inventory.rw_layers)
                 for length in islice(lengths, 1):
                     yield from self._known(NodeKind.RW_LAYER, "/".join(names[:length]), names[length:])
-            case ["image", tree, "layerdb", layout.TMP, write_set, *rest] if tree == driver:
+            case ["layerdb", layout.TMP, write_set, *rest]:
                 yield from self._known(NodeKind.WRITE_SET, write_set, rest)
-            case ["image", tree, "imagedb", _, "sha256", image, *rest] if tree == driver:
+            case ["imagedb", _, "sha256", image, *rest]:
                 yield from self._known(NodeKind.IMAGE, _DIGEST_PREFIX + image, rest)
-            case ["image", tree, "distribution", "v2metadata-by-diffid", "sha256", diff_id] if tree == driver:
+            case ["distribution", "v2metadata-by-diffid", "sha256", diff_id]:
                 yield from self._exactly(_DIGEST_PREFIX + diff_id, NodeKind.LAYER)
 
     def _known(self, kind: NodeKind, id_: str, inside: Sequence[str]) -> Iterator[Candidate]:
@@ -176,7 +199,11 @@ class Names:
     def _record_ids(self) -> Iterator[Name]:
         inv, graph = self._inventory, self._graph
         repositories = value_of(inv.repositories)
-        images: set[str] = {*inv.images, *(repositories.references.values() if repositories else ())}
+        images: set[str] = {
+            *inv.images,
+            *inv.image_metadata,
+            *(repositories.references.values() if repositories else ()),
+        }
         for container in inv.containers.values():
             images.update(target.id for target in edges.container_edges(container) if target.kind is NodeKind.IMAGE)
             yield container.id, Candidate(Node(NodeKind.CONTAINER, container.id), Form.CONTAINER_ID)

@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gcd.inspect.view import Candidate
-    from gcd.model.facts import BuildLease, BuildRecord, BuildSnapshot, KernelMount
+    from gcd.model.facts import BuildLease, BuildRecord, BuildSnapshot, Container, KernelMount
     from gcd.model.finding import Finding
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
 _RANK = {kind: rank for rank, kind in enumerate(NodeKind)}
+_VOLUME_TYPES = {"volume", ""}
+"""Files of engines that had no word for it say nothing; a bind has no name."""
+
 _THINGS_IN_PASSING = {NodeKind.REMOVING_LAYER, NodeKind.WRITE_SET}
 
 
@@ -94,7 +97,7 @@ class _Painter:
             mounts=self._mounts(ids, start),
             others=tuple(node for node in self._in_order(nodes) if node.kind in _THINGS_IN_PASSING),
             near=near,
-            why=tuple(keepers.why(directory) for directory in self._own(start) or near),
+            why=() if asked.node.kind is NodeKind.VOLUME else tuple(map(keepers.why, self._own(start) or near)),
             findings=self._on_the_way(nodes),
             incomplete={
                 source: state
@@ -106,13 +109,17 @@ class _Painter:
     # --- which nodes ------------------------------------------------------------------------------------------------
 
     def _start(self, node: Node) -> tuple[Node, ...]:
-        """`node`, and the dirs that it is another name of."""
+        """`node`, and the dirs that it is another name of, or the containers that have it mounted."""
         if node.kind is NodeKind.LINK:
             link = LinkId(node.id)
             symlink = self._inventory.link_farm.symlinks.get(link)
             target = value_of(symlink.target) if symlink else None
             dirs = dict.fromkeys((*self._graph.dirs_of_link(link), *((target,) if target else ())))
             return (node, *map(edges.dir_node, dirs))
+        if node.kind is NodeKind.VOLUME:
+            containers = self._inventory.containers.values()
+            users = (container.id for container in containers if node.id in volumes_of(container))
+            return (node, *(Node(NodeKind.CONTAINER, user) for user in users))
         if node.kind is NodeKind.LAYER:
             return (node, *(t for t in self._graph.graph.targets(node) if t.kind is NodeKind.LAYER_DIR))
         return (node,)
@@ -169,14 +176,13 @@ class _Painter:
             NodeKind.BUILD_LEASE: inv.build_cache.leases,
             NodeKind.REMOVING_LAYER: inv.removing,
             NodeKind.WRITE_SET: inv.write_sets,
+            NodeKind.VOLUME: inv.volumes,
         }
         return node.id in there.get(node.kind, ())
 
     # --- what each of them is ---------------------------------------------------------------------------------------
 
     def _image(self, image: ImageId) -> ImageView:
-        repositories = value_of(self._inventory.repositories)
-        references = (r for r, named in (repositories.references if repositories else {}).items() if named == image)
         children = (
             metadata.id for metadata in self._inventory.image_metadata.values() if value_of(metadata.parent) == image
         )
@@ -184,12 +190,17 @@ class _Painter:
         return ImageView(
             id=image,
             fact=self._inventory.images.get(image),
-            references=tuple(sorted(references)),
+            references=self._references(image),
             metadata=self._inventory.image_metadata.get(image),
             chains=self._graph.image_chains.get(image, ()),
             children=tuple(map(self._named_image, sorted(children))),
             containers=tuple(self._named_container(n.id) for n in referrers if n.kind is NodeKind.CONTAINER),
         )
+
+    def _references(self, image: ImageId) -> tuple[str, ...]:
+        repositories = value_of(self._inventory.repositories)
+        references = repositories.references if repositories else {}
+        return tuple(sorted(reference for reference, named in references.items() if named == image))
 
     def _layer(self, chain: ChainId) -> LayerView:
         fact = self._inventory.layers.get(chain)
@@ -299,27 +310,41 @@ class _Painter:
         yield from (directory for directory in (view.mount_id, view.init_id) if directory is not None)
 
     def _on_the_way(self, nodes: set[Node]) -> tuple[Finding, ...]:
-        """The findings about `nodes` and their links, and the findings that explain or block those."""
-        links = {
-            Node(NodeKind.LINK, link)
-            for node in nodes
-            if node.kind is NodeKind.LAYER_DIR
-            for link in (
-                *self._graph.symlinks_to.get(LayerDirId(node.id), ()),
-                *(link for link in self._own_link(LayerDirId(node.id))),
-            )
-        }
-        wanted = {finding.id for finding in self._findings if finding.subject in nodes | links}
+        """The findings about `nodes` and what goes with them, and the findings that explain or block those."""
+        wanted = {*nodes, *(extra for node in nodes for extra in self._parts(node))}
         by_id = {finding.id: finding for finding in self._findings}
-        for id_ in tuple(wanted):
-            finding = by_id[id_]
-            wanted.update(other for other in (finding.cause, *finding.blocked_by) if other in by_id)
-        return tuple(finding for finding in self._findings if finding.id in wanted)
+        shown = {finding.id for finding in self._findings if finding.subject in wanted}
+        for id_ in tuple(shown):
+            shown.update(other for other in (by_id[id_].cause, *by_id[id_].blocked_by) if other in by_id)
+        return tuple(finding for finding in self._findings if finding.id in shown)
+
+    def _parts(self, node: Node) -> Iterator[Node]:
+        """What findings speak of and the graph does not connect: links of a dir, tags of an image, volumes."""
+        match node.kind:
+            case NodeKind.LAYER_DIR:
+                directory = LayerDirId(node.id)
+                links = (*self._graph.symlinks_to.get(directory, ()), *self._own_link(directory))
+                yield from (Node(NodeKind.LINK, link) for link in links)
+            case NodeKind.IMAGE:
+                yield Node(NodeKind.IMAGE_METADATA, node.id)
+                yield from (Node(NodeKind.REFERENCE, reference) for reference in self._references(ImageId(node.id)))
+            case NodeKind.CONTAINER:
+                container = self._inventory.containers.get(ContainerId(node.id))
+                yield from (Node(NodeKind.VOLUME, v) for v in (volumes_of(container) if container else ()))
+            case _:
+                return
 
     def _own_link(self, directory: LayerDirId) -> tuple[LinkId, ...]:
         fact = self._inventory.layer_dirs.get(directory)
         link = value_of(fact.link) if fact else None
         return (link,) if link else ()
+
+
+def volumes_of(container: Container) -> tuple[str, ...]:
+    """The names of the volumes among its mount points."""
+    config = value_of(container.config)
+    points = config.mount_points if config is not None else ()
+    return tuple(point.name for point in points if point.name and point.type in _VOLUME_TYPES)
 
 
 def _by_kind(nodes: Iterable[Node]) -> dict[NodeKind, set[str]]:

@@ -45,6 +45,7 @@ class Form(StrEnum):
     CONTAINER_NAME = "container name"
     RW_LAYER = "rw layer record"
     BUILD_ID = "BuildKit id"
+    VOLUME = "volume name"
     WORK = "name of unfinished work"
     PATH = "path"
 

@@ -36,9 +36,19 @@ from support.inventories import (
 
 from gcd.inspect.names import Names
 from gcd.inspect.view import Candidate, Form
-from gcd.model.facts import BuildLease, BuildRecord, BuildSnapshot, RemovingRecord, Repositories, SnapshotKind, WriteSet
+from gcd.model.facts import (
+    BuildLease,
+    BuildRecord,
+    BuildSnapshot,
+    RemovingRecord,
+    Repositories,
+    SnapshotKind,
+    Volume,
+    WriteSet,
+)
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId, LayerDirId, RwLayerName, chain_id
+from gcd.model.mountpoint import MountPoint
 from gcd.model.reading import ABSENT, Present
 
 ROOT = "/var/lib/docker"
@@ -199,6 +209,21 @@ def test_a_diff_id_of_several_layers_names_all_of_them_and_the_kind_chooses_the_
         for chain, form in sorted([(BASE_CHAIN, Form.CHAIN_ID), (again, Form.DIFF_ID)])
     ]
     assert meant(f"layer:{BASE_DIFF}", inventory) == [(Node(NodeKind.LAYER, BASE_CHAIN), Form.CHAIN_ID, "")]
+
+
+def test_a_volume_is_meant_where_nothing_else_is_called_so():
+    point = MountPoint("/data", "volume", "data", "/v/data/_data", "local", is_writable=True)
+    mounted = container(config=Present(container_config(mount_points=(point,))))
+    inventory = with_records(tagged(healthy_inventory(), "data:latest"), mounted)
+    inventory = replace(inventory, volumes={"web": Volume("web", ABSENT)})
+    volume = Node(NodeKind.VOLUME, "data")
+
+    assert meant("data", inventory) == [(IMAGE_NODE, Form.REFERENCE, "")]
+    assert meant("volume:data", inventory) == [(volume, Form.VOLUME, "")]
+    assert meant("volumes/data/_data/x", inventory) == [(volume, Form.PATH, "_data/x")]
+    assert meant("data", replace(inventory, repositories=ABSENT)) == [(volume, Form.VOLUME, "")]
+    assert meant("web", inventory) == [(CONTAINER_NODE, Form.CONTAINER_NAME, "")]
+    assert meant(f"GCD406:image-metadata:{IMAGE}") == [(IMAGE_NODE, Form.IMAGE_ID, "")]
 
 
 def test_two_containers_of_one_name_are_both_told():

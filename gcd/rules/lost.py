@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, LayerDirId, RwLayerName, init_dir_of, is_build_id, is_init_dir
-from gcd.model.reading import ABSENT, Absent, Empty, Present, Unreadable, value_of
+from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Present, Unreadable, value_of
 from gcd.model.storegraph import lower_of, partner_of
 from gcd.rules.passing import is_whole
 from gcd.rules.stacking import diff_ids_from, dir_below, known_diff_ids, parent_of
@@ -25,7 +25,7 @@ from gcd.rules.stacking import diff_ids_from, dir_below, known_diff_ids, parent_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gcd.model.facts import LayerDir, RwLayerRecord
+    from gcd.model.facts import LayerDir, LayerRecord, RwLayerRecord
     from gcd.model.ids import DiffId
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
@@ -97,6 +97,8 @@ def _lost_by_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
     for record in inventory.layers.values():
         subject = Node(NodeKind.LAYER, record.chain_id)
         parent = parent_of(graph, record.chain_id, record.parent)
+        if isinstance(parent, Absent) and not _is_base(graph, record):
+            parent = EMPTY
         cache_id = value_of(record.cache_id)
         is_shared = cache_id is not None and len(graph.layers_of(cache_id)) > 1
         if cache_id is None or is_shared or not isinstance(record.diff_id, Present):
@@ -109,12 +111,22 @@ def _lost_by_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
             yield LostOwner(subject, loses_dirs=False, loses_layers=True)
 
 
+def _is_base(graph: StoreGraph, record: LayerRecord) -> bool:
+    """Whether a record without ``parent`` is that of a base layer: an image config or its own diff id says so."""
+    claims = value_of(record.diff_id)
+    return graph.computed_parents.get(record.chain_id, record.chain_id) is None or (
+        claims is not None and ChainId(claims) == record.chain_id
+    )
+
+
 def _lost_by_rw_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
     for record in inventory.rw_layers.values():
         subject = Node(NodeKind.RW_LAYER, record.name)
+        lost_parent = _lost_its_parent(inventory, record)
         if not isinstance(record.mount_id, Present):
-            yield LostOwner(subject, diff_ids_from(inventory, graph, record.parent), is_rw=True)
-        if _lost_its_parent(inventory, record):
+            below = None if lost_parent else diff_ids_from(inventory, graph, record.parent)
+            yield LostOwner(subject, below, is_rw=True)
+        if lost_parent:
             yield LostOwner(subject, loses_dirs=False, loses_layers=True)
 
 

@@ -135,6 +135,21 @@ class TestLayers:
         inventory = without(self.with_top(cache_id=EMPTY, parent=EMPTY), THE_IMAGE)
         assert blocked_by(inventory, LAYER_TOP) == NO_PAIR
 
+    @pytest.mark.parametrize("diff_id", [Present(TOP_DIFF), EMPTY])
+    def test_a_missing_parent_file_does_not_make_a_base_layer_of_it(self, diff_id):
+        inventory = without(self.with_top(cache_id=EMPTY, parent=ABSENT, diff_id=diff_id), THE_IMAGE)
+        assert blocked_by(inventory, LAYER_TOP) == NO_PAIR
+        assert unowned_layer(inventory) == (LAYER_TOP,)
+
+    @pytest.mark.parametrize("damage", [{"cache_id": EMPTY}, {"cache_id": EMPTY, "diff_id": EMPTY}])
+    def test_a_base_layer_is_one_by_its_diff_id_or_by_an_image(self, damage):
+        inventory = with_records(orphaned(), replace(layer(BASE_DIFF, BASE_DIR), **damage))
+        assert blocked_by(inventory, LAYER_BASE) == {DEPTH_0, BUILD}
+        imageless = blocked(without(inventory, THE_IMAGE))
+        assert {d for d, by in imageless.items() if LAYER_BASE in by} == (
+            NO_PAIR if "diff_id" in damage else {DEPTH_0, BUILD}
+        )
+
     def test_records_that_share_a_dir_have_lost_one(self):
         inventory = self.with_top(cache_id=Present(BASE_DIR))
         assert blocked(inventory) == {DEPTH_0: (LAYER_BASE,), BUILD: (LAYER_BASE,), DEPTH_1: (LAYER_TOP,)}
@@ -167,6 +182,12 @@ class TestRwLayers:
     def test_where_its_layers_are_not_known_it_may_own_anything(self):
         inventory = with_records(orphaned(), rw_layer(mount_id=EMPTY, parent=EMPTY))
         inventory = with_records(inventory, replace(rw_layer(mount_id=EMPTY), parent=EMPTY))
+        assert blocked_by(inventory, THE_RW_LAYER) == ALL
+
+    @pytest.mark.parametrize("damage", DAMAGE)
+    def test_with_its_parent_file_gone_too_it_may_own_anything(self, damage):
+        """Found by the laws: the engine died between two of its three files, and the power took the first."""
+        inventory = with_records(orphaned(), replace(rw_layer(mount_id=damage), init_id=damage, parent=ABSENT))
         assert blocked_by(inventory, THE_RW_LAYER) == ALL
 
     @pytest.mark.parametrize("damage", DAMAGE)

@@ -32,6 +32,9 @@ LINK_LIMIT = 1024
 LOWER_LIMIT = 1 << 16
 """The engine writes at most 128 elements, 3711 bytes."""
 
+_ENTRIES = frozenset({layout.DIFF, layout.LINK, layout.LOWER, layout.WORK, layout.MERGED, layout.COMMITTED})
+"""All that a sound layer dir holds; most need no second look."""
+
 _NOT_LAYER_DIRS = frozenset({layout.LINK_FARM, layout.BACKING_DEVICE})
 
 
@@ -134,8 +137,12 @@ def _layer_dir(dir_id: LayerDirId, record: Record, home_device: int) -> LayerDir
         inode=record.inode,
         other_device=record.device != home_device,
         unreadable=describe(record.failure) if record.failure else record.unlisted or None,
-        temporaries=tuple(sorted(n for n in kinds if n.startswith(layout.TEMPORARY_PREFIX))),
+        temporaries=() if kinds.keys() <= _ENTRIES else _temporaries(kinds),
     )
+
+
+def _temporaries(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in names if name.startswith(layout.TEMPORARY_PREFIX)))
 
 
 def _link_farm(directory: Directory, path: str, progress: Progress | None) -> tuple[LinkFarm, SourceState]:

@@ -39,7 +39,7 @@ def abandoned_write_set(inventory: Inventory, graph: StoreGraph, node: Node) -> 
     A layer's registration was begun and never finished.
 
     Harm: some disk space, more where the write set names a layer dir already. No start of the engine removes it (seen
-    with 20.10.24).
+    with 20.10.24 and 26.1.5).
     Cause: the engine was killed during a pull, a load, an import, a commit or a build.
     Remedy: quarantine, also while the engine runs, once it is older than the engine.
     Not this rule: the layer dir that was being filled: a write set does not name it until the very end (GCD101).
@@ -73,7 +73,7 @@ def removing_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
 
     Harm: disk space, until the engine is stopped in an orderly way: only then it removes what such a record names.
     It does so unseen: if the dir has become that of a living layer meanwhile, that layer's files are deleted. A record
-    without ``cache-id`` stays for ever. All three seen with 20.10.24; older engines leave no such records.
+    without ``cache-id`` stays for ever. All three seen with 20.10.24 and 26.1.5; older engines leave no such records.
     Cause: the engine was killed during ``docker rmi`` or a prune.
     Remedy: with the engine stopped, quarantine the record with its dir. Where something that lives needs the dir, gcd
     offers none: do not stop the engine in the orderly way; kill it, then move the record aside by hand.
@@ -115,7 +115,7 @@ def temporary_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     """
     A temporary file, which the engine writes before it puts it in the place of another, was left behind.
 
-    Harm: none but an inode: the engine never looks at it, and no start removes it (seen with 20.10.24).
+    Harm: none but an inode: the engine never looks at it, and no start removes it (seen with 20.10.24 and 26.1.5).
     Cause: the engine was killed, or the disk was full, in the moment of the writing.
     Remedy: quarantine, also while the engine runs, once it is older than the engine.
     Not this rule: a copy of a file that is itself missing or damaged, for it may be what mends that (GCD106, GCD307,
@@ -146,7 +146,7 @@ def engine_temporary_file(inventory: Inventory, graph: StoreGraph, node: Node) -
     A file that a pull, a build or a load was working with is still in ``tmp`` or ``tmp-old``.
 
     Harm: disk space, often as much as an image has. The engine removes those in ``tmp`` at its next start, but does not
-    look at those in ``tmp-old`` again (seen with 20.10.24).
+    look at those in ``tmp-old`` again (seen with 20.10.24 and 26.1.5).
     Cause: the engine was killed during the work; in ``tmp-old``, also during the cleaning after it.
     Remedy: start the engine; or, with the engine stopped, quarantine.
     Not this rule: files of the engine that runs.
@@ -178,9 +178,9 @@ def plugin_remains(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     """
     A plugin's directory outlived its removal, or has no ``config.json``.
 
-    Harm: disk space. Seen with 20.10.24: both stay through every start, and ``docker plugin ls`` does not show them. Of
-    the second the engine says ``missing plugin config … requires manual cleanup``; the first it means to clear away at
-    its start, but looks for it in the wrong place.
+    Harm: disk space. Seen with 20.10.24 and 26.1.5: both stay through every start, and ``docker plugin ls`` does not
+    show them. Of the second the engine says ``missing plugin config … requires manual cleanup``; the first it means to
+    clear away at its start, but looks for it in the wrong place.
     Cause: the engine was killed during ``docker plugin rm`` or ``install``, or the directory was busy.
     Remedy: with the engine stopped, quarantine it, after a look into ``propagated-mount``, which may hold a volume
     plugin's data.

@@ -42,8 +42,8 @@ def repositories_unreadable(inventory: Inventory, graph: StoreGraph, node: Node)
     """
     The engine cannot read ``repositories.json``, which holds the names of all images.
 
-    Harm: the engine does not start. Seen with 20.10.24: at an empty or truncated file it says ``Couldn't create
-    reference store repository: EOF`` (``unexpected EOF``) and exits; at ``null`` it panics.
+    Harm: the engine does not start. Seen with 20.10.24 and 26.1.5: at an empty or truncated file it says ``Couldn't
+    create reference store repository: EOF`` (``unexpected EOF``) and exits; at ``null`` it panics.
     Cause: power loss, a full disk, an editor.
     Remedy: with the engine stopped, put a newer valid temporary copy (``.tmp-repositories.json…``) in its place. If
     there is none, write the names that the configs of containers prove; every other image gets ``gcd-recovered/<id>``,
@@ -75,8 +75,8 @@ def repositories_missing(inventory: Inventory, graph: StoreGraph, node: Node) ->
     ``repositories.json`` is missing, or holds no names, though there are images.
 
     Harm: no image can be found by its name, and every image without a container counts as dangling: ``docker image
-    prune`` deletes it. Seen with 20.10.24, which at its start writes an empty file in the place of the missing one and
-    says nothing.
+    prune`` deletes it. Seen with 20.10.24 and 26.1.5, which at their start write an empty file in the place of the
+    missing one and say nothing.
     Cause: a file deleted to get the engine to start (GCD403), or left out of a restore.
     Remedy: do not prune. With the engine stopped, put a newer valid temporary copy in its place, or write the names
     that the configs of containers prove, and ``gcd-recovered/<id>`` for every other image. While the engine runs, use
@@ -119,7 +119,7 @@ def dangling_reference(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     A tag or a digest reference names an image whose config is not there.
 
     Harm: the name is shown nowhere and names nothing, and ``docker rmi`` and ``docker image prune`` cannot remove it
-    (seen with 20.10.24: ``No such image``); one with a digest also refuses a pull of that digest with another id.
+    (seen with 20.10.24 and 26.1.5: ``No such image``); one with a digest also refuses a pull of that digest with another id.
     Cause: an image config deleted by hand, or lost in a power loss.
     Remedy: with the engine stopped, drop the reference; or, while it runs, tag another image with it.
     Not this rule: a config that is there but damaged (GCD401), or whose layers do not load (GCD402).
@@ -150,9 +150,9 @@ def stale_image_metadata(inventory: Inventory, graph: StoreGraph, node: Node) ->
     """
     What is noted of an image outlived it, names a parent image that is gone, or cannot be read.
 
-    Harm: small. Seen with 20.10.24: notes of an image that is gone stay for ever. With a parent that is gone,
-    ``docker rmi`` ends with ``unrecognized image ID``, though it removes the image. An unreadable ``lastUpdated`` makes
-    ``docker inspect`` of the image fail.
+    Harm: small. Seen with 20.10.24 and 26.1.5: notes of an image that is gone stay for ever; an unreadable
+    ``lastUpdated`` makes ``docker inspect`` of the image fail. With a parent that is gone, ``docker rmi`` of 20.10.24
+    ends with ``unrecognized image ID``, though it removes the image.
     Cause: the engine was killed while it removed an image; a config deleted by hand; power loss.
     Remedy: with the engine stopped, quarantine the notes of the image that is gone, else the one file.
     Not this rule: the image's config (GCD401).
@@ -185,9 +185,10 @@ def stale_distribution_record(inventory: Inventory, graph: StoreGraph, node: Nod
     """
     An entry of the engine's memory of registries cannot be read.
 
-    Harm: none: the engine takes it for nothing known, and a pull or push transfers a layer that it need not have.
+    Harm: none. Seen with 20.10.24, with every entry emptied: pull and push work, transfer what they need not have, and
+    write the entries anew.
     Cause: power loss, a bad disk.
-    Remedy: none needed: the engine writes it anew when it next pulls or pushes the layer.
+    Remedy: none needed.
     Not this rule: an entry about a layer that is gone. The engine never removes one, so that most hosts have many.
     """
     record = inventory.distribution.get(node.id)

@@ -155,7 +155,7 @@ class Kept(StrEnum):
     MENTION = "mention"
     """Some word in BuildKit's databases."""
     RECORD = "record"
-    """A record that nothing uses; the engine may hold it all the same."""
+    """A record that nothing else names; the engine may hold it all the same."""
     YOUNG = "young"
     """A directory above it, or itself, that may belong to work under way."""
     NOTHING = "nothing"
@@ -165,7 +165,10 @@ class Kept(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """`path` leads from what keeps `directory` down to it, both included; `findings` are those about it."""
+    """
+    `path` leads from what keeps `directory` down to it, both included; `findings` are those about anything on it, and
+    about the directory itself.
+    """
 
     directory: LayerDirId
     kept: Kept

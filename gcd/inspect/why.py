@@ -42,15 +42,15 @@ class Keepers:
     def why(self, directory: LayerDirId) -> Why:
         """The keeper of `directory` and the way down from it; NOTHING, with an empty way, where there is none."""
         node = edges.dir_node(directory)
-        about = tuple(finding.id for finding in self._findings if finding.subject == node)
         kept, path = self._strongest(node, through_lower=False)
         if kept is Kept.NOTHING:
             kept, path = self._strongest(node, through_lower=True)
         if directory not in self._inventory.layer_dirs:
             kept = Kept.MISSING
-        elif kept is Kept.NOTHING and self._is_young(directory):
+        elif kept in (Kept.NOTHING, Kept.YOUNG) and self._is_young(directory):
             kept, path = Kept.YOUNG, (node,)
-        return Why(directory, kept, path, about)
+        subjects = {node, *path}
+        return Why(directory, kept, path, tuple(f.id for f in self._findings if f.subject in subjects))
 
     def _strongest(self, node: Node, *, through_lower: bool) -> tuple[Kept, tuple[Node, ...]]:
         leads_to: dict[Node, Node | None] = {node: None}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from gcd.inspect.view import Kept
 from gcd.model.finding import Confidence, Kind, Node, NodeKind
+from gcd.model.ids import LayerDirId, init_dir_of
 from gcd.model.storegraph import BUILD_WORDS
 from gcd.report.printable import printable
 
@@ -50,9 +51,12 @@ def way(why: Why, view: View) -> str:
         case Kept.MENTION:
             note = " (a word in BuildKit's databases)"
         case Kept.RECORD:
-            note = f" (a record that nothing uses{_codes(about)})"
+            note = f" (a record that nothing names{_codes(about)})"
+        case Kept.YOUNG if len(why.path) == 1:
+            path = "nothing known"
+            note = f", but it may belong to work under way{_codes(about)}"
         case Kept.YOUNG:
-            note = f" (it may belong to work under way{_codes(about)})"
+            note = f" (that may belong to work under way{_codes(about)})"
         case Kept.NOTHING:
             note = f"{_orphan(about)}{_unread(view.incomplete)}"
         case Kept.MISSING:
@@ -73,9 +77,9 @@ def _step(node: Node, names: Mapping[str, str]) -> str:
 
 
 def _joint(above: Node, below: Node) -> str:
-    if above.kind is NodeKind.LAYER_DIR and below.kind is NodeKind.LAYER_DIR:
-        return " → by its lower → "
-    return _ARROW
+    if above.kind is not NodeKind.LAYER_DIR or below.kind is not NodeKind.LAYER_DIR:
+        return _ARROW
+    return " → its pair → " if above.id == init_dir_of(LayerDirId(below.id)) else " → by its lower → "
 
 
 def _codes(about: Sequence[Finding]) -> str:

@@ -113,7 +113,7 @@ def test_the_lower_of_a_live_layer_is_kept_by_it_though_no_record_names_it():
     assert (found.kept, found.path, found.findings) == (
         Kept.RECORD,
         (Node(NodeKind.LAYER, grown.chain_id), node_of(child), node_of(twin)),
-        (),
+        (f"GCD211:layer:{grown.chain_id}",),
     )
 
 

@@ -19,6 +19,7 @@ from support.inventories import (
     TOP_DIFF,
     TOP_DIR,
     TOP_LINK,
+    YOUNG_NS,
     build_id,
     container,
     container_config,
@@ -50,7 +51,7 @@ from gcd.model.facts import (
     WriteSet,
 )
 from gcd.model.finding import Node, NodeKind
-from gcd.model.ids import ContainerId, DiffId, ImageId, LayerDirId, RwLayerName
+from gcd.model.ids import ContainerId, DiffId, ImageId, LayerDirId, RwLayerName, init_dir_of
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.mountpoint import MountPoint
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
@@ -242,3 +243,66 @@ def test_a_link_that_does_not_lead_back_is_shown():
 
     assert f"link      {TOP_LINK}, and l/{TOP_LINK} does not lead here" in text
     assert f"l/{TOP_LINK} leads here, and its link file says otherwise" in text
+
+
+def ways(inventory, word):
+    return why_text(view_of(inventory, word)).splitlines()
+
+
+def test_the_way_says_what_kind_of_keeper_it_ends_at():
+    young, stray, pair = dir_id("young"), dir_id("stray"), dir_id("pair")
+    bare = without(healthy_inventory(repositories=ABSENT), Node(NodeKind.CONTAINER, CONTAINER))
+    inventory = with_records(
+        bare,
+        layer_dir(stray, link_id("stray")),
+        layer_dir(young, link_id("young"), (link_id("stray"),), ctime_ns=YOUNG_NS),
+        layer_dir(init_dir_of(pair), link_id("init pair"), ctime_ns=YOUNG_NS),
+        layer_dir(pair, link_id("pair")),
+    )
+    inventory = replace(inventory, candidates=frozenset(inventory.layer_dirs))
+
+    assert ways(inventory, TOP_DIR) == [
+        (
+            f"overlay2/{TOP_DIR}: image {IMAGE} → layer {TOP_CHAIN} → overlay2/{TOP_DIR}"
+            " (no tag: the engine keeps it until it is removed or pruned)"
+        )
+    ]
+    assert ways(inventory, RW_DIR) == [
+        (
+            f"overlay2/{RW_DIR}: rw layer record {CONTAINER} → overlay2/{RW_DIR}"
+            " (a record that nothing names: GCD304 ghost-rw-layer)"
+        )
+    ]
+    assert ways(inventory, young) == [
+        f"overlay2/{young}: nothing known, but it may belong to work under way: GCD101 orphaned-layer-dir"
+    ]
+    assert ways(inventory, stray) == [
+        (
+            f"overlay2/{stray}: overlay2/{young} → by its lower → overlay2/{stray}"
+            " (that may belong to work under way: GCD101 orphaned-layer-dir)"
+        )
+    ]
+    assert ways(inventory, pair) == [
+        (
+            f"overlay2/{pair}: overlay2/{pair}-init → its pair → overlay2/{pair}"
+            " (that may belong to work under way: GCD116 orphaned-rw-dir)"
+        )
+    ]
+
+
+def test_what_may_belong_to_something_damaged_is_not_called_nothings():
+    stray = dir_id("stray")
+    inventory = with_records(
+        healthy_inventory(),
+        replace(layer(TOP_DIFF, TOP_DIR, BASE_CHAIN), cache_id=EMPTY),
+        layer_dir(stray, link_id("stray"), (BASE_LINK,)),
+    )
+    inventory = replace(inventory, candidates=frozenset(inventory.layer_dirs))
+    [line] = ways(inventory, stray)
+
+    assert line == (
+        f"overlay2/{stray}: nothing: GCD101 orphaned-layer-dir, proven, but it may belong to GCD206:layer:{TOP_CHAIN}"
+    )
+    unread = {**inventory.sources, Source.BUILD_LEASES: SourceState(Coverage.BUSY, "busy")}
+    [line] = ways(replace(inventory, sources=unread), stray)
+    assert line.endswith("; but build-leases could not be read completely, so this proves nothing")

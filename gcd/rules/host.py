@@ -136,8 +136,8 @@ def unreadable_volume_options(inventory: Inventory, graph: StoreGraph, node: Nod
     The engine cannot read a volume's ``opts.json``.
 
     Harm: the engine does not start. Seen with 20.10.24 and 26.1.5: at an empty file or one that is no such object it
-    says ``error while unmarshaling volume options`` and exits. A file that cannot be read at all it passes over: then the volume is
-    taken for a plain one, so that what is written to it goes to the host's own disk (error).
+    says ``error while unmarshaling volume options`` and exits. What is no file in its place it passes over: then it
+    takes the volume for a plain one, so that what is written to it goes to the host's own disk (error).
     Cause: power loss, a full disk, an editor.
     Remedy: none by gcd, which never touches a volume. With the engine stopped, write the options anew (``MountType``,
     ``MountOpts``, ``MountDevice``); if the volume was a plain one, made without options, move the file aside. Its

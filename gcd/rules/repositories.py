@@ -119,7 +119,7 @@ def dangling_reference(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     A tag or a digest reference names an image whose config is not there.
 
     Harm: the name is shown nowhere and names nothing, and ``docker rmi`` and ``docker image prune`` cannot remove it
-    (seen with 20.10.24 and 26.1.5: ``No such image``); one with a digest also refuses a pull of that digest with another id.
+    (seen with 20.10.24 and 26.1.5: ``No such image``). One with a digest refuses that digest for any other image.
     Cause: an image config deleted by hand, or lost in a power loss.
     Remedy: with the engine stopped, drop the reference; or, while it runs, tag another image with it.
     Not this rule: a config that is there but damaged (GCD401), or whose layers do not load (GCD402).

@@ -73,6 +73,16 @@ class TestEveryRule:
     def test_needs_the_layer_records(self, check):
         assert Source.LAYERS in check.needs
 
+    def test_silent_on_a_chain_that_no_image_tells_of(self, check):
+        if check.code != "GCD211":
+            assert [fault for chain in unused().layers for fault in faults(check, unused(), chain)] == []
+
+
+def test_rules_need_what_they_compare_with():
+    needs = {rule.code: rule.needs for rule in (*layers.RULES, *chains.RULES)}
+    assert Source.OVERLAY2 in needs["GCD201"]
+    assert Source.IMAGES in needs["GCD205"] & needs["GCD210"]
+
 
 class TestMissingLayerDir:
     check = layers.missing_layer_dir
@@ -156,7 +166,7 @@ class TestLostParent:
     @pytest.mark.parametrize("damage", [ABSENT, *DAMAGE])
     def test_the_image_config_tells_what_it_was(self, damage):
         (fault,) = faults(self.check, self.with_parent(damage), TOP_CHAIN)
-        assert fault.evidence[0].where == f"{TOP_RECORD}/parent"
+        assert (fault.evidence[0].where, fault.evidence[0].expected) == (f"{TOP_RECORD}/parent", BASE_CHAIN)
         assert [remedy.action for remedy in fault.remedies] == [f"write {BASE_CHAIN} to its parent file"]
 
     @pytest.mark.parametrize("damage", [ABSENT, *DAMAGE])

@@ -219,6 +219,11 @@ class TestOrphanedLayerDir:
         assert fault.since_ns == OLD_NS + 5
         assert len(fault.evidence) == 2
 
+    def test_an_init_dir_with_nothing_in_it_is_none_of_its_own(self):
+        init, rw = pair()
+        inventory = with_records(healthy_inventory(), replace(init, diff_is_empty=True), rw)
+        assert said(self.check, inventory) == [PAIR]
+
     @pytest.mark.parametrize("diff_is_empty", [False, None])
     def test_silent_on_a_pair_that_may_hold_files(self, diff_is_empty):
         assert said(self.check, with_records(healthy_inventory(), *pair(diff_is_empty=diff_is_empty))) == []
@@ -408,6 +413,11 @@ class TestMissingLinkSymlink:
         assert (fault.subject, fault.remedies) == (Node(NodeKind.LINK, lost), ())
         assert fault.evidence[0].where == f"overlay2/{TOP_DIR}/lower"
 
+    def test_found_where_records_do_not_say_what_was_there(self):
+        lost = link_id("lost")
+        inventory = with_records(healthy_inventory(), layer_dir(TOP_DIR, TOP_LINK, (BASE_LINK, lost)))
+        assert [fault.subject.id for fault in faults(self.check, inventory, lost)] == [lost]
+
     @pytest.mark.parametrize("link", [EMPTY, ABSENT])
     def test_silent_where_the_dir_at_its_place_lost_its_link_file(self, link):
         """GCD106 speaks for it."""
@@ -578,6 +588,24 @@ class TestForeignLower:
         (fault,) = faults(self.check, with_records(healthy_inventory(), changed), RW_DIR)
         assert (fault.subject, fault.evidence[0].expected) == (RW_NODE, f"element 0 to be the link of {INIT_DIR}")
 
+    def test_finds_it_though_the_record_lost_its_init_id(self):
+        changed = layer_dir(RW_DIR, RW_LINK, (TOP_LINK, BASE_LINK))
+        inventory = with_records(healthy_inventory(), changed, rw_layer(init_id=EMPTY))
+        assert len(faults(self.check, inventory, RW_DIR)) == 1
+
+    @pytest.mark.parametrize("init", [Present(INIT_DIR), EMPTY])
+    def test_silent_if_its_init_dir_is_gone(self, init):
+        """GCD306 speaks for it; where no record tells of an init layer none is missed."""
+        inventory = with_records(healthy_inventory(), rw_layer(init_id=init))
+        links = (INIT_LINK, TOP_LINK, BASE_LINK) if isinstance(init, Present) else (TOP_LINK, BASE_LINK)
+        inventory = with_records(inventory, layer_dir(RW_DIR, RW_LINK, links))
+        assert faults(self.check, without(inventory, Node(NodeKind.LAYER_DIR, INIT_DIR)), RW_DIR) == []
+
+    def test_silent_on_an_init_layer_above_a_duplicate_dir(self):
+        twin = (layer_dir(BUILD, BUILD_LINK, (BASE_LINK,)), symlink(BUILD_LINK, BUILD))
+        changed = layer_dir(INIT_DIR, INIT_LINK, (BUILD_LINK, BASE_LINK))
+        assert faults(self.check, with_records(healthy_inventory(), *twin, changed), INIT_DIR) == []
+
     def test_silent_on_a_duplicate_dir_of_the_same_content(self):
         """Docker-storage 5.2: no record names it, or one with the same diff id."""
         changed = layer_dir(TOP_DIR, TOP_LINK, (BUILD_LINK,))
@@ -621,6 +649,12 @@ class TestUnreadableLinkFile:
         (fault,) = faults(self.check, inventory, BASE_DIR)
         assert [remedy.action for remedy in fault.remedies] == [f"write {BASE_LINK} to overlay2/{BASE_DIR}/link"]
 
+    def test_what_is_lost_elsewhere_is_not_taken_for_its_own(self):
+        inventory = without(with_dir(BASE_DIR, link=EMPTY), Node(NodeKind.LINK, BASE_LINK))
+        elsewhere = layer_dir(INIT_DIR, INIT_LINK, (link_id("lost"), BASE_LINK))
+        (fault,) = faults(self.check, with_records(inventory, elsewhere), BASE_DIR)
+        assert [remedy.action for remedy in fault.remedies] == [f"write {BASE_LINK} to overlay2/{BASE_DIR}/link"]
+
     def test_of_two_symlinks_the_one_that_is_cited(self):
         inventory = with_records(with_dir(TOP_DIR, link=EMPTY), symlink(link_id("stray"), TOP_DIR))
         (fault,) = faults(self.check, inventory, TOP_DIR)
@@ -655,8 +689,8 @@ class TestMissingDiffDir:
         assert (fault.subject, fault.evidence[0].found) == (TOP_NODE, diff or "absent")
 
     def test_finds_a_whole_dir_that_only_a_lower_names(self):
-        gone = symlink(LEAKED_LINK, LEAKED)
-        inventory = with_records(healthy_inventory(), gone, layer_dir(TOP_DIR, TOP_LINK, (LEAKED_LINK,)))
+        gone = (symlink(link_id("uncited"), LEAKED), symlink(LEAKED_LINK, LEAKED))
+        inventory = with_records(healthy_inventory(), *gone, layer_dir(TOP_DIR, TOP_LINK, (LEAKED_LINK,)))
         assert graph_of(inventory).lost_dirs == {LEAKED}
         (fault,) = faults(self.check, inventory, LEAKED)
         assert fault.evidence[0].expected == f"a directory, for overlay2/{TOP_DIR}/lower names it"

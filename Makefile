@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST_FLAGS ?=
 
-.PHONY: setup demo test lint coverage wheel-test docs lock clean
+.PHONY: setup demo test storm lint coverage wheel-test docs lock clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Ten minutes of an engine at work on everything at once, with gcd looking.
+storm: setup
+	GCD_STORM_SECONDS=600 $(BIN)/python -m pytest tests/engine/test_storm.py $(PYTEST_FLAGS)
 
 coverage: setup
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)

@@ -77,7 +77,8 @@ def test_both_kinds_of_leak_are_found_with_their_bytes(leaking: Engine) -> None:
     result = judge(leaking)
     lines = told(result)
     assert result.not_checked == (), lines
-    assert {f.code for f in result.findings if f.severity is not Severity.INFO} == {"GCD101", "GCD211"}, lines
+    assert {f.code for f in result.findings if f.severity is not Severity.INFO} == {"GCD101", "GCD211", "GCD601"}, lines
+    assert [f.subject.id for f in of_code(result.findings, "GCD601")] == leaking.write_sets()
 
     (unnamed,) = of_code(result.findings, "GCD101")
     (layer_dir,) = extracting

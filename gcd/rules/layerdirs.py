@@ -119,12 +119,17 @@ def missing_diff_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     layer_dir = inventory.layer_dirs.get(dir_id)
     if layer_dir is None:
         links = [link for link in graph.symlinks_to.get(dir_id, ()) if link in graph.cited_links]
-        if dir_id in graph.lost_dirs and links:
-            citer = graph.citers[links[0]][0]
+        cited_by = {d for link in links for d in graph.citers[link]}
+        citers = sorted(d for d in cited_by if is_whole(inventory, graph, inventory.layer_dirs[d]))
+        if dir_id in graph.lost_dirs and citers:
             yield Fault(
                 node,
                 "A lower file leads to this layer dir, which does not exist.",
-                (Evidence(layout.layer_dir(dir_id), f"a directory, for overlay2/{citer}/lower names it", "absent"),),
+                (
+                    Evidence(
+                        layout.layer_dir(dir_id), f"a directory, for overlay2/{citers[0]}/lower names it", "absent"
+                    ),
+                ),
             )
     elif layer_dir.diff is not FileType.DIRECTORY and is_whole(inventory, graph, layer_dir):
         yield Fault(

@@ -41,14 +41,15 @@ def missing_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) ->
     Cause: a directory entry lost in a power loss; ``rm -rf overlay2/l``; a layer dir deleted by hand.
     Remedy: recreate ``l/<link id> -> ../<dir>/diff``; exact and additive, also while the engine runs. Where no dir says
     that it is the one, nothing can be recreated: pull the image again.
-    Not this rule: an unreferenced dir without its symlink is an interrupted removal (GCD101).
+    Not this rule: an unreferenced dir without its symlink is an interrupted removal (GCD101), and the layers below one
+    may be gone with their image.
     """
     link = LinkId(node.id)
     if link in inventory.link_farm.symlinks or _farm_is_no_directory(inventory):
         return
     if link in graph.unresolved_links:
-        if not _is_explained(inventory, graph, link):
-            citers = graph.citers[link]
+        citers = sorted(d for d in graph.citers[link] if is_whole(inventory, graph, inventory.layer_dirs[d]))
+        if citers and not _is_explained(inventory, graph, link):
             yield Fault(
                 node,
                 "A lower file names this link id, but no layer dir and no symlink has it.",

@@ -19,6 +19,7 @@ from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, LayerDirId, RwLayerName, init_dir_of, is_build_id, is_init_dir
 from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Present, Unreadable, value_of
 from gcd.model.storegraph import lower_of, partner_of
+from gcd.rules.belonging import has_init, is_owned
 from gcd.rules.passing import is_whole
 from gcd.rules.stacking import diff_ids_from, dir_below, known_diff_ids, parent_of
 
@@ -126,8 +127,17 @@ def _lost_by_rw_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[Lost
         if not isinstance(record.mount_id, Present):
             below = None if lost_parent else diff_ids_from(inventory, graph, record.parent)
             yield LostOwner(subject, below, is_rw=True)
-        if lost_parent:
+        if lost_parent and not _is_leaked(inventory, graph, record):
             yield LostOwner(subject, loses_dirs=False, loses_layers=True)
+
+
+def _is_leaked(inventory: Inventory, graph: StoreGraph, record: RwLayerRecord) -> bool:
+    """Whether `record` was made for one instruction of a build, and the engine that was at it is gone (GCD310)."""
+    return (
+        graph.is_settled(record.ctime_ns)
+        and not is_owned(inventory, graph, record.name)
+        and not has_init(inventory, record)
+    )
 
 
 def _lost_its_parent(inventory: Inventory, record: RwLayerRecord) -> bool:

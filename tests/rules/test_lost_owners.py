@@ -208,6 +208,16 @@ class TestRwLayers:
         gone = without(inventory, Node(NodeKind.LAYER_DIR, INIT_DIR), Node(NodeKind.LAYER_DIR, RW_DIR))
         assert unowned_layer(gone) == ()
 
+    @pytest.mark.parametrize(
+        ("changes", "blocks"),
+        [({}, False), ({"ctime_ns": YOUNG_NS}, True), ({"init_id": EMPTY}, True)],
+        ids=["leaked", "at work", "a container's"],
+    )
+    def test_one_that_a_build_left_behind_has_lost_no_parent(self, changes, blocks):
+        transient = replace(rw_layer("transient", DEPTH_2), **{"init_id": ABSENT, "parent": ABSENT, **changes})
+        inventory = with_records(orphaned(), transient)
+        assert bool(unowned_layer(inventory)) is blocks
+
     def test_without_mount_id_either_it_is_not_known(self):
         inventory = with_records(orphaned(), replace(rw_layer(), parent=ABSENT, mount_id=EMPTY))
         assert unowned_layer(inventory) == (THE_RW_LAYER,)

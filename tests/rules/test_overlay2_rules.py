@@ -413,6 +413,11 @@ class TestMissingLinkSymlink:
         assert (fault.subject, fault.remedies) == (Node(NodeKind.LINK, lost), ())
         assert fault.evidence[0].where == f"overlay2/{TOP_DIR}/lower"
 
+    def test_silent_where_only_an_orphan_cites_it(self):
+        """A pair that a killed engine left behind, say, whose image was removed since."""
+        inventory = with_records(healthy_inventory(), layer_dir(LEAKED, LEAKED_LINK, (link_id("lost"),)))
+        assert faults(self.check, inventory, link_id("lost")) == []
+
     def test_found_where_records_do_not_say_what_was_there(self):
         lost = link_id("lost")
         inventory = with_records(healthy_inventory(), layer_dir(TOP_DIR, TOP_LINK, (BASE_LINK, lost)))
@@ -694,6 +699,11 @@ class TestMissingDiffDir:
         assert graph_of(inventory).lost_dirs == {LEAKED}
         (fault,) = faults(self.check, inventory, LEAKED)
         assert fault.evidence[0].expected == f"a directory, for overlay2/{TOP_DIR}/lower names it"
+
+    def test_silent_on_one_that_only_an_orphan_names(self):
+        citer = layer_dir(PAIR, link_id("citer"), (LEAKED_LINK,))
+        inventory = with_records(healthy_inventory(), symlink(LEAKED_LINK, LEAKED), citer)
+        assert faults(self.check, inventory, LEAKED) == []
 
     def test_silent_on_a_dir_that_a_record_names_or_nothing_cites(self):
         recorded = without(healthy_inventory(), Node(NodeKind.LAYER_DIR, BASE_DIR))

@@ -402,8 +402,22 @@ class Model:
         yield
 
     def prune(self) -> Steps:
-        """Remove the build cache, newest step first; a layer is let go of, any other dir is removed."""
-        for step in reversed(self.steps.copy().values()):
+        """
+        Remove the build cache, newest step first; a layer is let go of, any other dir is removed. A dir whose record an
+        engine did not live to write keeps what it stands on (in truth it does not, and its lower leads to nothing).
+        """
+        steps = list(self.steps.values())
+        for dir_id in [d for d in self.records if d in self.dirs and d not in {step.dir for step in steps}]:
+            del self.records[dir_id]
+            yield
+            self.leases.discard(dir_id)
+            self.buckets.pop(dir_id, None)
+            yield
+            yield from self._drop_dir(dir_id)
+        recordless = [d for d in self.buckets if d in self.dirs and d not in {step.dir for step in steps}]
+        for step in reversed(steps):
+            if any(step.dir in self.dirs[dir_id].below for dir_id in recordless):
+                continue
             self.records.pop(step.name, None)
             yield
             self.leases.discard(step.name)

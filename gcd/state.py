@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gcd.model.result import RunResult
 
 FILE = "state.db"
-SCHEMA = 1
+SCHEMA = 2
 BUSY_SECONDS = 10.0
 
 _TABLES = """
@@ -59,7 +59,9 @@ CREATE TABLE runs (
     layer_dirs INTEGER NOT NULL,
     layers INTEGER NOT NULL,
     images INTEGER NOT NULL,
-    containers INTEGER NOT NULL
+    containers INTEGER NOT NULL,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    accepted_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE sightings (
     root INTEGER NOT NULL REFERENCES roots (id),
@@ -72,6 +74,14 @@ CREATE TABLE sightings (
     PRIMARY KEY (root, finding)
 ) STRICT, WITHOUT ROWID;
 """
+
+_MIGRATIONS = {
+    1: """
+    ALTER TABLE runs ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN accepted_bytes INTEGER NOT NULL DEFAULT 0;
+    """
+}
+"""By schema, what makes the next one of it; all steps of an upgrade are one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +159,10 @@ class State:
             summary.layers,
             summary.images,
             summary.containers,
+            summary.accepted,
+            summary.accepted_bytes,
         )
-        self._connection.execute("INSERT INTO runs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", figures)
+        self._connection.execute(f"INSERT INTO runs VALUES (NULL{', ?' * len(figures)})", figures)
 
     def _keep_sightings(self, root: int, result: RunResult, boot: BootTime, ran: AbstractSet[str]) -> None:
         now = result.checked_ns
@@ -173,7 +185,8 @@ def open_state(directory: Path) -> Iterator[State]:
     """
     The state in `directory`, both made with rights for their owner alone if missing.
 
-    Raises `CannotCheck` if it cannot be opened or written, or was written by a newer gcd.
+    One of an older gcd is brought up to date. Raises `CannotCheck` if it cannot be opened or written, or was written by
+    a newer gcd.
     """
     path = directory / FILE
     try:
@@ -193,8 +206,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA:
         raise CannotCheck(f"{path} has schema {version}, written by a newer gcd; this one knows {SCHEMA}")
-    if version == 0:
-        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+    if version < SCHEMA:
+        steps = _TABLES if version == 0 else "".join(_MIGRATIONS[older] for older in range(version, SCHEMA))
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA}; COMMIT;")
 
 
 def _signed(number: int) -> int:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.results import NOON_NS, damaged_host, finding, orphan, result
@@ -125,6 +126,32 @@ def test_the_state_of_a_newer_gcd_is_refused(tmp_path):
 
     with pytest.raises(CannotCheck, match="newer gcd"), open_state(tmp_path):
         pass
+
+
+def columns(path):
+    rows = sqlite3.connect(path)
+    names = [row[1] for row in rows.execute("PRAGMA table_info(runs)")]
+    (version,) = rows.execute("PRAGMA user_version").fetchone()
+    rows.close()
+    return names, version
+
+
+def test_the_state_of_an_older_gcd_is_brought_up_to_date_and_keeps_its_history(tmp_path):
+    rows = sqlite3.connect(tmp_path / FILE)
+    rows.executescript((Path(__file__).parent / "data/state-1.sql").read_text())
+    rows.close()
+
+    with open_state(tmp_path) as state:
+        [sighting] = state.sightings(Identity(64768, 42, "ENGINE"))
+        state.record(Identity(64768, 42, "ENGINE"), result(orphan("a")), boot(1), {"GCD101"})
+
+    assert sighting.finding == "GCD101:layer-dir:abc"
+    with open_state(tmp_path / "new") as state:
+        state.record(Identity(64768, 42, "ENGINE"), result(orphan("a")), boot(1), {"GCD101"})
+    assert columns(tmp_path / FILE) == columns(tmp_path / "new" / FILE)
+    rows = sqlite3.connect(tmp_path / FILE)
+    assert rows.execute("SELECT orphaned_bytes, accepted FROM runs ORDER BY id").fetchall() == [(7, 0), (3145728, 0)]
+    rows.close()
 
 
 def test_a_damaged_state_is_one_sentence(tmp_path):

@@ -162,7 +162,7 @@ class State:
             summary.accepted,
             summary.accepted_bytes,
         )
-        self._connection.execute(f"INSERT INTO runs VALUES (NULL{', ?' * len(figures)})", figures)
+        self._connection.execute("INSERT INTO runs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", figures)
 
     def _keep_sightings(self, root: int, result: RunResult, boot: BootTime, ran: AbstractSet[str]) -> None:
         now = result.checked_ns

@@ -102,16 +102,12 @@ def read_inventory(
         layer_dirs = probe(root, driver, layer_dirs, unnamed, rest.mounted())
         held = held_dirs(unnamed.intersection(layer_dirs), proc)
         temporaries = read_temporaries(root, _temporaries(references, layer_dirs, rest, driver))
-    return Inventory(
+    dirs_state = combined(candidates_state, layer_dirs_state)
+    inventory = Inventory(
         root=path,
         root_id=(status.st_dev, status.st_ino),
         store=driver,
-        sources={
-            Source.OVERLAY2: combined(candidates_state, layer_dirs_state),
-            Source.LINKS: links_state,
-            **references.states(),
-            **rest.states,
-        },
+        sources={Source.OVERLAY2: dirs_state, Source.LINKS: links_state, **references.states(), **rest.states},
         engine=rest.engine,
         candidates=candidates,
         layer_dirs=layer_dirs,
@@ -131,13 +127,9 @@ def read_inventory(
         dormant=dormant,
         databases=rest.databases,
         held_dirs=held,
-        repositories_ctime_ns=references.imagedb.repositories_ctime_ns,
-        repositories_copies=references.imagedb.repositories_copies,
-        distribution=rest.distribution.unreadable,
-        registry_layers=rest.distribution.layers,
         temporaries=temporaries,
-        engine_temporaries=rest.engine_temporaries,
     )
+    return _with_what_was_left(inventory, references.imagedb, rest)
 
 
 def compared(before: Engine, after: Engine) -> Engine:
@@ -156,6 +148,18 @@ def compared(before: Engine, after: Engine) -> Engine:
         doubts[f"the engine changed during the reading: {_identity(before)}, then {_identity(after)}"] = None
     others = tuple(dict.fromkeys((*before.others, *after.others)))
     return replace(after, epoch_ns=epoch_ns, doubts=tuple(doubts), others=others)
+
+
+def _with_what_was_left(inventory: Inventory, imagedb: ImageDb, rest: _Rest) -> Inventory:
+    """`inventory` with what no verdict on a layer dir hangs on."""
+    return replace(
+        inventory,
+        repositories_ctime_ns=imagedb.repositories_ctime_ns,
+        repositories_copies=imagedb.repositories_copies,
+        distribution=rest.distribution.unreadable,
+        registry_layers=rest.distribution.layers,
+        engine_temporaries=rest.engine_temporaries,
+    )
 
 
 @dataclass(frozen=True, slots=True)

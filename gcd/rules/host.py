@@ -147,9 +147,10 @@ def unreadable_volume_options(inventory: Inventory, graph: StoreGraph, node: Nod
     volume = inventory.volumes.get(node.id)
     if volume is None or isinstance(volume.options, Present | Absent):
         return
-    is_fatal = isinstance(volume.options, Empty) or (
-        isinstance(volume.options, Malformed) and volume.options.expected != A_FILE
-    )
+    is_no_file = isinstance(volume.options, Malformed) and volume.options.expected == A_FILE
+    if is_no_file and not file_is_damaged(volume.options):
+        return
+    is_fatal = not is_no_file and not isinstance(volume.options, Unreadable)
     effect = "and does not start" if is_fatal else "and takes the volume for one without"
     yield Fault(
         node,

@@ -1,4 +1,4 @@
-"""GCD801 to GCD804: what could not be read, other stores, the engine's databases, several engines."""
+"""GCD801 to GCD805: what could not be read, other stores, the engine's own files, several engines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from support.inventories import faults, healthy_inventory
 
-from gcd.model.facts import DormantStore, Engine, EngineState
+from gcd.model.facts import DormantStore, Engine, EngineState, Volume
 from gcd.model.finding import Node, NodeKind, Severity
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
@@ -53,6 +53,14 @@ class TestSourceUnreadable:
 
         assert len(faults(self.check, inventory, "build-snapshots")) == 1
         assert faults(self.check, damaged, "build-snapshots") == []
+
+    @pytest.mark.parametrize(
+        ("reading", "count"),
+        [(EMPTY, 0), (Malformed("an object", "null"), 0), (Malformed("a regular file", "a symlink"), 1)],
+    )
+    def test_damaged_references_are_another_codes(self, reading, count):
+        inventory = with_source(Source.REPOSITORIES, Coverage.UNREADABLE, "repositories.json is what it is")
+        assert len(faults(self.check, replace(inventory, repositories=reading), "repositories")) == count
 
     def test_runs_whatever_was_not_read(self):
         assert self.check.needs == frozenset()
@@ -107,3 +115,28 @@ class TestSeveralEngines:
     @pytest.mark.parametrize("engine", [Engine(EngineState.STOPPED), Engine(EngineState.RUNNING, pid=10, epoch_ns=1)])
     def test_one_or_none(self, engine):
         assert faults(self.check, healthy_inventory(engine=engine), "engine") == []
+
+
+class TestUnreadableVolumeOptions:
+    check = host.unreadable_volume_options
+
+    def found(self, options):
+        return faults(self.check, healthy_inventory(volumes={"mail": Volume("mail", options)}), "mail")
+
+    @pytest.mark.parametrize("options", [EMPTY, Malformed("an object", "an array"), Malformed("JSON", "'{'")])
+    def test_options_at_which_the_engine_does_not_start(self, options):
+        (fault,) = self.found(options)
+
+        assert fault.subject == Node(NodeKind.VOLUME, "mail")
+        assert [item.where for item in fault.evidence] == ["volumes/mail/opts.json"]
+        assert (fault.severity, fault.paths, fault.remedies) == (None, (), None)
+        assert self.check.remedies == ()
+
+    @pytest.mark.parametrize("options", [Malformed("a regular file", "a directory"), Unreadable("EIO")])
+    def test_options_that_the_engine_passes_over(self, options):
+        assert [fault.severity for fault in self.found(options)] == [Severity.ERROR]
+
+    @pytest.mark.parametrize("options", [ABSENT, Present(None), Malformed("a regular file", "a symlink")])
+    def test_not_a_fault(self, options):
+        """A plain volume, one with sound options, and options that only the engine follows to."""
+        assert self.found(options) == []

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST_FLAGS ?=
 
-.PHONY: setup demo test storm lint coverage wheel-test docs lock clean
+.PHONY: setup demo test storm bench bench-large lint coverage wheel-test docs lock clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,14 @@ coverage: setup
 # The tests again, from another directory, against the package that a wheel installs.
 wheel-test: setup
 	PYTHON=$(abspath $(BIN)/python) sh tests/wheel.sh
+
+# The figures that the README quotes. Roots are built once, below GCD_BENCH_DIR (default: ~/.cache/gcd-bench), 4 GB
+# for the first and 8 GB more for the second. The engine's figure needs root rights and dockerd.
+bench: setup
+	$(BIN)/python bench/bench.py
+
+bench-large: setup
+	$(BIN)/python bench/bench.py --large
 
 # The generated pages: docs/codes.md, config/gcd.toml.
 docs: setup

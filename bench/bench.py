@@ -1,0 +1,207 @@
+"""
+The figures that the README quotes, measured in one run: ``make bench`` and ``make bench-large``.
+
+::
+
+    python bench/bench.py              one root of 20,000 layers and 2,000 containers
+    python bench/bench.py --large      2,000, 20,000 and 100,000 layers, a tenth of it containers
+
+Roots are built once, below ``$GCD_BENCH_DIR`` (default: ``~/.cache/gcd-bench``), and kept. All programs run in turns on
+the same files, which are in the page cache after a first turn that does not count; every figure is the median. What
+needs something that this machine lacks (a C compiler, strace, root rights and dockerd) is left out and said so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from engineload import engine_lack, layer_store_seconds
+from planting import plant_ten
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+PLACE = Path(os.environ.get("GCD_BENCH_DIR") or CACHE / "gcd-bench")
+GCD = str(Path(sys.executable).with_name("gcd"))
+LARGE = (2_000, 20_000, 100_000)
+ENGINE_TURNS = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    seconds: float
+    megabytes: float
+    output: str
+
+
+def run(*command: str, status: int = 0) -> Run:
+    """One process from start to end: its wall time, its greatest resident set, and what it said."""
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, ended, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(ended)
+    if process.returncode != status:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    return Run(seconds, usage.ru_maxrss / 1024, output)
+
+
+def built(layers: int) -> Path:
+    """The directory of the root with so many layers, built if need be."""
+    place = PLACE / str(layers)
+    if not place.is_dir():
+        print(f"building a root of {layers:,} layers in {place}", file=sys.stderr)
+        partial = PLACE / f"{layers}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        run(sys.executable, str(HERE / "synthetic.py"), str(partial), str(layers), str(layers // 10))
+        text = (partial / "files").read_text().replace(f"{partial}/", f"{place}/")
+        (partial / "files").write_text(text)
+        partial.rename(place)
+    return place
+
+
+def faulty(place: Path) -> Path:
+    """A copy of the root in `place` with ten planted faults."""
+    copy = place / "faulty"
+    if not copy.is_dir():
+        partial = copied(place, "faulty.partial")
+        plant_ten(partial)
+        partial.rename(copy)
+    return copy
+
+
+def copied(place: Path, name: str) -> Path:
+    copy = place / name
+    if copy.exists():
+        shutil.rmtree(copy)
+    subprocess.run(["cp", "-a", "--", str(place / "root"), str(copy)], check=True)
+    return copy
+
+
+def compiled() -> str | None:
+    """``readall.c`` as a program, or None where there is no compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        return None
+    target = str(PLACE / "readall")
+    subprocess.run([compiler, "-O2", "-o", target, str(HERE / "readall.c")], check=True)
+    return target
+
+
+def opens(root: Path) -> int | None:
+    """How many files and directories gcd opens and links it reads, in a run of its own under strace; None without."""
+    if shutil.which("strace") is None:
+        return None
+    report = PLACE / "strace"
+    calls = "open,openat,openat2,readlink,readlinkat"
+    run("strace", "-f", "-qq", "-c", "-U", "name,calls", "-e", f"trace={calls}", "-o", str(report), *check(root))
+    lines = [line.split() for line in report.read_text().splitlines()]
+    return sum(int(line[1]) for line in lines if len(line) == 2 and line[0] in calls.split(","))
+
+
+def check(root: Path) -> tuple[str, ...]:
+    return (GCD, "check", "--root", str(root))
+
+
+def median(runs: list[Run]) -> float:
+    return statistics.median(r.seconds for r in runs)
+
+
+def bench(turns: int) -> None:
+    place = built(20_000)
+    root, files = place / "root", str(place / "files")
+    damaged = faulty(place)
+    program = compiled()
+    gcd: list[Run] = []
+    twice: list[Run] = []
+    python: list[float] = []
+    c: list[float] = []
+    for turn in range(turns + 1):
+        seconds = float(run(sys.executable, str(HERE / "readall.py"), files).output)
+        in_c = float(run(program, files).output) if program else 0.0
+        whole, other = run(*check(root)), run(*check(damaged), status=4)
+        if turn:
+            python.append(seconds)
+            c.append(in_c)
+            gcd.append(whole)
+            twice.append(other)
+    version = [run(GCD, "version") for _ in range(turns)]
+    loop = statistics.median(python)
+    own = median(gcd)
+    count = len(Path(files).read_text().splitlines())
+    counted = opens(root)
+    rows = [
+        ("`gcd check`, whole process, healthy root", f"{own:.2f} s", ""),
+        ("the same with ten faults planted (reads twice)", f"{median(twice):.2f} s", f"{median(twice) / own:.2f}"),
+        ("Python: open, read, close each file", f"{loop:.2f} s", ratio(gcd, python)),
+    ]
+    if program:
+        rows.append(("C: open, read, close each file", f"{statistics.median(c):.2f} s", ratio(gcd, c)))
+    rows.append(engine_row(place, own))
+    rows += [
+        ("peak memory of `gcd check`", f"{max(r.megabytes for r in gcd):.0f} MB", ""),
+        ("the same with ten faults planted", f"{max(r.megabytes for r in twice):.0f} MB", ""),
+        ("`gcd version`, whole process", f"{median(version):.2f} s", ""),
+    ]
+    print(f"\n20,000 layers, 2,000 containers, {count:,} files and links; medians of {turns} turns\n")
+    table(("", "measured", "gcd check takes … of it"), rows)
+    if counted is not None:
+        print(f"\ngcd opens or reads {counted:,} files, directories and links; the loops {count:,} files and links.")
+
+
+def ratio(gcd: list[Run], other: list[float]) -> str:
+    """The median of the ratios turn by turn: what slows the machine for a while slows both."""
+    return f"{statistics.median(a.seconds / b for a, b in zip(gcd, other, strict=True)):.2f}"
+
+
+def engine_row(place: Path, own: float) -> tuple[str, str, str]:
+    lack = engine_lack()
+    if lack is not None:
+        return "a dockerd loading its layer store", f"left out: {lack}", ""
+    home = place / "engine"
+    home.mkdir(exist_ok=True)
+    if not (home / "root").is_dir():
+        copied(place, "engine/root")
+    seconds = statistics.median(layer_store_seconds(home) for _ in range(ENGINE_TURNS))
+    return "a dockerd loading its layer store", f"{seconds:.2f} s", f"{own / seconds:.2f}"
+
+
+def large(turns: int) -> None:
+    rows = []
+    for layers in LARGE:
+        place = built(layers)
+        runs = [run(*check(place / "root")) for _ in range(turns + 1)][1:]
+        seconds, peak = median(runs), max(r.megabytes for r in runs)
+        rows.append((f"{layers:,}", f"{seconds:.2f} s", f"{seconds / layers * 1e6:.0f} µs", f"{peak:.0f} MB"))
+    print()
+    table(("layers", "gcd check", "a layer", "peak memory"), rows)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    for row in (head, ("---",) * len(head), *rows):
+        print("| " + " | ".join(row) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--turns", type=int, default=7)
+    chosen = parser.parse_args()
+    PLACE.mkdir(parents=True, exist_ok=True)
+    if chosen.large:
+        large(min(chosen.turns, 3))
+    else:
+        bench(chosen.turns)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,8 +7,10 @@ judges how sure each finding is, and measures what the reported ones would free.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,7 @@ from gcd.root.usage import measure
 from gcd.rules.table import RULES, find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from gcd.model.finding import Acceptance, Code, Finding, NotChecked
     from gcd.model.inventory import Inventory
@@ -96,7 +98,23 @@ def see(
         inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant, proc=proc, progress=progress)
         return doubting_the_clock(inventory, now_ns + time.monotonic_ns() - started)
 
-    return Sight(*look_twice(read, now_ns, codes))
+    with _collecting_no_cycles():
+        return Sight(*look_twice(read, now_ns, codes))
+
+
+@contextmanager
+def _collecting_no_cycles() -> Iterator[None]:
+    """
+    Inside, memory is freed by reference counts alone. An inventory is a million values without a cycle among them:
+    looking for one again and again while they are made was a fifth of a run's time, and freed nothing.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def look_twice(

@@ -20,6 +20,7 @@ import json
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, Union
 
 from gcd.formats.escape import escaped
@@ -71,6 +72,9 @@ def cleaned(text: str) -> str:
 class Kind(Enum):
     """The Go types that the fields of these files have; the value says what the file must have there."""
 
+    __hash__ = object.__hash__
+    """An enum's own is written in Python, and kinds are looked up a hundred times for each file."""
+
     TEXT = "text"
     FLAG = "true or false"
     INTEGER = "a whole number of 64 bits"
@@ -103,7 +107,8 @@ class Struct:
     def require(self, shape: Mapping[str, Kind]) -> None:
         """Check fields whose values nobody keeps: the engine would refuse the file for their kinds."""
         for name, kind in shape.items():
-            self._field(name, kind)
+            if _folded(name) in self._values:
+                self._field(name, kind)
 
     def text(self, name: str) -> str:
         return self.stated_text(name) or ""
@@ -246,7 +251,9 @@ def _check_nesting(text: str, what: str) -> None:
             _refuse_at(text, match.start(), what, f"at most {MOST_NESTED} levels of nesting")
 
 
+@lru_cache(maxsize=1024)
 def _folded(key: str) -> str:
+    """Kept for the next file, which has the same keys."""
     return key.translate(_FOLD)
 
 

@@ -20,7 +20,7 @@ def is_rfc3339(text: str) -> bool:
     match = _TIME.fullmatch(text)
     if match is None:
         return False
-    year, month, day, hour, minute, second = (int(group) for group in match.groups()[:6])
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
     if not (1 <= month <= 12 and hour < 24 and minute < 60 and second < 60):
         return False
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)

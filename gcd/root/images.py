@@ -13,7 +13,8 @@ Source: moby ``image/fs.go`` (content, metadata), ``reference/store.go`` (``repo
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gcd.formats.imageconfig import parse_image_config
@@ -22,7 +23,7 @@ from gcd.formats.texts import parse_image_parent, parse_last_updated
 from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.facts import FileType, Image, ImageConfig, ImageMetadata, Repositories, RepositoriesCopy
-from gcd.model.ids import ImageId, is_digest, is_hex64
+from gcd.model.ids import DiffId, ImageId, is_digest, is_hex64
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Empty, Malformed, Present, Reading
 from gcd.root.progress import Progress, counted
@@ -131,9 +132,10 @@ def _digest(content: bytes) -> ImageId:
 
 def _config(content: bytes) -> Reading[ImageConfig]:
     try:
-        return Present(parse_image_config(content))
+        config = parse_image_config(content)
     except FormatError as error:
         return Malformed(error.expected, error.found, error.offset)
+    return Present(replace(config, diff_ids=tuple(DiffId(sys.intern(diff_id)) for diff_id in config.diff_ids)))
 
 
 def _read_metadata(root: Directory, path: str) -> tuple[dict[ImageId, ImageMetadata], SourceState]:

@@ -190,7 +190,7 @@ def _lazily_made(path: str, opened: Reading[Directory]) -> SourceState:
 
 
 def _diff_id(raw: bytes) -> DiffId:
-    return DiffId(parse_digest(raw, "diff"))
+    return DiffId(sys.intern(parse_digest(raw, "diff")))
 
 
 def _parent(raw: bytes) -> ChainId:

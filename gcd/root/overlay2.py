@@ -10,6 +10,7 @@ Source: moby ``daemon/graphdriver/overlay2/overlay.go`` create, Get, Remove.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ from gcd.root.tree import Directory, in_place_of, listing_state, source_state, t
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gcd.model.facts import Lower
+
 LINK_LIMIT = 1024
 LOWER_LIMIT = 1 << 16
 """The engine writes at most 128 elements, 3711 bytes."""
@@ -45,7 +48,7 @@ def list_names(root: Directory, driver: str) -> tuple[frozenset[LayerDirId], Sou
         return frozenset(), source_state(driver, opened)
     with opened.value as home:
         listing = home.list()
-        names = frozenset(LayerDirId(name) for name in listing.entries if is_layer_dir_id(name))
+        names = frozenset(LayerDirId(sys.intern(name)) for name in listing.entries if is_layer_dir_id(name))
         return names, listing_state(driver, listing)
 
 
@@ -67,8 +70,9 @@ def read_layer_dirs(
         for name in counted(listing.entries.keys() - _NOT_LAYER_DIRS, Source.OVERLAY2, progress):
             record = open_record(home, name)
             if record is not None:
+                dir_id = LayerDirId(sys.intern(name))
                 with record:
-                    dirs[LayerDirId(name)] = _layer_dir(LayerDirId(name), record, device)
+                    dirs[dir_id] = _layer_dir(dir_id, record, device)
         return dirs, listing_state(driver, listing)
 
 
@@ -121,8 +125,8 @@ def probe(
 
 
 def _layer_dir(dir_id: LayerDirId, record: Record, home_device: int) -> LayerDir:
-    link = record.read(layout.LINK, LINK_LIMIT, parse_link)
-    lower = record.read(layout.LOWER, LOWER_LIMIT, parse_lower)
+    link = record.read(layout.LINK, LINK_LIMIT, _link)
+    lower = record.read(layout.LOWER, LOWER_LIMIT, _lower)
     record.look_at(layout.DIFF)
     kinds = record.entries
     return LayerDir(
@@ -145,6 +149,14 @@ def _temporaries(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.startswith(layout.TEMPORARY_PREFIX)))
 
 
+def _link(raw: bytes) -> LinkId:
+    return LinkId(sys.intern(parse_link(raw)))
+
+
+def _lower(raw: bytes) -> Lower:
+    return parse_lower(raw, sys.intern)
+
+
 def _link_farm(directory: Directory, path: str, progress: Progress | None) -> tuple[LinkFarm, SourceState]:
     listing = directory.list()
     symlinks: dict[LinkId, LinkSymlink] = {}
@@ -156,7 +168,8 @@ def _link_farm(directory: Directory, path: str, progress: Progress | None) -> tu
         status = directory.lstat(name)
         if not isinstance(status, Absent):
             ctime_ns = status.value.st_ctime_ns if isinstance(status, Present) else 0
-            symlinks[name] = LinkSymlink(name, _target(directory, name, kind), ctime_ns)
+            link = LinkId(sys.intern(name))
+            symlinks[link] = LinkSymlink(link, _target(directory, name, kind), ctime_ns)
     return LinkFarm(FileType.DIRECTORY, symlinks, tuple(sorted(strays))), listing_state(path, listing)
 
 
@@ -167,7 +180,7 @@ def _target(directory: Directory, name: str, kind: FileType) -> Reading[LayerDir
     if not isinstance(text, Present):
         return text
     try:
-        return Present(parse_link_target(text.value))
+        return Present(LayerDirId(sys.intern(parse_link_target(text.value))))
     except FormatError as error:
         return Malformed(error.expected, error.found, error.offset)
 

@@ -99,13 +99,16 @@ class Directory:
     def list(self, limit: int = MAX_ENTRIES) -> Listing:
         """The entries, of which at most `limit` are read; trouble, even at the first, shows as `failure`."""
         entries: dict[str, FileType] = {}
+        file, directory = FileType.FILE, FileType.DIRECTORY
         try:
             with os.scandir(self.fd) as scan:
                 for entry in scan:
                     if len(entries) >= limit:
                         return Listing(entries, f"more than {limit} entries")
-                    is_file = entry.is_file(follow_symlinks=False)
-                    entries[entry.name] = FileType.FILE if is_file else _other_type(entry)
+                    if entry.is_file(follow_symlinks=False):
+                        entries[entry.name] = file
+                    else:
+                        entries[entry.name] = directory if entry.is_dir(follow_symlinks=False) else _other_type(entry)
         except OSError as error:
             return Listing(entries, name_of(error))
         # The C library shows a directory that was removed while it was open as an empty one.
@@ -300,8 +303,6 @@ def _one(name: str) -> str:
 
 
 def _other_type(entry: os.DirEntry[str]) -> FileType:
-    if entry.is_dir(follow_symlinks=False):
-        return FileType.DIRECTORY
     return FileType.SYMLINK if entry.is_symlink() else FileType.OTHER
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,9 +47,11 @@ def test_a_file_of_zeros_is_one_bad_element():
 
 
 def test_equal_links_of_different_files_are_one_object():
-    above = parse_lower(f"l/{SECOND}:l/{FIRST}".encode())
-    below = parse_lower(f"l/{FIRST}".encode())
+    above = parse_lower(f"l/{SECOND}:l/{FIRST}".encode(), sys.intern)
+    below = parse_lower(f"l/{FIRST}".encode(), sys.intern)
+    beside = parse_lower(f"l/{FIRST}:l/".encode(), sys.intern)
     assert above.links[1] is below.links[0]
+    assert beside.links[0] is below.links[0]
 
 
 def test_too_many_elements_are_no_lower_file():

@@ -247,10 +247,16 @@ def test_nothing_alive_is_ever_called_an_orphan(proc, model):
 @laws
 @given(model=SOUND_RESTARTED)
 def test_all_that_an_engine_left_behind_is_found_with_its_code(proc, model):
-    """And nothing else is: once a new engine has started, every orphan is proven, and nothing blocks it."""
+    """
+    And nothing else is: once a new engine has started, every orphan is proven, and nothing blocks it but the record of
+    a container whose making was cut off before it named its layers.
+    """
     findings = judged(model, read(model, proc))
     assert orphans(findings) == model.orphans()
-    assert reclaimable(findings).keys() == model.orphans()
+    half_made = {name for name, rw_layer in model.rw_layers.items() if not rw_layer.parent}
+    blockers = {blocker.rpartition(":")[2] for f in findings for blocker in f.blocked_by}
+    assert blockers <= half_made
+    assert half_made or reclaimable(findings).keys() == model.orphans()
 
 
 @laws

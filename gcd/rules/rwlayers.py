@@ -60,6 +60,7 @@ def unreadable_mount_id(inventory: Inventory, graph: StoreGraph, node: Node) -> 
         "The mount id of this rw layer record cannot be read, so the engine does not load it.",
         (_file(record, layout.MOUNT_ID, implied or "64 hex digits", record.mount_id),),
         since_ns=record.ctime_ns,
+        severity=_severity(inventory, graph, record),
         remedies=_mend(inventory, record, layout.MOUNT_ID, implied),
     )
 
@@ -100,7 +101,7 @@ def unreadable_init_id(inventory: Inventory, graph: StoreGraph, node: Node) -> I
         else "The init id of this rw layer record cannot be read, so the engine does not load it.",
         (_file(record, layout.INIT_ID, implied or "64 hex digits and -init", record.init_id),),
         since_ns=record.ctime_ns,
-        severity=Severity.WARNING if is_missing else None,
+        severity=Severity.WARNING if is_missing else _severity(inventory, graph, record),
         remedies=_mend(inventory, record, layout.INIT_ID, implied),
     )
 
@@ -141,6 +142,7 @@ def lost_rw_parent(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
         f"This rw layer record lost its parent, so {effect}: no pull, load, rmi or prune before the repair.",
         (_file(record, layout.PARENT, implied or "sha256:<64 hex>", record.parent), *((depth,) if links else ())),
         since_ns=record.ctime_ns,
+        severity=_severity(inventory, graph, record),
         remedies=_mend(inventory, record, layout.PARENT, implied),
     )
 
@@ -250,6 +252,11 @@ def leaked_transient_rw_layer(inventory: Inventory, graph: StoreGraph, node: Nod
 def _standing_record(inventory: Inventory, graph: StoreGraph, node: Node) -> RwLayerRecord | None:
     """The record of `node`, unless its container is on its way out: then its files go one by one (safety rule S8)."""
     return None if graph.is_being_removed(node.id) else inventory.rw_layers.get(RwLayerName(node.id))
+
+
+def _severity(inventory: Inventory, graph: StoreGraph, record: RwLayerRecord) -> Severity | None:
+    """A warning where damage to `record` costs no container: a killed ``docker create`` leaves such records."""
+    return None if belonging.is_owned(inventory, graph, record.name) else Severity.WARNING
 
 
 def _file(record: RwLayerRecord, name: str, expected: str, found: Reading[str]) -> Evidence:

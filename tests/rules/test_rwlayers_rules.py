@@ -575,3 +575,20 @@ class TestImageMounts:
         with_init = with_records(inventory, rw_layer(name, dir_id("leak")))
 
         assert len(faults(rwlayers.ghost_rw_layer, with_init, name)) == 1
+
+
+@pytest.mark.parametrize(
+    ("check", "damage"),
+    [
+        (rwlayers.unreadable_mount_id, {"mount_id": EMPTY}),
+        (rwlayers.unreadable_init_id, {"init_id": EMPTY}),
+        (rwlayers.lost_rw_parent, {"parent": ABSENT}),
+    ],
+    ids=lambda value: getattr(value, "code", ""),
+)
+def test_damage_that_costs_no_container_is_a_warning(check, damage):
+    """A killed ``docker create`` leaves such a record, and no container."""
+    damaged = with_records(healthy_inventory(), replace(rw_layer(), **damage))
+    lone = without(damaged, Node(NodeKind.CONTAINER, CONTAINER))
+    assert [fault.severity for fault in faults(check, damaged, RW_LAYER)] == [None]
+    assert [fault.severity for fault in faults(check, lone, RW_LAYER)] == [Severity.WARNING]

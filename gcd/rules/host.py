@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gcd.model import layout
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.inventory import Coverage, Source
-from gcd.model.reading import Absent, Empty, Malformed, Present, Reading, Unreadable, describe
+from gcd.model.reading import Empty, Malformed, Reading, Unreadable, describe
 from gcd.rules.rule import rule
 
 if TYPE_CHECKING:
@@ -145,11 +145,9 @@ def unreadable_volume_options(inventory: Inventory, graph: StoreGraph, node: Nod
     Not this rule: a volume without ``opts.json``, as most are; volumes in no container, which are healthy.
     """
     volume = inventory.volumes.get(node.id)
-    if volume is None or isinstance(volume.options, Present | Absent):
+    if volume is None or not file_is_damaged(volume.options):
         return
     is_no_file = isinstance(volume.options, Malformed) and volume.options.expected == A_FILE
-    if is_no_file and not file_is_damaged(volume.options):
-        return
     is_fatal = not is_no_file and not isinstance(volume.options, Unreadable)
     effect = "and does not start" if is_fatal else "and takes the volume for one without"
     yield Fault(

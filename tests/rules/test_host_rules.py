@@ -136,7 +136,9 @@ class TestUnreadableVolumeOptions:
     def test_options_that_the_engine_passes_over(self, options):
         assert [fault.severity for fault in self.found(options)] == [Severity.ERROR]
 
-    @pytest.mark.parametrize("options", [ABSENT, Present(None), Malformed("a regular file", "a symlink")])
+    @pytest.mark.parametrize(
+        "options", [ABSENT, Present(None), Malformed("a regular file", "a symlink"), Unreadable("EACCES")]
+    )
     def test_not_a_fault(self, options):
-        """A plain volume, one with sound options, and options that only the engine follows to."""
+        """A plain volume, one with sound options, and options that only the engine can reach."""
         assert self.found(options) == []

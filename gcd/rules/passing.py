@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import NodeKind
-from gcd.rules.belonging import is_owned
+from gcd.rules.belonging import has_init, is_owned
 
 if TYPE_CHECKING:
     from gcd.model.facts import LayerDir
@@ -36,7 +36,8 @@ def is_whole(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> bo
     if (record := graph.rw_layers_by_dir.get(layer_dir.id)) is not None:
         if graph.is_being_removed(record.name):
             return False
-        return is_owned(inventory, graph, record.name) or graph.is_settled(layer_dir.ctime_ns)
+        is_ghost = has_init(inventory, record) and graph.is_settled(layer_dir.ctime_ns)
+        return is_owned(inventory, graph, record.name) or is_ghost
     kinds = {owner.kind for owner in graph.owners(layer_dir.id)}
     if kinds and kinds <= UNFINISHED:
         return False

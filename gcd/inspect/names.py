@@ -294,9 +294,7 @@ def _told_apart(found: Iterable[Candidate]) -> tuple[Candidate, ...]:
     return tuple(
         candidate
         for node, candidate in nodes.items()
-        if node.kind not in _SAME_THING
-        or candidate.form is Form.PATH
-        or Node(_SAME_THING[node.kind], node.id) not in nodes
+        if node.kind not in _SAME_THING or Node(_SAME_THING[node.kind], node.id) not in nodes
     )
 
 

@@ -74,7 +74,7 @@ def _images(graph: StoreGraph, attribution: Attribution, sizes: EngineSizes, own
 
 
 def _image(graph: StoreGraph, attribution: Attribution, sizes: EngineSizes, owned: Owned, image: ImageId) -> ImageSpace:
-    chains = dict.fromkeys(chain for chain, _ in graph.image_chains.get(image, ()))
+    chains = [chain for chain, _ in graph.image_chains.get(image, ())]
     owners = {image_owner(chain, attribution.users[chain]) for chain in chains}
     own = Owner(Category.IMAGES, UNIQUE, image)
     engine_bytes, engine_shared_bytes = sizes.image(image)

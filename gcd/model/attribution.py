@@ -150,10 +150,7 @@ class Attribution:
         return found
 
     def _chains_for_builds(self) -> Collection[str]:
-        cache = self._inventory.build_cache
-        names: set[str] = set(cache.chains)
-        names.update(snapshot.chain_id for snapshot in cache.snapshots.values() if snapshot.chain_id)
-        layers = {Node(NodeKind.LAYER, name) for name in names}
+        layers = {Node(NodeKind.LAYER, name) for name in self._inventory.build_cache.chains}
         return {node.id for node in self._graph.graph.reachable(layers) if node.kind is NodeKind.LAYER}
 
     def _claim_rw_layers(self) -> None:
@@ -234,9 +231,7 @@ def image_users(graph: StoreGraph, images: Iterable[ImageId]) -> dict[ChainId, t
     found: dict[ChainId, list[ImageId]] = {}
     for image in images:
         for chain, _ in graph.image_chains.get(image, ()):
-            users = found.setdefault(chain, [])
-            if not users or users[-1] != image:
-                users.append(image)
+            found.setdefault(chain, []).append(image)
     return {chain: tuple(users) for chain, users in found.items()}
 
 

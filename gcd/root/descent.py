@@ -39,14 +39,13 @@ class Descent:
     Sums up one unit after the other: `begin`, `count`, `sums`.
 
     `links` holds, by inode, the blocks of what has several names, and the units that it was seen in. Its blocks are in
-    no unit's sums; its size is in the payload of each. A directory is counted once, by whatever way it is reached.
+    no unit's sums; its size is in the payload of each.
     """
 
     def __init__(self, device: int) -> None:
         self.device = device
         self.links: dict[int, tuple[int, list[str]]] = {}
         self.unreadable = 0
-        self._entered: set[int] = set()
         self.begin("")
 
     def begin(self, unit: str) -> None:
@@ -73,9 +72,6 @@ class Descent:
                 self._blocks += status.st_blocks
                 self._inodes += 1
             return
-        if status.st_ino in self._entered:
-            return
-        self._entered.add(status.st_ino)
         self._blocks += status.st_blocks
         self._inodes += 1
         fd = self._enter(parent_fd, name)
@@ -125,7 +121,7 @@ class Descent:
         """Count all entries of `fd`; the names of the directories among them that are to be entered."""
         pending: list[str] = []
         blocks = inodes = size = 0
-        device, entered = self.device, self._entered
+        device = self.device
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:
@@ -138,9 +134,6 @@ class Descent:
                     if status.st_dev != device:
                         continue
                     if status.st_mode & _FORMAT == stat.S_IFDIR:
-                        if status.st_ino in entered:
-                            continue
-                        entered.add(status.st_ino)
                         pending.append(entry.name)
                     elif status.st_nlink > 1:
                         self._note(status)

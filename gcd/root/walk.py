@@ -8,7 +8,7 @@ The walk costs a ``stat`` an inode, and half of that time is Python's own: so it
 which begin at once, while the caller reads and judges the root. Each takes the next tasks from a socket when it is done
 with its last. They only read, and end with the caller, whatever becomes of it.
 
-A directory that is mounted a second time below the root (a bind mount) is counted once only with one process.
+What is mounted a second time below the root from its own device (a bind mount) counts in both places, as in ``du``.
 """
 
 from __future__ import annotations

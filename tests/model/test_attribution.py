@@ -35,7 +35,7 @@ from support.inventories import (
 from support.results import finding
 
 from gcd.model.attribution import Attribution, listed_images
-from gcd.model.facts import BuildSnapshot, ImageMetadata, SnapshotKind
+from gcd.model.facts import BuildSnapshot, ImageMetadata, Repositories, SnapshotKind
 from gcd.model.finding import Kind, Node, NodeKind
 from gcd.model.ids import ChainId, DiffId, ImageId, RwLayerName, chain_id
 from gcd.model.reading import ABSENT, Present
@@ -91,6 +91,22 @@ def test_a_parent_image_without_a_name_takes_no_share():
 
     assert listed_images(inventory) == (IMAGE,)
     assert owners(inventory, f"overlay2/{BASE_DIR}", config_of(OTHER_IMAGE)) == [OWN, CATALOGUE]
+
+
+def test_a_parent_image_with_a_name_is_an_image_of_its_own():
+    inventory = with_records(
+        healthy_inventory(repositories=Present(Repositories({"app:latest": IMAGE, "base:latest": OTHER_IMAGE}))),
+        image(BASE_DIFF, image_id=OTHER_IMAGE),
+        ImageMetadata(IMAGE, Present(OTHER_IMAGE), ABSENT),
+    )
+
+    assert listed_images(inventory) == (IMAGE, OTHER_IMAGE)
+
+
+def test_what_an_image_that_is_gone_was_built_on_is_listed():
+    inventory = with_records(healthy_inventory(repositories=ABSENT), ImageMetadata(OTHER_IMAGE, Present(IMAGE), ABSENT))
+
+    assert listed_images(inventory) == (IMAGE,)
 
 
 def test_a_container_has_its_rw_layer_its_init_layer_and_their_links():
@@ -193,6 +209,24 @@ def test_orphans_come_first_and_by_code():
         == [Owner(Category.OTHER, "overlay2")] * 2
     )
     assert owners(inventory, f"overlay2/{BASE_DIR}", findings=[found]) == [OWN]
+
+
+def test_what_several_name_is_the_first_claimants():
+    """Findings before image layers before rw layers before BuildKit's words."""
+    inventory = with_records(
+        healthy_inventory(),
+        rw_layer(RwLayerName("f" * 64), TOP_DIR),
+        BuildSnapshot("s" * 25, SnapshotKind.COMMITTED, RW_DIR, "", None),
+    )
+    found = finding("GCD101", "orphaned-layer-dir", Node(NodeKind.LAYER_DIR, BASE_DIR), paths=(f"overlay2/{BASE_DIR}",))
+    units = [f"overlay2/{BASE_DIR}", f"overlay2/{TOP_DIR}", f"overlay2/{RW_DIR}"]
+
+    assert owners(inventory, *units) == [OWN, OWN, CONTAINER_RW]
+    assert owners(inventory, *units, findings=[found]) == [
+        Owner(Category.ORPHANS, "GCD101", f"layer-dir:{BASE_DIR}"),
+        OWN,
+        CONTAINER_RW,
+    ]
 
 
 def test_everything_else_by_its_first_name():

@@ -7,19 +7,15 @@ import resource
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from support.trees import DIRECTORY, FIFO, Link, plant, without_rights
 
 from gcd.model.errors import CannotCheck
-from gcd.model.space import Space
+from gcd.model.space import Space, Tree, Unit
 from gcd.root import walk
 from gcd.root.tree import open_root
 from gcd.root.walk import begin_walk
-
-if TYPE_CHECKING:
-    from gcd.model.space import Tree
 
 ROOT = {
     "engine-id": b"an id",
@@ -157,6 +153,21 @@ def test_an_inode_with_names_in_several_units_is_none_of_theirs(root):
         assert tree.units["volumes/data"].payload_bytes == 5000
 
 
+def test_what_several_processes_saw_of_an_inode_comes_together():
+    first = ({"a": (8, 1, 5), "b": (16, 2, 0)}, {7: (24, ["a"]), 8: (32, ["b"])}, 1)
+    second = ({"c": (0, 1, 0)}, {7: (24, ["c"]), 9: (40, ["c"])}, 2)
+
+    assert walk._merged([first, second]) == Tree(
+        {
+            "a": Unit(Space(8 * 512, 1), 5),
+            "b": Unit(Space(48 * 512, 3)),
+            "c": Unit(Space(40 * 512, 2)),
+        },
+        {("a", "c"): Space(24 * 512, 1)},
+        3,
+    )
+
+
 def test_another_driver_has_its_own_units(tmp_path):
     root = plant(tmp_path / "root", {"fuse-overlayfs/abc/diff/x": b"123", "overlay2/def/diff/x": b"1"})
 
@@ -225,20 +236,33 @@ def test_what_cannot_be_read_is_counted(root):
 
 @pytest.mark.root
 def test_another_device_is_not_entered(root):
-    for point, option in (("overlay2/def/merged", "-ttmpfs"), ("volumes/other", "-ttmpfs")):
-        (root / point).mkdir()
-        subprocess.run(["mount", option, "none", str(root / point)], check=True)
+    points = ("overlay2/def/merged", "volumes/other", "containers", "image/overlay2/imagedb/content/sha256")
+    for point in points:
+        (root / point).mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(root / point)], check=True)
+        plant(root / point, {"file": b"x" * 10_000, "dd/file": b"x" * 10_000})
     try:
-        (root / "overlay2/def/merged/file").write_bytes(b"x" * 100_000)
-        tree = walked(root)
-        expected = du(root)
+        tree, said = walked(root), du(root)
     finally:
-        for point in ("overlay2/def/merged", "volumes/other"):
+        for point in points:
             subprocess.run(["umount", str(root / point)], check=True)
 
-    assert total(tree) == expected
+    assert total(tree) == said
     assert tree.units["overlay2/def"].space.inodes == 2
-    assert tree.units.keys() & {"volumes/other/file"} == set()
+    assert {unit for unit in tree.units if unit.startswith("containers") and tree.units[unit].space != Space()} == set()
+
+
+@pytest.mark.root
+def test_a_bind_mount_from_the_same_device_counts_as_du_counts_it(root):
+    (root / "volumes/bound/_data").mkdir(parents=True)
+    bound = str(root / "volumes/bound/_data")
+    subprocess.run(["mount", "--bind", str(root / "overlay2/abc/diff"), bound], check=True)
+    try:
+        trees, said = [walked(root, workers=workers) for workers in (1, 2)], du(root)
+    finally:
+        subprocess.run(["umount", bound], check=True)
+
+    assert [total(tree) for tree in trees] == [said, said]
 
 
 def test_progress_ends_where_all_is_done(root):

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import structlog
 
-from gcd import logs
 from gcd.commands.codes import selected
 from gcd.commands.progress import ProgressBar
-from gcd.commands.record import record
 from gcd.commands.terminal import show
 from gcd.model.errors import ExitBits, GcdError, UsageError
 from gcd.model.finding import Severity
@@ -70,10 +67,6 @@ def check(  # noqa: PLR0913 - one parameter a flag
     del dry_run  # A check applies no plan; there is nothing that the flag could hold back.
     flags = {"root": root, "format": form, "only": only or None, "skip": skip or None, "fail_on": fail_on}
     settings = load({**flags, "log_level": _level(verbose, quiet=quiet)}).settings
-    is_json = settings.log_format is LogFormat.JSON or (
-        settings.log_format is LogFormat.AUTO and not sys.stderr.isatty()
-    )
-    logs.configure(settings.log_level, json=is_json)
     codes = selected(settings.only, settings.skip)
     path = find_root(None if settings.root is None else str(settings.root))
     _keep_out(path, output, settings, is_recorded=is_recorded)
@@ -81,9 +74,12 @@ def check(  # noqa: PLR0913 - one parameter a flag
         result = run_check(
             path, now_ns=time.time_ns(), codes=codes, acceptances=settings.acceptances, progress=progress
         )
-    _log(result)
+    if settings.log_level in {LogLevel.DEBUG, LogLevel.INFO}:
+        _log(result, settings)
     _deliver(result, settings.format, output)
     if is_recorded:
+        from gcd.commands.record import record  # noqa: PLC0415 - SQLite is for those who keep something
+
         record(settings.state_dir, path, result, codes)
     return exit_bits(result, FAIL_ON[settings.fail_on])
 
@@ -102,7 +98,16 @@ def _keep_out(root: str, output: str | None, settings: Settings, *, is_recorded:
             raise UsageError(f"{name} {target} lies below the Docker root {root}, where gcd check writes nothing")
 
 
-def _log(result: RunResult) -> None:
+def _log(result: RunResult, settings: Settings) -> None:
+    """What only those hear of who ask for it; the others do not wait for structlog's tenth of a second."""
+    import structlog  # noqa: PLC0415
+
+    from gcd import logs  # noqa: PLC0415
+
+    is_json = settings.log_format is LogFormat.JSON or (
+        settings.log_format is LogFormat.AUTO and not sys.stderr.isatty()
+    )
+    logs.configure(settings.log_level, json=is_json)
     log = structlog.get_logger()
     for source, state in result.sources.items():
         if state.why:

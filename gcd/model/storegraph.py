@@ -13,6 +13,7 @@ record whose dir is in the closure of what is alive is alive too.
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from gcd.model.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from gcd.model.facts import KernelMount
     from gcd.model.inventory import Inventory
@@ -173,8 +175,13 @@ class StoreGraph(Records):
         """
         The existing dirs that something names, and all that their ``lower`` files lead to; newborn ones among them.
         """
+        return self.closure(self._referred_to)
+
+    @cached_property
+    def _referred_to(self) -> AbstractSet[LayerDirId]:
+        """The existing dirs that something names, and the newborn ones."""
         newborn = filter(is_layer_dir_id, self._inventory.layer_dirs.keys() - self._inventory.candidates)
-        return self.closure(self.named_dirs.union(newborn))
+        return self._inventory.layer_dirs.keys() & self.named_dirs.union(newborn)
 
     @cached_property
     def _young(self) -> frozenset[LayerDirId]:
@@ -194,7 +201,7 @@ class StoreGraph(Records):
     @cached_property
     def live_dirs(self) -> frozenset[LayerDirId]:
         """The closure: every dir that something may still need."""
-        return self.referenced_dirs | self.closure(self._young)
+        return self.referenced_dirs | self.closure(self._young) if self._young else self.referenced_dirs
 
     def is_settled(self, ctime_ns: int) -> bool:
         """Whether a change at `ctime_ns` precedes everything that can be under way now."""
@@ -239,17 +246,14 @@ class StoreGraph(Records):
         dirs = self._inventory.layer_dirs
         live: set[LayerDirId] = set()
         seen_links: set[LinkId] = set()
-        frontier = {d for d in roots if d in dirs}
+        frontier: AbstractSet[LayerDirId] = dirs.keys() & roots
         while frontier:
             live |= frontier
-            links: set[LinkId] = set()
-            for here in frontier:
-                links.update(lower_of(dirs[here]).links)
-            links -= seen_links
+            links = set(itertools.chain.from_iterable(lower_of(dirs[here]).links for here in frontier)) - seen_links
             seen_links |= links
-            found = {target for link in links for target in self.dirs_of_link(link)}
-            found.update(partner_of(here) for here in frontier)
-            frontier = {d for d in found if d in dirs and d not in live}
+            found = set(itertools.chain.from_iterable(map(self.dirs_of_link, links)))
+            found.update(map(partner_of, frontier))
+            frontier = (dirs.keys() & found) - live
         return frozenset(live)
 
     # --- life of layer records --------------------------------------------------------------------------------------
@@ -277,7 +281,9 @@ class StoreGraph(Records):
         while True:
             reached = self.graph.reachable(roots)
             dirs = {LayerDirId(node.id) for node in reached if node.kind is NodeKind.LAYER_DIR}
-            closure = self.closure(dirs | self._young)
+            start = self._inventory.layer_dirs.keys() & (dirs | self._young)
+            # In a healthy root what records name and what images and containers reach are the same dirs.
+            closure = self.referenced_dirs if start == self._referred_to else self.closure(start)
             more = {edges.layer_node(record.chain_id) for d in closure for record in self.layers_of(d)} - reached
             if not more:
                 return frozenset(ChainId(node.id) for node in reached if node.kind is NodeKind.LAYER)

@@ -121,7 +121,7 @@ def wrong_link_target(inventory: Inventory, graph: StoreGraph, node: Node) -> It
     Not this rule: a symlink whose name no ``link`` file says (GCD104).
     """
     symlink = inventory.link_farm.symlinks.get(LinkId(node.id))
-    if symlink is None:
+    if symlink is None or graph.claimants.get(symlink.id) == (value_of(symlink.target),):
         return
     claimants = [d for d in graph.claimants.get(symlink.id, ()) if is_whole(inventory, graph, inventory.layer_dirs[d])]
     if not claimants or value_of(symlink.target) in claimants:

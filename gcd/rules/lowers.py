@@ -78,9 +78,11 @@ def malformed_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
     Not this rule: well-formed elements that name the wrong layers (GCD109) or nothing (GCD103).
     """
     layer_dir = inventory.layer_dirs.get(LayerDirId(node.id))
-    if layer_dir is None or isinstance(layer_dir.lower, Absent) or not is_whole(inventory, graph, layer_dir):
+    if layer_dir is None or isinstance(layer_dir.lower, Absent):
         return
     if isinstance(layer_dir.lower, Present) and not layer_dir.lower.value.bad:
+        return
+    if not is_whole(inventory, graph, layer_dir):
         return
     bad = lower_of(layer_dir).bad
     found = f"element {bad[0].position} is {bad[0].text!r}" if bad else describe(layer_dir.lower)

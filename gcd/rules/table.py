@@ -8,6 +8,7 @@ does not run, and is named in the result.
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from gcd.model import layout
@@ -79,8 +80,7 @@ def find(
     inventory: Inventory, graph: StoreGraph, codes: Collection[Code]
 ) -> tuple[tuple[Finding, ...], tuple[NotChecked, ...]]:
     """The findings of the rules whose code is in `codes`, in the order of the table, and what could not be checked."""
-    nodes = {kind: tuple(_nodes(inventory, graph, kind)) for kind in NodeKind}
-    faults: list[tuple[Rule, Fault]] = []
+    able: list[Rule] = []
     not_checked: list[NotChecked] = []
     for rule in RULES:
         lacks = tuple(source for source in Source if source in rule.needs and _lacks(inventory, source))
@@ -88,9 +88,22 @@ def find(
             if rule.code in codes:
                 not_checked += (NotChecked(rule.code, rule.name, s, inventory.sources[s].why) for s in lacks)
         else:
-            faults += ((rule, fault) for node in nodes[rule.node] for fault in rule.check(inventory, graph, node))
-    findings = _findings(inventory, graph, faults)
+            able.append(rule)
+    findings = _findings(inventory, graph, list(_faults(inventory, graph, able)))
     return tuple(f for f in findings if f.code in codes), tuple(not_checked)
+
+
+def _faults(inventory: Inventory, graph: StoreGraph, rules: Collection[Rule]) -> Iterator[tuple[Rule, Fault]]:
+    """What `rules` find, in their order; of the nodes, of which there are many, only those of one kind at a time."""
+    found: dict[Code, tuple[Fault, ...]] = {}
+    for kind in {rule.node for rule in rules}:
+        nodes = tuple(_nodes(inventory, graph, kind))
+        for rule in rules:
+            if rule.node is kind:
+                faults = map(rule.check, repeat(inventory), repeat(graph), nodes)
+                found[rule.code] = tuple(chain.from_iterable(faults))
+    for rule in rules:
+        yield from ((rule, fault) for fault in found[rule.code])
 
 
 def _lacks(inventory: Inventory, source: Source) -> bool:

@@ -45,7 +45,7 @@ from support.inventories import (
 
 from gcd.model.facts import BadElement, BuildSnapshot, Lower, RemovingRecord, SnapshotKind
 from gcd.model.finding import Kind, Node, NodeKind
-from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId
+from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId, RwLayerName
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
 from gcd.rules import lost
@@ -218,6 +218,11 @@ class TestRwLayers:
         inventory = with_records(orphaned(), transient)
         assert bool(unowned_layer(inventory)) is blocks
 
+    def test_one_of_a_containers_image_mount_has(self):
+        name = RwLayerName(f"{CONTAINER}-app")
+        mount = replace(rw_layer(name, DEPTH_2), init_id=ABSENT, parent=ABSENT)
+        assert unowned_layer(with_records(orphaned(), mount)) == (Node(NodeKind.RW_LAYER, name),)
+
     def test_without_mount_id_either_it_is_not_known(self):
         inventory = with_records(orphaned(), replace(rw_layer(), parent=ABSENT, mount_id=EMPTY))
         assert unowned_layer(inventory) == (THE_RW_LAYER,)
@@ -343,6 +348,10 @@ class TestLowers:
         assert blocked(with_records(orphaned(), lone, snapshot)) == {}
         worked = replace(lone, work=with_records(orphaned()).layer_dirs[TOP_DIR].work)
         assert len(blocked(with_records(orphaned(), worked, snapshot))) == len(ALL)
+
+    def test_a_base_layer_misses_none_though_it_has_a_work_dir(self):
+        base = layer_dir(BASE_DIR, BASE_LINK, work=healthy_inventory().layer_dirs[TOP_DIR].work)
+        assert blocked(with_records(orphaned(), base)) == {}
 
     def test_a_link_that_nothing_has_may_be_that_of_a_dir_without_any(self):
         """T50: a dir kept only by a lower, its link and symlink lost."""

@@ -146,6 +146,13 @@ class TestDirAt:
         changed = layer_dir(RW_DIR, link_id("rw"), (TOP_LINK, BASE_LINK))
         assert at(with_records(healthy_inventory(), bare, changed), RW_DIR, BASE_LINK) == BASE_DIR
 
+    def test_a_layer_counts_down_its_own_chain(self):
+        third = layer(DiffId(digest("third")), dir_id("third"), TOP_CHAIN)
+        inventory = with_records(
+            healthy_inventory(), third, layer_dir(dir_id("third"), link_id("third"), (TOP_LINK, BASE_LINK))
+        )
+        assert at(inventory, dir_id("third"), BASE_LINK) == BASE_DIR
+
     def test_the_dir_need_not_exist(self):
         assert at(without(healthy_inventory(), Node(NodeKind.LAYER_DIR, BASE_DIR)), RW_DIR, BASE_LINK) == BASE_DIR
 

@@ -3,7 +3,8 @@ The root that ``gcd demo`` builds: a small host with images, containers and buil
 killed pulls and helping hands left in it.
 
 The faults are chosen so that each can be told from the others: every one is about an image, container or dir of its
-own, and only one of them (the layer record without its cache id) keeps an apparent orphan from being one.
+own, and only two of them (the layer records that lost their cache ids) keep an apparent orphan, their own dir, from
+being one.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def build_scene(path: Path | str) -> Scene:
 def _build_host(root: DockerRoot) -> dict[str, str]:
     """Images, containers and build cache; the ids of those that a fault will hit."""
     base = root.image("debian:12-slim", layers=[_files("debian", 300), _files("apt", 40)])
-    root.image("registry.example.com/shop/base:2025.1", base=base, layers=[_files("runtime", 200)])
+    shared = root.image("registry.example.com/shop/base:2025.1", base=base, layers=[_files("runtime", 200)])
     web = root.image("registry.example.com/shop/web:2.3.1", base=base, layers=[_files("web", 90), _files("assets", 60)])
     api = root.image("registry.example.com/shop/api:1.9.0", base=base, layers=[_files("api", 120), _files("conf", 1)])
     worker = root.image("registry.example.com/shop/worker:1.9.0", base=api, layers=[_files("worker", 30)])
@@ -83,6 +84,7 @@ def _build_host(root: DockerRoot) -> dict[str, str]:
         "agent": agent.layers[-1].chain_id,
         "tools": tools.layers[-1].chain_id,
         "proxy": proxy.layers[-1].cache_id,
+        "shared": shared.layers[-1].chain_id,
     }
     for name, image in (("db", database), ("report", database), ("cron", tools), ("shell", tools), ("batch", tools)):
         content: Mapping[str, Entry] = {f"data/{name}": f"written by {name}\n".encode() * 500}
@@ -119,7 +121,7 @@ def _plant(root: Path, targets: Mapping[str, str]) -> Iterator[Planted]:
         ("GCD110", overlay2.drop_work_dir, targets["db dir"]),
         ("GCD113", overlay2.add_probe_leftover, ""),
         ("GCD115", overlay2.occupy_mountpoint, targets["cron dir"]),
-        ("GCD202", layers.add_empty_record, ""),
+        ("GCD202", layers.drop_record_files, targets["shared"]),
         ("GCD204", layers.empty_size, targets["agent"]),
         ("GCD206", layers.empty_cache_id, targets["worker"]),
         ("GCD209", layers.cut_tar_split, targets["tools"]),

@@ -106,9 +106,7 @@ def _lost_by_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
             yield LostOwner(subject, diff_ids_from(inventory, graph, parent), is_rw=False)
         if isinstance(parent, Present) and parent.value not in inventory.layers:
             yield LostOwner(subject, is_rw=False, loses_layers=True)
-        if not isinstance(record.parent, (Present, Absent)) or (
-            isinstance(record.parent, Absent) and parent != record.parent
-        ):
+        if not isinstance(parent, (Present, Absent)):
             yield LostOwner(subject, loses_dirs=False, loses_layers=True)
 
 

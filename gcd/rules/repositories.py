@@ -84,7 +84,8 @@ def repositories_missing(inventory: Inventory, graph: StoreGraph, node: Node) ->
     Not this rule: a file that cannot be read (GCD403). If the file is there and empty, names were lost for sure only
     where an image was tagged, pulled or pushed once and has neither container nor child: ``docker rmi`` would have
     removed it with its name. Else the finding is info: ``docker rmi -f`` takes the names of images in use, and builds
-    without ``-t`` give none.
+    without ``-t`` give none. A removal takes the last name first and deletes the layers for minutes: an empty file that
+    is younger than the engine is suspected only.
     """
     references = value_of(inventory.repositories)
     is_empty = references is not None and not references.references
@@ -99,6 +100,7 @@ def repositories_missing(inventory: Inventory, graph: StoreGraph, node: Node) ->
         node,
         f"No image has a name any more, and there are {len(images)}: the next prune deletes those without a container.",
         (Evidence(_FILE, f"references to {len(images)} images", found), *_copies(inventory)),
+        since_ns=inventory.repositories_ctime_ns if is_empty else None,
         severity=None if is_lost else Severity.INFO,
         impact=_nameless(inventory),
         remedies=_recovery(inventory),

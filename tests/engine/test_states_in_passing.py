@@ -159,3 +159,11 @@ def test_work_of_all_kinds(engine: Engine) -> None:
     with subprocess.Popen(["bash", "-c", script], env={**os.environ, "HOME": str(engine.home)}) as work:
         states = watch(engine, work, "work of all kinds", step=0.03)
     assert len(states) > 5
+
+
+def test_slow_rmi_of_the_last_name(big: Engine) -> None:
+    """The names are gone first; the layers come next, for minutes; then the parent image, which had a name once."""
+    big.docker("rm", "big")
+    big.docker("rmi", "built", "small", "app")
+    states = watch(big, big.spawn("rmi", "big"), "rmi of the last name", step=0.01)
+    assert "removing" in frozenset().union(*states)

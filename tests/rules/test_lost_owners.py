@@ -165,9 +165,13 @@ class TestLayers:
 
     @pytest.mark.parametrize("damage", DAMAGE)
     def test_a_lost_parent_may_be_any_layer(self, damage):
-        inventory = self.with_top(parent=damage)
+        inventory = without(self.with_top(parent=damage), THE_IMAGE)
         assert blocked(inventory) == {}
         assert unowned_layer(inventory) == (LAYER_TOP,)
+
+    @pytest.mark.parametrize("damage", DAMAGE)
+    def test_a_lost_parent_that_an_image_tells_is_not_lost(self, damage):
+        assert unowned_layer(self.with_top(parent=damage)) == ()
 
     def test_a_base_layer_has_lost_no_parent(self):
         assert unowned_layer(without(orphaned(), THE_IMAGE)) == ()

@@ -226,7 +226,7 @@ class TestRepositoriesMissing:
 
         (fault,) = faults(self.check, inventory, FILE)
 
-        assert (fault.severity, fault.since_ns) == (None, None)
+        assert (fault.severity, fault.since_ns) == (None, inventory.repositories_ctime_ns)
         assert fault.impact == Impact(tuple(sorted(("app:latest", OTHER[:19]))))
 
     @pytest.mark.parametrize(("known", "severity"), [({BASE_DIFF}, Severity.INFO), ({BASE_DIFF, TOP_DIFF}, None)])

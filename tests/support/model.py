@@ -442,26 +442,26 @@ class Model:
         del self.containers[name]
         self.rw_layers.pop(name, None)
 
-    def losable(self) -> list[str]:
-        """The paths whose loss leaves a trace; of an image config only its content can be lost."""
-        return [
-            *(f"overlay2/{d}/{p}" for d, found in self.dirs.items() for p in ("link", "lower") if p in found.parts),
-            *(f"overlay2/l/{link}" for link in self.symlinks),
-            *(f"{RECORDS}/{chain_of(stack)[7:]}" for stack in self.layers),
-            *(
-                f"{RECORDS}/{chain_of(stack)[7:]}/{part}"
-                for stack in self.layers
-                for part in ("diff", "size", "cache-id", "tar-split.json.gz", *(("parent",) if stack[1:] else ()))
-            ),
-            *(f"{MOUNTS}/{name}" for name in self.rw_layers),
-            *(f"{MOUNTS}/{name}/mount-id" for name in self.rw_layers),
-            *(f"{MOUNTS}/{name}/init-id" for name, rw_layer in self.rw_layers.items() if rw_layer.init),
-            *(f"{MOUNTS}/{name}/parent" for name, rw_layer in self.rw_layers.items() if rw_layer.parent),
-            *(f"containers/{name}/config.v2.json" for name in self.containers),
-            *(f"{IMAGES}/{image[7:]}" for image in self.images),
-            *(f"buildkit/{name}" for name in DATABASES),
-            "image/overlay2/repositories.json",
-        ]  # fmt: skip
+    def losable(self) -> dict[str, list[str]]:
+        """By sort, the paths whose loss leaves a trace; of an image config only its content can be lost."""
+        records = {f"{RECORDS}/{chain_of(stack)[7:]}": ("parent",) if stack[1:] else () for stack in self.layers}
+        of_record = ("diff", "size", "cache-id", "tar-split.json.gz", "parent")
+        rw_layers = {f"{MOUNTS}/{name}": rw_layer for name, rw_layer in self.rw_layers.items()}
+        sorts = {
+            **{p: [f"overlay2/{d}/{p}" for d, made in self.dirs.items() if p in made.parts] for p in ("link", "lower")},
+            "symlink": [f"overlay2/l/{link}" for link in self.symlinks],
+            "record": list(records),
+            **{part: [f"{r}/{part}" for r in records if part != "parent" or records[r]] for part in of_record},
+            "rw layer": list(rw_layers),
+            "mount-id": [f"{name}/mount-id" for name in rw_layers],
+            "init-id": [f"{name}/init-id" for name, rw_layer in rw_layers.items() if rw_layer.init],
+            "rw parent": [f"{name}/parent" for name, rw_layer in rw_layers.items() if rw_layer.parent],
+            "container": [f"containers/{name}/config.v2.json" for name in self.containers],
+            "image": [f"{IMAGES}/{image[7:]}" for image in self.images],
+            **{name: [f"buildkit/{name}"] for name in DATABASES},
+            "repositories": ["image/overlay2/repositories.json"],
+        }
+        return {sort: paths for sort, paths in sorts.items() if paths}
 
     def lose(self, path: str, how: str) -> None:
         """`how` is gone, empty or garbage; the engine is down when the power fails."""

@@ -290,7 +290,9 @@ class StoreGraph(Records):
             roots |= more
 
     def other_names(self, node: Node) -> tuple[Node, ...]:
-        """A layer's dir, a dir's layers or rw layer, an rw layer's dirs: what people and engines call the same thing."""
+        """
+        A layer's dir, a dir's layers or rw layer, an rw layer's dirs: what people and engines call the same thing.
+        """
         kinds = (NodeKind.LAYER, NodeKind.RW_LAYER)
         if node.kind in kinds:
             return tuple(target for target in self.graph.targets(node) if target.kind is NodeKind.LAYER_DIR)

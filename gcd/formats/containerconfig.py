@@ -23,8 +23,7 @@ from __future__ import annotations
 from gcd.formats.gojson import Json, Kind, Struct, decode_first, struct_of
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE
 from gcd.model.errors import FormatError
-from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint
-from gcd.model.mountpoint import MountPoint
+from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint, MountPoint
 
 _CONFIG = "config.v2.json"
 _HOST_CONFIG = "hostconfig.json"

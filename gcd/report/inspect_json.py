@@ -31,9 +31,8 @@ if TYPE_CHECKING:
         View,
         Why,
     )
-    from gcd.model.facts import BuildLease, BuildRecord, BuildSnapshot, KernelMount
+    from gcd.model.facts import BuildLease, BuildRecord, BuildSnapshot, KernelMount, MountPoint
     from gcd.model.finding import Node
-    from gcd.model.mountpoint import MountPoint
     from gcd.model.reading import Reading
 
 SCHEMA = 1

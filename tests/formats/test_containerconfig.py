@@ -8,8 +8,7 @@ from support.totality import damaged, value_or_format_error
 
 from gcd.formats.containerconfig import parse_container_config, parse_host_config
 from gcd.model.errors import FormatError
-from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint
-from gcd.model.mountpoint import MountPoint
+from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint, MountPoint
 
 CID, IMAGE, DATA = "260d" * 16, f"sha256:{'8a' * 32}", f"sha256:{'65' * 32}"
 

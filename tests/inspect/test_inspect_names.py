@@ -40,6 +40,7 @@ from gcd.model.facts import (
     BuildLease,
     BuildRecord,
     BuildSnapshot,
+    MountPoint,
     RemovingRecord,
     Repositories,
     SnapshotKind,
@@ -48,7 +49,6 @@ from gcd.model.facts import (
 )
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId, LayerDirId, RwLayerName, chain_id
-from gcd.model.mountpoint import MountPoint
 from gcd.model.reading import ABSENT, Present
 
 ROOT = "/var/lib/docker"

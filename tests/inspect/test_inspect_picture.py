@@ -34,10 +34,9 @@ from support.inventories import (
 
 from gcd.inspect.names import Names
 from gcd.inspect.picture import picture
-from gcd.model.facts import BuildLease, BuildRecord, BuildSnapshot, KernelMount, SnapshotKind
+from gcd.model.facts import BuildLease, BuildRecord, BuildSnapshot, KernelMount, MountPoint, SnapshotKind
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ContainerId, ImageId, RwLayerName
-from gcd.model.mountpoint import MountPoint
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present
 from gcd.report.inspect_text import inspect_text
 from gcd.rules.table import find

@@ -46,6 +46,7 @@ from gcd.model.facts import (
     BuildSnapshot,
     ImageMetadata,
     KernelMount,
+    MountPoint,
     RemovingRecord,
     SnapshotKind,
     WriteSet,
@@ -53,7 +54,6 @@ from gcd.model.facts import (
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ContainerId, DiffId, ImageId, LayerDirId, RwLayerName, init_dir_of
 from gcd.model.inventory import Coverage, Source, SourceState
-from gcd.model.mountpoint import MountPoint
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
 from gcd.report.inspect_json import SCHEMA, inspect_json, inspect_object
 from gcd.report.inspect_text import inspect_text

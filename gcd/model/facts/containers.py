@@ -1,0 +1,81 @@
+"""``containers/``: what gcd needs of the configurations (moby ``container/container.go``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gcd.model.ids import ContainerId
+    from gcd.model.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMountPoint:
+    """
+    An image mounted into a container (28 and later): `layer_name` is its rw layer record's name where one is said.
+    """
+
+    destination: str
+    layer_name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class MountPoint:
+    """
+    A volume, bind, tmpfs or image that the container has mounted at `destination` whenever it runs (moby
+    ``volume/mounts/mounts.go`` MountPoint).
+
+    `type` is Docker's word for it, "" in files of engines that had none; `name` that of a volume or image, `source` a
+    path of the host. All are the engine's or the user's own texts.
+    """
+
+    destination: str
+    type: str
+    name: str
+    source: str
+    driver: str
+    is_writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerConfig:
+    """
+    What gcd needs of a ``config.v2.json``.
+
+    `image` may name an image that was removed by force, and is "" for none. `has_config` is False for
+    ``"Config": null``, at which the engine panics. `running` is stale after a crash. `dead` and
+    `removal_in_progress` mark a removal that has begun.
+    """
+
+    id: str
+    name: str
+    image: str
+    image_reference: str
+    driver: str
+    running: bool
+    dead: bool
+    removal_in_progress: bool
+    has_config: bool
+    image_mounts: tuple[ImageMountPoint, ...] = ()
+    mount_points: tuple[MountPoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    auto_remove: bool
+    restart_policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """
+    ``containers/<id>``; `ctime_ns` is the newest of the directory and the two files. `temporaries`: ``.tmp-…`` names.
+    """
+
+    id: ContainerId
+    config: Reading[ContainerConfig]
+    host_config: Reading[HostConfig]
+    ctime_ns: int
+    temporaries: tuple[str, ...] = ()

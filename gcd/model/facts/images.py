@@ -1,0 +1,76 @@
+"""Image configs, their metadata and names, and what registries have (moby ``image/fs.go``, ``reference/store.go``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcd.model.ids import DiffId, ImageId
+    from gcd.model.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What gcd needs of an image config; `diff_ids` is empty for an image without layers."""
+
+    diff_ids: tuple[DiffId, ...]
+    os: str
+    created: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """``imagedb/content/sha256/<hex>``; `digest` is that of the bytes found (None if they could not be read)."""
+
+    id: ImageId
+    config: Reading[ImageConfig]
+    digest: ImageId | None
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMetadata:
+    """
+    ``imagedb/metadata/sha256/<hex>``: the parent image of a classic build, and when it was last tagged.
+
+    `ctime_ns` is the newest of the directory and the two files. `temporaries`: ``.tmp-…`` names.
+    """
+
+    id: ImageId
+    parent: Reading[ImageId]
+    last_updated: Reading[str]
+    ctime_ns: int = 0
+    temporaries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repositories:
+    """``repositories.json``: every reference (``name:tag`` or ``name@sha256:…``) with the image it names."""
+
+    references: Mapping[str, ImageId]
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoriesCopy:
+    """``.tmp-repositories.json<digits>``: what the engine was about to put in the place of ``repositories.json``."""
+
+    name: str
+    content: Reading[Repositories]
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionRecord:
+    """
+    A file of ``distribution/``, the engine's memory of which layer a registry knows by which digest.
+
+    `path` is relative to ``distribution/``. `content` says whether it can be read, never what it names: an entry about
+    a layer that is gone is normal.
+    """
+
+    path: str
+    content: Reading[None]
+    ctime_ns: int

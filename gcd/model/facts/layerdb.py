@@ -1,0 +1,62 @@
+"""``layerdb/``: records of layers and of rw layers (moby ``layer/filestore.go``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gcd.model.ids import ChainId, DiffId, LayerDirId, RwLayerName
+    from gcd.model.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """
+    ``layerdb/sha256/<chain>``.
+
+    `descriptor` is Absent on nearly every Linux layer; `tar_split` is the size in bytes of a ``tar-split.json.gz``
+    whose gzip head and tail are sound. `parent` Absent means: claims to be a base layer. `entries` counts the files in
+    it. `ctime_ns` is the newest of the record and its files.
+    """
+
+    chain_id: ChainId
+    diff_id: Reading[DiffId]
+    size: Reading[int]
+    cache_id: Reading[LayerDirId]
+    parent: Reading[ChainId]
+    descriptor: Reading[None]
+    tar_split: Reading[int]
+    entries: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemovingRecord:
+    """``layerdb/sha256/<chain>-<64 hex>-removing``: a record that the engine is deleting, or died deleting."""
+
+    name: str
+    chain_id: ChainId
+    cache_id: Reading[LayerDirId]
+    parent: Reading[ChainId]
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSet:
+    """``layerdb/tmp/write-set-<digits>``: a layer being registered; it names its dir only at the very end."""
+
+    name: str
+    cache_id: Reading[LayerDirId]
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RwLayerRecord:
+    """``layerdb/mounts/<name>``; `ctime_ns` is the newest of the record and its files."""
+
+    name: RwLayerName
+    mount_id: Reading[LayerDirId]
+    init_id: Reading[LayerDirId]
+    parent: Reading[ChainId]
+    ctime_ns: int

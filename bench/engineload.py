@@ -10,6 +10,7 @@ Init, ``daemon/daemon.go`` NewDaemon: between them lie the making of the image r
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ _TIME = re.compile(r'time="([^"]+)"')
 def layer_store_seconds(home: Path) -> float:
     """One start of dockerd on ``home/root``, which is killed again as soon as it answers."""
     (home / "log").unlink(missing_ok=True)
+    # A pid that a killed engine left there may be somebody else's by now, and dockerd would wait for it.
+    shutil.rmtree(home / "exec", ignore_errors=True)
     engine = Engine(home, flags=("--debug",))
     try:
         engine.start(START_LIMIT)

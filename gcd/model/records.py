@@ -148,7 +148,7 @@ class Records:
         """Whether the container that the rw layer record `name` belongs to is on its way out (S8)."""
         container = self._inventory.containers.get(ContainerId(name))
         config = value_of(container.config) if container else None
-        return config is not None and (config.dead or config.removal_in_progress)
+        return config is not None and config.is_being_removed
 
     @cached_property
     def _labels(self) -> Mapping[str, tuple[str, ...]]:

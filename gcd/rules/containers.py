@@ -42,13 +42,7 @@ def container_without_rw_layer(inventory: Inventory, graph: StoreGraph, node: No
     """
     container = inventory.containers.get(ContainerId(node.id))
     config = value_of(container.config) if container else None
-    if (
-        container is None
-        or config is None
-        or config.driver != inventory.store
-        or config.dead
-        or config.removal_in_progress
-    ):
+    if container is None or config is None or config.driver != inventory.store or config.is_being_removed:
         return
     name = RwLayerName(container.id)
     if name not in inventory.rw_layers:
@@ -154,7 +148,7 @@ def dead_container_remains(inventory: Inventory, graph: StoreGraph, node: Node) 
     """
     container = inventory.containers.get(ContainerId(node.id))
     config = value_of(container.config) if container else None
-    if container is None or config is None or not (config.dead or config.removal_in_progress):
+    if container is None or config is None or not config.is_being_removed:
         return
     record = inventory.rw_layers.get(RwLayerName(container.id))
     dirs = belonging.dirs_of(inventory, record) if record else ()

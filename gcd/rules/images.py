@@ -42,7 +42,7 @@ def image_digest_mismatch(inventory: Inventory, graph: StoreGraph, node: Node) -
     Not this rule: a sound config whose layers do not load (GCD402).
     """
     image = inventory.images.get(ImageId(node.id))
-    if image is None or isinstance(image.config, Absent) or is_sound(image):
+    if image is None or isinstance(image.config, Absent) or image.is_sound:
         return
     names = _pull_again(graph, image)
     yield Fault(
@@ -78,7 +78,7 @@ def image_unloadable(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     only at use (GCD201).
     """
     image = inventory.images.get(ImageId(node.id))
-    if image is None or not is_sound(image):
+    if image is None or not image.is_sound:
         return
     chains = graph.image_chains[image.id]
     for depth, (chain, _) in enumerate(chains):
@@ -99,11 +99,6 @@ def image_unloadable(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
             causes=_causes(broken, tuple(c for c, _ in chains[depth + 1 : depth + 2])),
         )
         return
-
-
-def is_sound(image: Image) -> bool:
-    """Whether the engine takes the config for valid: it parses, and its bytes hash to its name."""
-    return isinstance(image.config, Present) and image.digest == image.id
 
 
 def _causes(broken: ChainId, above: tuple[ChainId, ...]) -> tuple[Node, ...]:

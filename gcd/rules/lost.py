@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
-from gcd.model.ids import ChainId, LayerDirId, RwLayerName, init_dir_of, is_build_id, is_init_dir
+from gcd.model.ids import ChainId, ImageId, LayerDirId, RwLayerName, init_dir_of, is_build_id, is_init_dir
 from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Present, Unreadable, value_of
 from gcd.model.storegraph import lower_of, partner_of
 from gcd.rules.belonging import has_init, is_owned
@@ -165,7 +165,7 @@ def _lost_by_containers(inventory: Inventory, graph: StoreGraph) -> Iterator[Los
 def _lost_by_images(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
     for image in inventory.images.values():
         subject = Node(NodeKind.IMAGE, image.id)
-        if not isinstance(image.config, Present) or image.digest != image.id:
+        if not image.is_sound:
             yield LostOwner(subject, loses_layers=True)
             continue
         chains = graph.image_chains[image.id]
@@ -213,10 +213,8 @@ def _lost_by_builds(inventory: Inventory) -> Iterator[LostOwner]:
 
 
 def _diff_ids_of_image(graph: StoreGraph, image: str) -> tuple[DiffId, ...] | None:
-    for known, chains in graph.image_chains.items():
-        if known == image and chains:
-            return tuple(diff for _, diff in reversed(chains))
-    return None
+    chains = graph.image_chains.get(ImageId(image), ())
+    return tuple(diff for _, diff in reversed(chains)) if chains else None
 
 
 def _could_own(inventory: Inventory, graph: StoreGraph, owner: LostOwner, layer_dir: LayerDir) -> bool:

@@ -19,7 +19,7 @@ from gcd.model.reading import Present, value_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gcd.model.facts import Image, RepositoriesCopy
+    from gcd.model.facts import RepositoriesCopy
     from gcd.model.inventory import Inventory
 
 _REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:-]{0,254}(@sha256:[0-9a-f]{64})?")
@@ -40,7 +40,7 @@ def proven_references(inventory: Inventory) -> Mapping[str, ImageId]:
         for reference, images in sorted(said.items())
         for image in images
         if len(images) == 1
-        and is_whole(inventory.images.get(image))
+        and _is_there(inventory, image)
         and _created(inventory, image) == newest[_repository(reference)]
     }
 
@@ -57,9 +57,9 @@ def newer_copy(inventory: Inventory) -> RepositoriesCopy | None:
     return valid[-1] if valid else None
 
 
-def is_whole(image: Image | None) -> bool:
-    """Whether the image's config is there, parses, and hashes to its name."""
-    return image is not None and isinstance(image.config, Present) and image.digest == image.id
+def _is_there(inventory: Inventory, image: ImageId) -> bool:
+    found = inventory.images.get(image)
+    return found is not None and found.is_sound
 
 
 def _said(inventory: Inventory) -> Iterator[tuple[str, ImageId]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from gcd.model import layout
@@ -11,7 +12,7 @@ from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Malformed, Present, Reading, describe, value_of
 from gcd.model.records import short_digest
 from gcd.rules.host import file_is_damaged
-from gcd.rules.references import is_whole, newer_copy, proven_references
+from gcd.rules.references import newer_copy, proven_references
 from gcd.rules.remedies import QUARANTINE_STOPPED, REPAIR_STOPPED, REPAIR_STOPPED_OPT_IN, to
 from gcd.rules.rule import rule
 
@@ -91,7 +92,7 @@ def repositories_missing(inventory: Inventory, graph: StoreGraph, node: Node) ->
     is_empty = references is not None and not references.references
     if not is_empty and not isinstance(inventory.repositories, Absent):
         return
-    images = [image for image in inventory.images.values() if is_whole(image)]
+    images = [image for image in inventory.images.values() if image.is_sound]
     if not images:
         return
     is_lost = not is_empty or newer_copy(inventory) is not None or _has_lost_a_name(inventory, images)
@@ -247,19 +248,25 @@ def _copies(inventory: Inventory) -> Iterator[Evidence]:
 
 
 def _recovery(inventory: Inventory) -> tuple[Remedy, ...]:
-    """The repair, with the names that can be given back."""
+    """The repair: the newer copy if there is one, else a new file, and then the names that can be given back."""
+    is_there = not isinstance(inventory.repositories, Absent)
+    first = f"cp -p {_FILE} {_FILE}.aside; " if is_there else ""
     copy = newer_copy(inventory)
     if copy is not None:
-        return to(REPAIR_STOPPED_OPT_IN, f"put {_TREE}/{copy.name} in the place of {_FILE}")
+        return to(REPAIR_STOPPED_OPT_IN, f"{first}mv {_TREE}/{copy.name} {_FILE}")
     proven = _proven(inventory)
-    others = sum(is_whole(image) for image in inventory.images.values()) - len(set(proven.values()))
-    named = [f"{reference} = {short_digest(image)}" for reference, image in proven.items()]
-    names = ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else "")
-    parts = [
-        *([f"the references that containers prove ({names})"] if proven else []),
-        *([f"gcd-recovered/<id> for each of {others} other images"] if others or not proven else []),
-    ]
-    return to(REPAIR_STOPPED_OPT_IN, f"write to {_FILE} {', and '.join(parts)}")
+    named = {*proven.values()}
+    others = sorted(image.id for image in inventory.images.values() if image.is_sound and image.id not in named)
+    tags = [(image, reference) for reference, image in proven.items()]
+    tags += [(image, f"gcd-recovered/{_beginning(image)}") for image in others]
+    told = "; ".join(f"docker tag {_beginning(image)} {shlex.quote(name)}" for image, name in tags[:_SHOWN])
+    more = f"; and so on for {len(tags) - _SHOWN} more" if len(tags) > _SHOWN else ""
+    away = f"mv {_FILE} {_FILE}.aside; " if file_is_damaged(inventory.repositories) else ""
+    return to(REPAIR_STOPPED_OPT_IN, f"{away}start the engine and, before any prune: {told}{more}")
+
+
+def _beginning(image: ImageId) -> str:
+    return image.partition(":")[2][:12]
 
 
 def _proven(inventory: Inventory) -> dict[str, ImageId]:
@@ -280,7 +287,7 @@ def _nameless(inventory: Inventory) -> Impact:
     parents = {value_of(metadata.parent) for metadata in inventory.image_metadata.values()}
     labels: list[str] = []
     for image in inventory.images.values():
-        if is_whole(image) and (image.id in names or image.id not in parents or _had_a_name(inventory, image)):
+        if image.is_sound and (image.id in names or image.id not in parents or _had_a_name(inventory, image)):
             labels += names.get(image.id, [short_digest(image.id)])
     return Impact(tuple(sorted(labels)))
 

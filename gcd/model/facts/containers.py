@@ -61,6 +61,10 @@ class ContainerConfig:
     image_mounts: tuple[ImageMountPoint, ...] = ()
     mount_points: tuple[MountPoint, ...] = ()
 
+    @property
+    def is_being_removed(self) -> bool:
+        return self.dead or self.removal_in_progress
+
 
 @dataclass(frozen=True, slots=True)
 class HostConfig:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gcd.model.reading import Present
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,6 +31,11 @@ class Image:
     config: Reading[ImageConfig]
     digest: ImageId | None
     ctime_ns: int
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the engine takes the config for valid: it parses, and its bytes hash to its name."""
+        return isinstance(self.config, Present) and self.digest == self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from gcd.run import check, look
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-EXAMPLES = int(os.environ.get("GCD_PROPERTY_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("GCD_PROPERTY_EXAMPLES", "100"))
 SECOND = 1_000_000_000
 OK = SourceState(Coverage.OK)
 
@@ -76,10 +76,11 @@ OPS = st.builds(
 PRELUDES = (
     (),
     (Op("pull", 0, "ab"), Op("create"), Op("start")),
-    (Op("pull", 0, "a"), Op("build", 2, "ab"), Op("prune")),
+    (Op("pull", 0, "ab"), Op("create"), Op("build", 2, "ab"), Op("create", 1), Op("start", 1)),
+    (Op("pull", 0, "a"), Op("build", 2, "ab"), Op("prune"), Op("create", 1)),
     (Op("build", 0, "ab"), Op("build", 1, "c"), Op("create", 1)),
 )
-"""How histories begin; the third makes a dir that no database names (docker-storage 5.2)."""
+"""How histories begin; the fourth makes a dir that no database names (docker-storage 5.2)."""
 LOSSES = st.lists(
     st.tuples(st.sampled_from(range(19)), st.integers(0, 7), st.sampled_from(("gone", "empty", "garbage"))), max_size=3
 )
@@ -143,8 +144,11 @@ def chosen(things: Iterable[str], pick: int) -> str:
     return every[pick % len(every)]
 
 
+MOSTLY = st.sampled_from((True, True, True, False))
+
+
 @st.composite
-def histories(draw: Any, losses: Any = LOSSES, restart: Any = st.booleans()) -> Model:  # noqa: B008
+def histories(draw: Any, losses: Any = LOSSES, restart: Any = MOSTLY) -> Model:
     model = Model()
     for op in (*draw(st.sampled_from(PRELUDES)), *draw(st.lists(OPS, min_size=2, max_size=10))):
         do(model, op)
@@ -232,7 +236,7 @@ def reclaimable(findings: Iterable[Finding]) -> dict[str, Finding]:
 # --- laws -----------------------------------------------------------------------------------------------------------
 
 
-@settings(laws, max_examples=4 * EXAMPLES)
+@settings(laws, max_examples=3 * EXAMPLES)
 @given(model=histories())
 def test_nothing_alive_is_ever_called_an_orphan(proc, model):
     """Nor anything that a damaged or lost record may own: the model's truth knows no damage."""

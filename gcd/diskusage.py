@@ -6,7 +6,6 @@ Orphans are those that two readings agree upon (`gcd.run.look_twice`). Writes no
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,14 +13,12 @@ from gcd.model.accounts import account
 from gcd.model.finding import Kind
 from gcd.model.storegraph import StoreGraph
 from gcd.root.discover import detect_store
-from gcd.root.read import read_inventory
 from gcd.root.tree import open_root
 from gcd.root.walk import begin_walk
 from gcd.rules.table import RULES
-from gcd.run import doubting_the_clock, look_twice
+from gcd.run import look_twice, reader
 
 if TYPE_CHECKING:
-    from gcd.model.inventory import Inventory
     from gcd.model.space import DiskUsage
     from gcd.root.discover import Store
     from gcd.root.walk import Walk
@@ -47,12 +44,7 @@ def finished(
     store: Store, walk: Walk, *, now_ns: int, progress: Progress | None = None, proc: str = "/proc"
 ) -> DiskUsage:
     """The end of a run whose `walk` over `store` has begun."""
-    started = time.monotonic_ns()
-
-    def read() -> Inventory:
-        inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant, proc=proc, progress=progress)
-        return doubting_the_clock(inventory, now_ns + time.monotonic_ns() - started)
-
+    read = reader(store, now_ns=now_ns, progress=progress, proc=proc)
     inventory, orphans, not_checked = look_twice(read, now_ns, ORPHAN_CODES)
     graph = StoreGraph(inventory, inventory.engine.proof_bound(now_ns))
     tree = walk.result(None if progress is None else lambda done, total: progress("disk usage", done, total))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from gcd.model.finding import Acceptance, Code, Finding, NotChecked
     from gcd.model.inventory import Inventory
+    from gcd.root.discover import Store
     from gcd.root.progress import Progress
 
 ALL_CODES = frozenset(rule.code for rule in RULES)
@@ -108,14 +109,21 @@ def see(
     proc: str = "/proc",
 ) -> Sight:
     """Read the root at `path` and let the rules of `codes` judge it; errors are those of `check`."""
+    read = reader(detect_store(path, proc=proc), now_ns=now_ns, progress=progress, proc=proc)
+    return Sight(*look_twice(read, now_ns, codes))
+
+
+def reader(
+    store: Store, *, now_ns: int, progress: Progress | None = None, proc: str = "/proc"
+) -> Callable[[], Inventory]:
+    """What reads `store`, as often as it is called; a change later than `now_ns` and the time since is doubted."""
     started = time.monotonic_ns()
-    store = detect_store(path, proc=proc)
 
     def read() -> Inventory:
         inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant, proc=proc, progress=progress)
         return doubting_the_clock(inventory, now_ns + time.monotonic_ns() - started)
 
-    return Sight(*look_twice(read, now_ns, codes))
+    return read
 
 
 def look_twice(

@@ -124,13 +124,11 @@ def _nodes(inventory: Inventory, graph: StoreGraph, kind: NodeKind) -> Iterator[
                 **dict.fromkeys(sorted(graph.unresolved_links)),
             }
         case NodeKind.LINK_FARM:
-            ids = ("overlay2/l",)
+            ids = (layout.link_farm(),)
         case NodeKind.DATABASE:
-            ids = (*(f"buildkit/{name}" for name in inventory.build_cache.databases), *inventory.databases)
+            ids = (*map(layout.build_database, inventory.build_cache.databases), *inventory.databases)
         case NodeKind.ENGINE:
             ids = ("engine",)
-        case NodeKind.MOUNT:
-            ids = ()
         case _:
             ids = _RECORDS[kind](inventory)
     return (Node(kind, id_) for id_ in ids)

@@ -1,5 +1,5 @@
 """
-The inner loop of the walk: count all that lies below one name, on one device, through directory descriptors.
+The inner loop of all walks: count all that lies below one name, on one device, through directory descriptors.
 
 Trees of any depth are walked without recursion and with at most `OPEN` directories open: from further down, ``..`` is
 opened on the way back, and must be the directory that was left.
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 BLOCK = 512
 """The unit of ``st_blocks``, whatever the block size of the file system."""
 
-OPEN = 64
+OPEN = 16
+"""Deeper than this, few trees have much; several are walked at a time."""
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -36,7 +37,7 @@ class _Level:
 
 class Descent:
     """
-    Sums up one unit after the other: `begin`, `count`, `sums`.
+    Sums up one unit after the other: `begin`, `count` once or more, `sums`. The first unit, "", is begun already.
 
     `links` holds, by inode, the blocks of what has several names, and the units that it was seen in. Its blocks are in
     no unit's sums; its size is in the payload of each.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gcd.root import descent
 from gcd.root.tree import open_root
 from gcd.root.usage import Usage, measure
 
@@ -142,6 +143,7 @@ def test_a_directory_moved_away_during_the_walk_is_told(tmp_path, monkeypatch):
         return real(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", move_then_open)
+    monkeypatch.setattr(descent, "OPEN", 2)
 
     assert usage_of(tmp_path, "tree").unreadable == 1
 

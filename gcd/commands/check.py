@@ -11,12 +11,11 @@ import click
 
 from gcd.commands.codes import selected
 from gcd.commands.progress import ProgressBar
-from gcd.commands.terminal import show
+from gcd.commands.terminal import report, show
 from gcd.model.errors import ExitBits, GcdError, UsageError
 from gcd.model.finding import Severity
 from gcd.model.result import exit_bits
 from gcd.report.json import json_report
-from gcd.report.text import text_report
 from gcd.root.discover import find_root
 from gcd.run import check as run_check
 from gcd.settings import FailOn, LogFormat, LogLevel, ReportFormat, Settings, load
@@ -125,18 +124,18 @@ def _log(result: RunResult, settings: Settings) -> None:
 def _deliver(result: RunResult, form: ReportFormat, output: str | None) -> None:
     is_json = form is ReportFormat.JSON
     if output is not None:
-        _write(Path(output), json_report(result) if is_json else text_report(result))
+        _write(Path(output), json_report(result) if is_json else report(result))
     elif is_json:
         click.echo(json_report(result), nl=False)
     else:
         show(result)
 
 
-def _write(path: Path, report: str) -> None:
+def _write(path: Path, content: str) -> None:
     """All or nothing, so that no reader finds half a report; but a device or a pipe is written to, not replaced."""
     try:
         is_atomic = path.is_file() or not path.exists()
         with click.open_file(str(path), "w", encoding="utf-8", atomic=is_atomic) as file:
-            file.write(report)
+            file.write(content)
     except OSError as error:
         raise GcdError(f"the report cannot be written to {path}: {error.strerror}") from error

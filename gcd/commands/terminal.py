@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gcd.report.text import text_report
+from gcd.rules.document import remedy_in_words
+from gcd.rules.table import RULES
 
 if TYPE_CHECKING:
     from gcd.model.result import RunResult
@@ -19,7 +21,13 @@ def show(result: RunResult) -> None:
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else None
     is_coloured = is_terminal and may_colour()
-    click.echo(text_report(result, width=width, colour=is_coloured), nl=False, color=is_coloured)
+    click.echo(report(result, width=width, colour=is_coloured), nl=False, color=is_coloured)
+
+
+def report(result: RunResult, *, width: int | None = None, colour: bool = False) -> str:
+    """The text report, with what the rules advise."""
+    advice = {rule.code: remedy_in_words(rule) for rule in RULES}
+    return text_report(result, width=width, colour=colour, advice=advice)
 
 
 def may_colour() -> bool:

@@ -30,12 +30,8 @@ class Group:
 
     @property
     def shares_summary(self) -> bool:
-        """Whether there are several and all say the same, so that it needs to be said only once; likewise below."""
+        """Whether there are several and all say the same, so that it needs to be said only once."""
         return len(self.findings) > 1 and len({finding.summary for finding in self.findings}) == 1
-
-    @property
-    def shares_remedies(self) -> bool:
-        return len(self.findings) > 1 and len({finding.remedies for finding in self.findings}) == 1
 
     @property
     def disk_bytes(self) -> int:

@@ -4,20 +4,25 @@ A result as text for people.
 First a line that answers "is this host healthy, and what can I get back", then what must not be done meanwhile, then
 the findings grouped by cause, each with what to do, then what was not checked and why. Names from the root are escaped.
 With `width` the text is wrapped to a terminal of so many columns, without it each line stays whole, so that it can be
-searched. With `colour` it carries ANSI colours.
+searched. With `colour` it carries ANSI colours. An id of 64 digits is whole where it is first said and in commands;
+what was read says it by its first twelve digits.
 """
 
 from __future__ import annotations
 
 import io
+import re
+import shlex
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from gcd.model.finding import Confidence, Finding, FindingId, Moment, Severity
+from gcd.model.facts import EngineState
+from gcd.model.finding import Confidence, Finding, FindingId, Kind, Moment, Severity
 from gcd.model.inventory import Coverage, Source
+from gcd.report.byhand import ASIDE, before, in_words
 from gcd.report.grouping import Group, explains, groups
 from gcd.report.headline import figures, headline, warnings
 from gcd.report.printable import printable
@@ -26,9 +31,11 @@ from gcd.report.units import counted, iec, instant
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from gcd.model.finding import Code
     from gcd.model.result import RunResult
 
-REPORTS_ONLY = "This version of gcd changes nothing: gcd explain CODE says what a remedy is and how it is done by hand."
+_LONG_ID = re.compile(r"\b[0-9a-f]{64}")
+_SHORT = 12
 
 SHOWN_PER_GROUP = 20
 DETAILED_PER_GROUP = 5
@@ -42,7 +49,10 @@ Line = tuple[int, Text]
 """Columns of indentation, and the text."""
 
 
-def text_report(result: RunResult, *, width: int | None = None, colour: bool = False) -> str:
+def text_report(
+    result: RunResult, *, width: int | None = None, colour: bool = False, advice: Mapping[Code, str] | None = None
+) -> str:
+    """`advice` is what the rules say of a remedy, by code, for findings that have no command of their own."""
     console = Console(
         file=io.StringIO(),
         width=width or WHOLE_LINES,
@@ -54,7 +64,7 @@ def text_report(result: RunResult, *, width: int | None = None, colour: bool = F
         legacy_windows=False,
     )
     with console.capture() as capture:
-        for indent, text in _lines(result):
+        for indent, text in _lines(result, advice or {}):
             if text:
                 console.print(Padding(text, (0, 0, 0, indent), expand=False))
             else:
@@ -62,7 +72,7 @@ def text_report(result: RunResult, *, width: int | None = None, colour: bool = F
     return "\n".join(line.rstrip() for line in capture.get().split("\n"))
 
 
-def _lines(result: RunResult) -> Iterator[Line]:
+def _lines(result: RunResult, advice: Mapping[Code, str]) -> Iterator[Line]:
     verdict = "bold green" if result.is_healthy else "bold red" if _is_bad(result) else "bold yellow"
     yield 0, Text(headline(result), style=verdict)
     yield 0, Text(figures(result), style="dim")
@@ -71,11 +81,9 @@ def _lines(result: RunResult) -> Iterator[Line]:
     explained = explains(result.open_findings)
     for group in groups(result.open_findings):
         yield 0, Text()
-        yield from _group(group, explained)
+        yield from _group(group, explained, advice)
     yield from _accepted(result)
-    if any(finding.remedies for finding in result.findings):
-        yield 0, Text()
-        yield 0, Text(REPORTS_ONLY, style="dim")
+    yield from _by_hand(result)
     if result.not_checked:
         yield 0, Text()
         yield from _not_checked(result)
@@ -89,7 +97,9 @@ def _is_bad(result: RunResult) -> bool:
     return any(finding.severity is not Severity.INFO for finding in result.open_findings)
 
 
-def _group(group: Group, explained: Mapping[FindingId, tuple[Finding, ...]]) -> Iterator[Line]:
+def _group(
+    group: Group, explained: Mapping[FindingId, tuple[Finding, ...]], advice: Mapping[Code, str]
+) -> Iterator[Line]:
     first = group.first
     marks = [f"{len(group.findings)} times"] if len(group.findings) > 1 else []
     if group.disk_bytes:
@@ -108,10 +118,11 @@ def _group(group: Group, explained: Mapping[FindingId, tuple[Finding, ...]]) -> 
     )
     if group.shares_summary:
         yield 2, Text(printable(first.summary))
-    if group.shares_remedies:
-        yield from _remedies(first, 2)
+    shared = _shared(group, advice)
+    yield from ((2, _do(line)) for line in shared)
     for number, finding in enumerate(group.findings[:SHOWN_PER_GROUP]):
         yield from _finding(finding, group, brief=number >= DETAILED_PER_GROUP)
+        yield from ((4, _do(line)) for line in _remedies(finding, advice) if line not in shared)
         yield from _explained(finding, explained.get(finding.id, ()))
     rest = group.findings[SHOWN_PER_GROUP:]
     if rest:
@@ -119,26 +130,41 @@ def _group(group: Group, explained: Mapping[FindingId, tuple[Finding, ...]]) -> 
 
 
 def _finding(finding: Finding, group: Group, *, brief: bool) -> Iterator[Line]:
-    """A finding without what its group says for all; `brief` leaves out what was read."""
-    size = f" ({iec(finding.disk_bytes)})" if finding.disk_bytes is not None else ""
-    yield 2, Text.assemble((printable(str(finding.subject)), "bold"), size)
+    """
+    A finding without what its group says for all; `brief` leaves out what was read. Of an orphan that is nothing but
+    what its summary says.
+    """
+    size = f" ({iec(finding.disk_bytes)})" if finding.disk_bytes is not None and len(group.findings) > 1 else ""
+    told: set[str] = set()
+    yield 2, Text.assemble((_once(str(finding.subject), told), "bold"), size)
     if not group.shares_summary:
-        yield 4, Text(printable(finding.summary))
+        yield 4, Text(_once(finding.summary, told))
     if finding.related:
-        yield 4, Text(f"also: {_some(tuple(str(node) for node in finding.related))}", style="dim")
-    for read in () if brief else finding.evidence:
-        where, expected, found = map(printable, (read.where, read.expected, read.found))
+        yield 4, Text(f"also: {_once(_some(tuple(str(node) for node in finding.related)), told)}", style="dim")
+    for read in () if brief or finding.kind is Kind.ORPHAN else finding.evidence:
+        where, expected, found = (_once(text, told) for text in (read.where, read.expected, read.found))
         yield 4, Text(f"read: {where}: expected {expected}, found {found}", style="dim")
     yield from _impact(finding)
     if finding.blocked_by:
         yield 4, Text(f"blocked: it may belong to {_some(finding.blocked_by)}; mend that first", style="yellow")
-    if not group.shares_remedies:
-        yield from _remedies(finding, 4)
+
+
+def _once(text: str, told: set[str]) -> str:
+    """`text` for people, with ids cut short that were `told` already; those that it tells are added."""
+
+    def shown(match: re.Match[str]) -> str:
+        if match[0] in told:
+            return f"{match[0][:_SHORT]}…"
+        told.add(match[0])
+        return match[0]
+
+    return _LONG_ID.sub(shown, printable(text))
 
 
 def _explained(finding: Finding, others: tuple[Finding, ...]) -> Iterator[Line]:
     for other in others[:EXPLAINED_SHOWN]:
-        yield 4, Text(f"explains: {other.severity} {printable(other.id)}: {printable(other.summary)}")
+        told = set(_LONG_ID.findall(str(finding.subject)))
+        yield 4, Text(f"explains: {other.severity} {_once(other.id, told)}: {_once(other.summary, told)}")
         yield from _impact(other, already=finding)
     if len(others) > EXPLAINED_SHOWN:
         yield 4, Text(f"explains {len(others) - EXPLAINED_SHOWN} more; --format json lists all")
@@ -163,20 +189,53 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else shown
 
 
-def _remedies(finding: Finding, indent: int) -> Iterator[Line]:
+def _remedies(finding: Finding, advice: Mapping[Code, str]) -> list[str]:
     """What to do about a finding: nothing before it is proven, and nothing to it while something blocks it."""
     if finding.blocked_by:
-        return
-    begin = "do, once proven" if finding.confidence is Confidence.SUSPECTED else "do"
+        return []
+    proven = ", once proven" if finding.confidence is Confidence.SUSPECTED else ""
+    lines: list[str] = []
     for remedy in finding.remedies:
-        when = "the engine may run" if remedy.moment is Moment.ONLINE else "with the engine stopped"
-        what = f"{printable(remedy.action)} ({remedy.kind}" if remedy.action else f"{remedy.kind} ("
+        if words := in_words(finding, remedy):
+            stopped = ", with the engine stopped" if remedy.moment is Moment.STOPPED else ""
+            lines.append(f"{'or' if lines else 'do'}{proven}{stopped}: {printable(words)}")
+    if not lines and (finding.remedies or finding.severity is not Severity.INFO):
+        lines.append(f"do{proven}: {advice.get(finding.code, f'see gcd explain {finding.code}')}")
+    first = before(finding)
+    return [f"do first: {first}", *lines] if first and lines else lines
+
+
+def _shared(group: Group, advice: Mapping[Code, str]) -> list[str]:
+    """What is to be done alike about all findings of a group of several."""
+    if len(group.findings) == 1:
+        return []
+    others = [set(_remedies(finding, advice)) for finding in group.findings[1:]]
+    return [line for line in _remedies(group.first, advice) if all(line in lines for lines in others)]
+
+
+def _do(line: str) -> Text:
+    return Text(line, style="green")
+
+
+def _by_hand(result: RunResult) -> Iterator[Line]:
+    """How to use the commands: where, how to stop the engine, and how to take a move back."""
+    sure = [f for f in result.open_findings if not f.blocked_by and f.confidence is Confidence.PROVEN]
+    offered = [(f, r) for f in sure for r in f.remedies if in_words(f, r)]
+    if not offered:
+        return
+    moves = any(f" {ASIDE}" in in_words(finding, remedy) for finding, remedy in offered)
+    root = shlex.quote(printable(result.root))
+    yield 0, Text()
+    yield 0, Text("This version of gcd changes nothing. To do it by hand, from the top down:", style="bold")
+    yield 2, Text(f"cd {root}{f' && mkdir -p {ASIDE}' if moves else ''}")
+    if result.engine.state is not EngineState.STOPPED and any(r.moment is Moment.STOPPED for _, r in offered):
+        yield 2, Text("systemctl stop docker.socket docker    # where it says so; containers stop with it")
+    if moves:
         yield (
-            indent,
-            Text(f"{begin}: {what}{', ' if remedy.action else ''}{when}, {remedy.applicability})", style="green"),
+            2,
+            Text(f"# Keep this report: it says where things came from. Delete {ASIDE} once nothing is missed."),
         )
-    if not finding.remedies and finding.severity is not Severity.INFO:
-        yield indent, Text(f"{begin}: see gcd explain {finding.code}", style="green")
+    yield 2, Text("gcd check    # again, after each step; gcd explain CODE says more")
 
 
 def _accepted(result: RunResult) -> Iterator[Line]:

@@ -11,7 +11,7 @@ from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Present, describe, value_of
 from gcd.model.records import MAX_DEPTH
 from gcd.rules.orphans import EVERY_REFERENCE
-from gcd.rules.remedies import QUARANTINE_STOPPED, RELEASE_ONLINE, REPAIR_STOPPED
+from gcd.rules.remedies import QUARANTINE_STOPPED, RELEASE_ONLINE, REPAIR_STOPPED, to
 from gcd.rules.rule import rule
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gcd.model.storegraph import StoreGraph
 
 LAYERS = frozenset({Source.LAYERS})
+
+RELEASE = "docker pull the image that was being pulled, to its end, then docker rmi it: that frees its layers too"
 
 
 @rule(
@@ -76,16 +78,18 @@ def unreadable_descriptor(inventory: Inventory, graph: StoreGraph, node: Node) -
     """
     record = inventory.layers.get(ChainId(node.id))
     if record is not None and not isinstance(record.descriptor, (Present, Absent)):
+        home = layout.layer_record(record.chain_id)
         yield Fault(
             node,
             "The descriptor of this layer record cannot be parsed, so the engine does not load it.",
             (
                 Evidence(
-                    f"{layout.layer_record(record.chain_id)}/{layout.DESCRIPTOR}",
+                    f"{home}/{layout.DESCRIPTOR}",
                     "a JSON object, or no file",
                     describe(record.descriptor),
                 ),
             ),
+            remedies=to(REPAIR_STOPPED, f"mv {home}/{layout.DESCRIPTOR} {home}/{layout.DESCRIPTOR}.aside"),
         )
 
 
@@ -103,7 +107,7 @@ def unreadable_tar_split(inventory: Inventory, graph: StoreGraph, node: Node) ->
 
     Harm: the image runs, but cannot be saved or pushed, and its content can no longer be verified.
     Cause: power loss.
-    Remedy: none by gcd, for it cannot be made again bit by bit: remove the images that the impact names, and pull them.
+    Remedy: none by gcd: remove the images that it costs, and pull them; it cannot be made again bit by bit.
     Not this rule: damage in the middle of the file; only its head and tail are looked at here.
     """
     record = inventory.layers.get(ChainId(node.id))
@@ -202,6 +206,7 @@ def orphaned_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
             layout.layer_dir(layer_dir.id),
             *(layout.link_symlink(link) for link in graph.symlinks_to.get(layer_dir.id, ())),
         ),
+        remedies=(*to(RELEASE_ONLINE, RELEASE), QUARANTINE_STOPPED),
     )
 
 

@@ -65,6 +65,13 @@ def entry(rule: Rule) -> str:
     return "\n".join(facts) + "\n"
 
 
+def remedy_in_words(rule: Rule) -> str:
+    """What the rule's text says of its remedy, in one line."""
+    section = rule.text.partition("\nRemedy: ")[2].partition("\nNot this rule:")[0]
+    words = " ".join(section.replace("``", "").split())
+    return words.removeprefix("none by gcd: ").removeprefix("none by gcd; ").removesuffix(".")
+
+
 def table(rules: Sequence[Rule]) -> str:
     """One line a code: code, name, kind, severity, remedies, in columns."""
     rows = [(r.code, r.name, r.kind, r.severity, remedies(r.remedies)) for r in rules]

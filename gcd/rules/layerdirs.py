@@ -11,7 +11,7 @@ from gcd.model.ids import ContainerId, LayerDirId
 from gcd.model.inventory import Source
 from gcd.model.reading import Present, describe
 from gcd.rules.passing import is_whole
-from gcd.rules.remedies import QUARANTINE_ONLINE, REPAIR_ONLINE, to
+from gcd.rules.remedies import QUARANTINE_ONLINE, REPAIR_ONLINE, to, write
 from gcd.rules.rule import rule
 from gcd.rules.stacking import dir_at
 
@@ -62,7 +62,7 @@ def unreadable_link_file(inventory: Inventory, graph: StoreGraph, node: Node) ->
                 f"{layout.layer_dir(layer_dir.id)}/{layout.LINK}", "26 characters of base 32", describe(layer_dir.link)
             ),
         ),
-        remedies=to(REPAIR_ONLINE, f"write {cited[0]} to overlay2/{layer_dir.id}/link") if certain else (),
+        remedies=to(REPAIR_ONLINE, write(cited[0], f"overlay2/{layer_dir.id}/link")) if certain else (),
     )
 
 
@@ -89,11 +89,16 @@ def missing_work_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     if layer_dir is None or layer_dir.work is FileType.DIRECTORY or not isinstance(layer_dir.lower, Present):
         return
     if is_whole(inventory, graph, layer_dir):
+        home = layout.layer_dir(layer_dir.id)
         yield Fault(
             node,
             "The work dir of this layer dir is missing.",
-            (Evidence(f"{layout.layer_dir(layer_dir.id)}/{layout.WORK}", "a directory", layer_dir.work or "absent"),),
+            (Evidence(f"{home}/{layout.WORK}", "a directory", layer_dir.work or "absent"),),
             severity=None if layer_dir.id in graph.rw_layers_by_dir else Severity.WARNING,
+            remedies=to(
+                REPAIR_ONLINE,
+                f"(cd {home} && mkdir -m 700 {layout.WORK} && chown --reference={layout.DIFF} {layout.WORK})",
+            ),
         )
 
 
@@ -216,7 +221,8 @@ def occupied_mountpoint(inventory: Inventory, graph: StoreGraph, node: Node) -> 
 
     Harm: the files are hidden as soon as the container starts, and count nowhere.
     Cause: something wrote to the path of a container's filesystem while the container was stopped.
-    Remedy: none by gcd; look at them, they may be somebody's data.
+    Remedy: none by gcd: while the container is stopped, look into ``overlay2/<id>/merged`` and move away what is there;
+    it may be somebody's data.
     Not this rule: an empty ``merged`` of a stopped container, which is healthy.
     """
     layer_dir = inventory.layer_dirs.get(LayerDirId(node.id))

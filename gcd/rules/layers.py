@@ -15,6 +15,7 @@ from gcd.rules.remedies import (
     QUARANTINE_STOPPED_OPT_IN,
     REPAIR_STOPPED,
     REPAIR_STOPPED_OPT_IN,
+    write,
 )
 from gcd.rules.rule import rule
 
@@ -119,7 +120,7 @@ def unreadable_diff_id(inventory: Inventory, graph: StoreGraph, node: Node) -> I
         record,
         "The diff id of this layer record cannot be read, so the engine does not load it.",
         _read(record, layout.DIFF, record.diff_id, implied or "sha256:<64 hex>"),
-        action=replace(REPAIR_STOPPED, action=f"write {implied} to its diff file") if implied else None,
+        action=_writing(REPAIR_STOPPED, record, layout.DIFF, implied) if implied else None,
     )
 
 
@@ -148,6 +149,7 @@ def unreadable_size(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
             record,
             "The size of this layer record cannot be read, so the engine does not load it.",
             _read(record, layout.SIZE, record.size, "decimal digits without a newline"),
+            action=_writing(REPAIR_STOPPED, record, layout.SIZE, "0", "    # any number will do"),
         )
 
 
@@ -184,7 +186,7 @@ def lost_parent(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator
         record,
         "This layer record lost its parent.",
         _read(record, layout.PARENT, record.parent, implied or "a parent, for the diff id is not the chain id"),
-        action=replace(REPAIR_STOPPED, action=f"write {implied} to its parent file") if implied else None,
+        action=_writing(REPAIR_STOPPED, record, layout.PARENT, implied) if implied else None,
     )
 
 
@@ -222,6 +224,10 @@ def _is_beyond_mending(record: LayerRecord) -> bool:
 
 def _read(record: LayerRecord, name: str, reading: Reading[object], expected: str) -> Evidence:
     return Evidence(f"{layout.layer_record(record.chain_id)}/{name}", expected, describe(reading))
+
+
+def _writing(remedy: Remedy, record: LayerRecord, name: str, value: str, remark: str = "") -> Remedy:
+    return replace(remedy, action=write(value, f"{layout.layer_record(record.chain_id)}/{name}") + remark)
 
 
 def _fault(record: LayerRecord, summary: str, evidence: Evidence, *, action: Remedy | None = None) -> Fault:

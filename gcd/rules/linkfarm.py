@@ -65,7 +65,7 @@ def missing_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) ->
                 Node(NodeKind.LAYER_DIR, claimant),
                 "The symlink of this layer dir is missing from the link farm.",
                 (Evidence(layout.link_symlink(link), f"a symlink to {target}", "absent"),),
-                remedies=to(REPAIR_ONLINE, f"recreate overlay2/l/{link} -> {target}"),
+                remedies=to(REPAIR_ONLINE, f"ln -s {target} overlay2/l/{link}"),
             )
 
 
@@ -131,7 +131,7 @@ def wrong_link_target(inventory: Inventory, graph: StoreGraph, node: Node) -> It
         node,
         "This symlink does not point to the layer dir whose link file has its name.",
         (Evidence(layout.link_symlink(symlink.id), f"a symlink to {target}", describe(symlink.target)),),
-        remedies=to(REPAIR_ONLINE, f"point overlay2/l/{symlink.id} to {target}") if len(claimants) == 1 else (),
+        remedies=to(REPAIR_ONLINE, f"ln -sfT {target} overlay2/l/{symlink.id}") if len(claimants) == 1 else (),
     )
 
 

@@ -17,6 +17,11 @@ QUARANTINE_STOPPED_MANUAL = Remedy(RemedyKind.QUARANTINE, Moment.STOPPED, Applic
 RELEASE_ONLINE = Remedy(RemedyKind.RELEASE, Moment.ONLINE, Applicability.AUTO)
 
 
+def write(value: str, path: str) -> str:
+    """The command that makes the file `path` hold `value` alone; the engine takes no newline behind it."""
+    return f"printf %s {value} > {path}"
+
+
 def to(remedy: Remedy, action: str) -> tuple[Remedy, ...]:
     """`remedy`, with the action that this one finding calls for."""
     return (replace(remedy, action=action),)

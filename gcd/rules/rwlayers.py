@@ -16,6 +16,7 @@ from gcd.rules.remedies import (
     QUARANTINE_STOPPED_OPT_IN,
     REPAIR_STOPPED_OPT_IN,
     to,
+    write,
 )
 from gcd.rules.rule import rule
 
@@ -271,9 +272,9 @@ def _mend(inventory: Inventory, record: RwLayerRecord, name: str, value: str | N
         return ()
     container = inventory.containers.get(ContainerId(record.name))
     host = value_of(container.host_config) if container else None
-    action = f"write {value} to {layout.rw_layer_record(record.name)}/{name}"
+    action = write(value, f"{layout.rw_layer_record(record.name)}/{name}")
     if host is not None and host.auto_remove:
-        action += ", but save the rw dir's diff first: the container has AutoRemove, and the next start removes it"
+        action += "; but save the rw dir's diff first: the container has AutoRemove, and the next start removes it"
     elif host is not None and host.restart_policy not in {"", "no"}:
         action += f"; the container's restart policy is {host.restart_policy[:20]!a}, and the next start may start it"
     return to(REPAIR_STOPPED_OPT_IN, action)

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 from support.golden import assert_golden
-from support.results import STOPPED, damaged_host, finding, orphan, result, unchecked
+from support.results import QUARANTINE, STOPPED, damaged_host, finding, orphan, result, unchecked
 
 from gcd.model.facts import Engine, EngineState
-from gcd.model.finding import Confidence, Kind, Node, NodeKind, Severity
+from gcd.model.finding import Confidence, Evidence, Kind, Moment, Node, NodeKind, Severity
 from gcd.report.text import text_report
 
 
@@ -109,3 +109,65 @@ def test_many_alike_findings_are_cut_with_their_sum():
     assert "GCD101 x: 30 times, 30.0 KiB" in text
     assert "… and 10 more (10.0 KiB); --format json lists all" in text
     assert text.count("  layer-dir:") == 20
+
+
+ID = "a" * 64
+STOPPED_QUARANTINE = replace(QUARANTINE, moment=Moment.STOPPED)
+
+
+def test_an_id_is_whole_once_and_in_commands():
+    read = Evidence(f"overlay2/{ID}/link", "a link id", "empty")
+    text = text_report(result(orphan("a", kind=Kind.DAMAGED, evidence=(read,), summary=f"dir {ID} is bad")))
+
+    assert text.count(ID) == 2
+    assert (
+        "    dir aaaaaaaaaaaa… is bad\n    read: overlay2/aaaaaaaaaaaa…/link: expected a link id, found empty" in text
+    )
+    assert f"    do: mv -t aside overlay2/{ID}\n" in text
+
+
+def test_of_an_orphan_nothing_is_told_twice():
+    assert "read:" not in text_report(result(orphan("a")))
+
+
+def test_the_way_to_do_it_by_hand():
+    text = text_report(result(orphan("a", remedies=(STOPPED_QUARANTINE,)), root="/srv/my docker"))
+
+    assert f"    do, with the engine stopped: mv -t aside overlay2/{ID}\n" in text
+    assert "\n  cd '/srv/my docker' && mkdir -p aside\n  systemctl stop docker.socket docker " in text
+
+
+def test_who_has_nothing_to_do_is_told_no_way_to_do_it():
+    suspected = orphan("a", confidence=Confidence.SUSPECTED, severity=Severity.INFO)
+    blocked = orphan("b", blocked_by=("GCD206:layer:x",))
+
+    assert "by hand" not in text_report(result(suspected, blocked))
+
+
+def test_an_engine_that_is_stopped_is_not_stopped_again():
+    assert "systemctl" not in text_report(result(orphan("a", remedies=(STOPPED_QUARANTINE,)), engine=STOPPED))
+
+
+def test_several_remedies_are_a_choice_and_what_comes_first_stands_first():
+    removal = orphan("a", remedies=(QUARANTINE, STOPPED_QUARANTINE))
+    told = [line.strip() for line in text_report(result(replace(removal, code="GCD309"))).splitlines()]
+
+    first = next(n for n, line in enumerate(told) if line.startswith("do first: docker rm -f"))
+    assert [line.partition(":")[0] for line in told[first : first + 3]] == [
+        "do first", "do", "or, with the engine stopped"
+    ]  # fmt: skip
+
+
+def test_alike_remedies_are_told_once_for_a_group():
+    alike = replace(QUARANTINE, action="docker pull it")
+    text = text_report(result(orphan("a", remedies=(alike, QUARANTINE)), orphan("b", remedies=(alike, QUARANTINE))))
+
+    assert text.count("do: docker pull it") == 1
+    assert text.count("    or: mv -t aside overlay2/") == 2
+
+
+def test_without_command_the_rule_advises():
+    found = orphan("a", remedies=())
+
+    assert "do: ask an elder\n" in text_report(result(found), advice={found.code: "ask an elder"})
+    assert "do: see gcd explain GCD101\n" in text_report(result(found))

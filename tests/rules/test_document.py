@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.golden import assert_golden
 
-from gcd.rules.document import entry, page, table
+from gcd.rules.document import entry, page, remedy_in_words, table
 from gcd.rules.table import RULES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -35,3 +35,13 @@ def test_an_entry_says_all():
     assert lines[-3] == "Kind: orphan. Severity: up to warning. Looks at: layer-dir."
     assert lines[-2] == "Remedies: quarantine (online, auto)."
     assert lines[-1].startswith("Not checked unless these were read completely: overlay2, links, layers,")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_the_advice_for_a_report_is_one_line_that_says_what_to_do(rule):
+    advice = remedy_in_words(rule)
+    assert advice
+    assert not advice.startswith("none by gcd:")
+    assert advice.isprintable()
+    assert "``" not in advice
+    assert "Not this rule" not in advice

@@ -135,7 +135,7 @@ class TestUnreadableDiffId:
         (fault,) = faults(self.check, inventory, TOP_CHAIN)
         assert fault.evidence[0].where == f"{TOP_RECORD}/diff"
         assert fault.evidence[0].expected == TOP_DIFF
-        assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_DIFF} to its diff file"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {TOP_DIFF} > {TOP_RECORD}/diff"]
 
     def test_without_an_image_nothing_tells(self):
         inventory = with_records(unused(), replace(layer(TOP_DIFF, TOP_DIR, BASE_CHAIN), diff_id=EMPTY))
@@ -150,6 +150,9 @@ class TestUnreadableSize:
     def test_finds_what_is_no_number(self, damage):
         (fault,) = faults(self.check, with_layer(size=damage), TOP_CHAIN)
         assert fault.evidence[0].where == f"{TOP_RECORD}/size"
+        assert [remedy.action for remedy in fault.remedies] == [
+            f"printf %s 0 > {TOP_RECORD}/size    # any number will do"
+        ]
 
     @pytest.mark.parametrize("size", [0, 1 << 62])
     def test_silent_on_any_number(self, size):
@@ -167,7 +170,7 @@ class TestLostParent:
     def test_the_image_config_tells_what_it_was(self, damage):
         (fault,) = faults(self.check, self.with_parent(damage), TOP_CHAIN)
         assert (fault.evidence[0].where, fault.evidence[0].expected) == (f"{TOP_RECORD}/parent", BASE_CHAIN)
-        assert [remedy.action for remedy in fault.remedies] == [f"write {BASE_CHAIN} to its parent file"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {BASE_CHAIN} > {TOP_RECORD}/parent"]
 
     @pytest.mark.parametrize("damage", [ABSENT, *DAMAGE])
     def test_without_an_image_the_diff_id_tells_that_there_was_one(self, damage):
@@ -230,6 +233,9 @@ class TestUnreadableDescriptor:
     def test_finds_what_cannot_be_parsed(self, damage):
         (fault,) = faults(self.check, with_layer(descriptor=damage), TOP_CHAIN)
         assert fault.evidence[0].where == f"{TOP_RECORD}/descriptor.json"
+        assert [remedy.action for remedy in fault.remedies] == [
+            f"mv {TOP_RECORD}/descriptor.json {TOP_RECORD}/descriptor.json.aside"
+        ]
 
     def test_silent_on_a_sound_one(self):
         assert faults(self.check, with_layer(descriptor=Present(None)), TOP_CHAIN) == []

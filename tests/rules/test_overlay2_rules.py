@@ -413,7 +413,7 @@ class TestMissingLinkSymlink:
     def test_is_about_the_dir_and_says_what_to_make(self):
         (fault,) = faults(self.check, without(healthy_inventory(), Node(NodeKind.LINK, TOP_LINK)), TOP_LINK)
         assert fault.subject == TOP_NODE
-        assert [remedy.action for remedy in fault.remedies] == [f"recreate overlay2/l/{TOP_LINK} -> ../{TOP_DIR}/diff"]
+        assert [remedy.action for remedy in fault.remedies] == [f"ln -s ../{TOP_DIR}/diff overlay2/l/{TOP_LINK}"]
 
     def test_a_cited_link_that_nothing_has_is_about_the_link(self):
         lost = link_id("lost")
@@ -488,7 +488,7 @@ class TestWrongLinkTarget:
     def test_finds_a_symlink_that_leads_elsewhere(self, target):
         (fault,) = faults(self.check, with_records(healthy_inventory(), symlink(TOP_LINK, target)), TOP_LINK)
         assert fault.subject == Node(NodeKind.LINK, TOP_LINK)
-        assert [remedy.action for remedy in fault.remedies] == [f"point overlay2/l/{TOP_LINK} to ../{TOP_DIR}/diff"]
+        assert [remedy.action for remedy in fault.remedies] == [f"ln -sfT ../{TOP_DIR}/diff overlay2/l/{TOP_LINK}"]
 
     def test_two_dirs_that_say_the_same_link_leave_nothing_to_do(self):
         inventory = with_records(with_dir(BASE_DIR, link=Present(TOP_LINK)), symlink(TOP_LINK, LEAKED))
@@ -656,23 +656,23 @@ class TestUnreadableLinkFile:
     def test_the_symlink_tells_what_it_said(self, link):
         (fault,) = faults(self.check, with_dir(TOP_DIR, link=link), TOP_DIR)
         assert fault.subject == TOP_NODE
-        assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_LINK} to overlay2/{TOP_DIR}/link"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {TOP_LINK} > overlay2/{TOP_DIR}/link"]
 
     def test_without_symlink_the_lowers_above_tell(self):
         inventory = without(with_dir(BASE_DIR, link=EMPTY), Node(NodeKind.LINK, BASE_LINK))
         (fault,) = faults(self.check, inventory, BASE_DIR)
-        assert [remedy.action for remedy in fault.remedies] == [f"write {BASE_LINK} to overlay2/{BASE_DIR}/link"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {BASE_LINK} > overlay2/{BASE_DIR}/link"]
 
     def test_what_is_lost_elsewhere_is_not_taken_for_its_own(self):
         inventory = without(with_dir(BASE_DIR, link=EMPTY), Node(NodeKind.LINK, BASE_LINK))
         elsewhere = layer_dir(INIT_DIR, INIT_LINK, (link_id("lost"), BASE_LINK))
         (fault,) = faults(self.check, with_records(inventory, elsewhere), BASE_DIR)
-        assert [remedy.action for remedy in fault.remedies] == [f"write {BASE_LINK} to overlay2/{BASE_DIR}/link"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {BASE_LINK} > overlay2/{BASE_DIR}/link"]
 
     def test_of_two_symlinks_the_one_that_is_cited(self):
         inventory = with_records(with_dir(TOP_DIR, link=EMPTY), symlink(link_id("stray"), TOP_DIR))
         (fault,) = faults(self.check, inventory, TOP_DIR)
-        assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_LINK} to overlay2/{TOP_DIR}/link"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {TOP_LINK} > overlay2/{TOP_DIR}/link"]
 
     def test_nothing_to_do_where_two_could_be_meant_or_none(self):
         two = with_records(with_dir(RW_DIR, link=EMPTY), symlink(link_id("stray"), RW_DIR))
@@ -688,6 +688,8 @@ class TestMissingWorkDir:
     def test_worse_for_a_container_than_for_a_layer(self, dir_id_, severity, work):
         (fault,) = faults(self.check, with_dir(dir_id_, work=work), dir_id_)
         assert (fault.severity, fault.evidence[0].found) == (severity, work or "absent")
+        command = "mkdir -m 700 work && chown --reference=diff work"
+        assert [remedy.action for remedy in fault.remedies] == [f"(cd overlay2/{dir_id_} && {command})"]
 
     @pytest.mark.parametrize("lower", [ABSENT, EMPTY])
     def test_silent_without_a_lower(self, lower):

@@ -91,8 +91,8 @@ class TestRepositoriesUnreadable:
         (remedy,) = fault.remedies
         assert remedy.kind is RemedyKind.REPAIR
         assert remedy.action == (
-            f"write to {FILE} the references that containers prove (app:latest = {IMAGE[:19]}), "
-            "and gcd-recovered/<id> for each of 1 other images"
+            f"mv {FILE} {FILE}.aside; start the engine and, before any prune: "
+            f"docker tag {IMAGE[7:19]} app:latest; docker tag {OTHER[7:19]} gcd-recovered/{OTHER[7:19]}"
         )
         assert fault.impact == Impact(tuple(sorted(("app:latest", OTHER[:19]))))
 
@@ -102,7 +102,10 @@ class TestRepositoriesUnreadable:
 
         (fault,) = faults(self.check, replace(inventory, sources=sources), FILE)
 
-        assert fault.remedies[0].action == f"write to {FILE} gcd-recovered/<id> for each of 1 other images"
+        assert fault.remedies[0].action == (
+            f"mv {FILE} {FILE}.aside; start the engine and, before any prune: "
+            f"docker tag {IMAGE[7:19]} gcd-recovered/{IMAGE[7:19]}"
+        )
         assert fault.impact == Impact((IMAGE[:19],))
 
     def test_the_newest_valid_newer_copy_takes_the_files_place(self):
@@ -117,7 +120,7 @@ class TestRepositoriesUnreadable:
         (fault,) = faults(self.check, inventory, FILE)
 
         name = "image/overlay2/.tmp-repositories.json2"
-        assert fault.remedies[0].action == f"put {name} in the place of {FILE}"
+        assert fault.remedies[0].action == f"cp -p {FILE} {FILE}.aside; mv {name} {FILE}"
         assert (fault.evidence[1].where, fault.evidence[1].found) == (name, "a newer valid copy with 2 references")
 
     def test_an_older_copy_is_no_remedy(self):
@@ -204,7 +207,15 @@ class TestRepositoriesMissing:
         assert [(item.where, item.found) for item in fault.evidence] == [(FILE, "absent")]
         assert (fault.severity, fault.since_ns) == (None, None)
         assert fault.impact == Impact(("app:latest",))
-        assert "app:latest" in fault.remedies[0].action
+        assert fault.remedies[0].action == (
+            f"start the engine and, before any prune: docker tag {IMAGE[7:19]} app:latest"
+        )
+
+    def test_a_missing_file_has_nothing_to_keep_a_copy_of(self):
+        copies = (copy(references(app_1=IMAGE), 1),)
+        (fault,) = faults(self.check, healthy_inventory(repositories=ABSENT, repositories_copies=copies), FILE)
+
+        assert fault.remedies[0].action == f"mv image/overlay2/.tmp-repositories.json1 {FILE}"
 
     def test_an_empty_one_may_be_all_that_is_left(self):
         """``docker rmi -f`` takes the name of an image that a container uses, and leaves the image."""
@@ -252,7 +263,7 @@ class TestRepositoriesMissing:
         (fault,) = faults(self.check, inventory, FILE)
 
         assert fault.severity is None
-        assert fault.remedies[0].action.startswith("put image/overlay2/.tmp-repositories.json1 in the place")
+        assert fault.remedies[0].action.endswith(f"; mv image/overlay2/.tmp-repositories.json1 {FILE}")
 
     @pytest.mark.parametrize("reading", [ABSENT, NONE])
     def test_silent_without_images(self, reading):

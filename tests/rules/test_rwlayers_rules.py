@@ -141,14 +141,14 @@ class TestUnreadableMountId:
         assert fault.subject == RW_NODE
         assert [item.where for item in fault.evidence] == [f"{RECORD}/mount-id"]
         assert [item.expected for item in fault.evidence] == [RW_DIR]
-        assert [remedy.action for remedy in fault.remedies] == [f"write {RW_DIR} to {RECORD}/mount-id"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {RW_DIR} > {RECORD}/mount-id"]
 
     def test_the_one_free_pair_on_the_image_proves_it(self):
         inventory = with_records(healthy_inventory(), rw_layer(mount_id=EMPTY, init_id=EMPTY))
 
         (fault,) = faults(self.check, inventory, RW_LAYER)
 
-        assert [remedy.action for remedy in fault.remedies] == [f"write {RW_DIR} to {RECORD}/mount-id"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {RW_DIR} > {RECORD}/mount-id"]
 
     def test_of_two_free_pairs_none_is_taken(self):
         inventory = with_records(healthy_inventory(), rw_layer(mount_id=EMPTY, init_id=EMPTY), *second_pair())
@@ -233,7 +233,7 @@ class TestUnreadableMountId:
 
         (fault,) = faults(self.check, inventory, RW_LAYER)
 
-        assert [remedy.action for remedy in fault.remedies] == [f"write {RW_DIR} to {RECORD}/mount-id"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {RW_DIR} > {RECORD}/mount-id"]
 
     @pytest.mark.parametrize(
         ("host", "warning"),
@@ -258,14 +258,14 @@ class TestUnreadableInitId:
         assert fault.severity is None
         assert "the engine does not load it" in fault.summary
         assert [item.expected for item in fault.evidence] == [INIT_DIR]
-        assert [remedy.action for remedy in fault.remedies] == [f"write {INIT_DIR} to {RECORD}/init-id"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {INIT_DIR} > {RECORD}/init-id"]
 
     def test_missing_beside_its_dir_is_a_warning(self):
         (fault,) = faults(self.check, with_records(healthy_inventory(), rw_layer(init_id=ABSENT)), RW_LAYER)
 
         assert fault.severity is Severity.WARNING
         assert fault.summary == "This rw layer record does not name its init dir, which is there."
-        assert [remedy.action for remedy in fault.remedies] == [f"write {INIT_DIR} to {RECORD}/init-id"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {INIT_DIR} > {RECORD}/init-id"]
 
     def test_a_record_without_init_layer_is_healthy(self):
         inventory = without(
@@ -304,14 +304,14 @@ class TestLostRwParent:
             "no pull, load, rmi or prune before the repair."
         )
         assert fault.evidence[0].expected == TOP_CHAIN
-        assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_CHAIN} to {RECORD}/parent"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {TOP_CHAIN} > {RECORD}/parent"]
 
     def test_missing_though_the_init_dir_has_lowers(self):
         inventory = with_records(healthy_inventory(images={}), rw_layer(parent=None))
 
         (fault,) = faults(self.check, inventory, RW_LAYER)
 
-        assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_CHAIN} to {RECORD}/parent"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {TOP_CHAIN} > {RECORD}/parent"]
         assert [item.found for item in fault.evidence] == ["absent", "2 layers in lower"]
         assert "its image can be deleted under it" in fault.summary
 
@@ -321,7 +321,7 @@ class TestLostRwParent:
 
         (fault,) = faults(self.check, inventory, RW_LAYER)
 
-        assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_CHAIN} to {RECORD}/parent"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {TOP_CHAIN} > {RECORD}/parent"]
 
     def test_with_all_three_files_lost_the_image_tells(self):
         lost = rw_layer(parent=None, mount_id=EMPTY, init_id=EMPTY)
@@ -406,7 +406,7 @@ class TestLostRwParent:
 
         (fault,) = faults(self.check, inventory, RW_LAYER)
 
-        assert [remedy.action for remedy in fault.remedies] == [f"write {TOP_CHAIN} to {RECORD}/parent"]
+        assert [remedy.action for remedy in fault.remedies] == [f"printf %s {TOP_CHAIN} > {RECORD}/parent"]
         assert BASE_CHAIN not in fault.remedies[0].action
 
 

@@ -329,6 +329,12 @@ class TestLowers:
         young = layer_dir(dir_id("young"), link_id("young"), EMPTY, ctime_ns=YOUNG_NS)
         assert blocked_by(with_records(orphaned(), young), Node(NodeKind.LAYER_DIR, young.id)) == ALL
 
+    @pytest.mark.parametrize("lower", [ABSENT, EMPTY])
+    def test_not_of_a_young_probe_of_the_engines_start(self, lower):
+        probe = layer_dir("check-overlayfs-support123", ABSENT, lower, ctime_ns=YOUNG_NS)
+        probe = replace(probe, work=healthy_inventory().layer_dirs[TOP_DIR].work)
+        assert blocked(with_records(orphaned(), probe)) == {}
+
     def test_of_what_a_process_has_open(self):
         held = layer_dir(dir_id("held"), link_id("held"), EMPTY)
         inventory = replace(with_records(orphaned(), held), held_dirs=frozenset({held.id}))

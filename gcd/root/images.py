@@ -5,7 +5,8 @@ An image config's name is the digest of its bytes: they are hashed while they ar
 digits are nobody's, as for the engine; of them the names of its temporary files are kept.
 
 References are read after the configs, as the engine writes a config before its reference and removes it after that. An
-image that a reference names and that was not there before is looked for once more: it may have come meanwhile.
+image that a reference names and that was not there before is looked for once more: it may have come meanwhile. If it is
+not there, the references are read once more: a removal takes them first, and may have taken them meanwhile.
 
 Source: moby ``image/fs.go`` (content, metadata), ``reference/store.go`` (``repositories.json``).
 """
@@ -39,6 +40,9 @@ REPOSITORIES_LIMIT = 64 << 20
 MAX_COPIES = 16
 """Temporary copies of ``repositories.json`` that are read: a crash leaves one."""
 
+MAX_READINGS = 5
+"""How often the references are read again while they name images that are not there, and others each time."""
+
 _COPY_PREFIX = f"{layout.TEMPORARY_PREFIX}repositories.json"
 
 
@@ -62,6 +66,14 @@ def read_images(root: Directory, driver: str, progress: Progress | None = None) 
     metadata, metadata_state = _read_metadata(root, layout.image_metadata_records(driver))
     references = _read_references(root, driver)
     images |= _read_latecomers(root, configs, references.repositories, images)
+    for _ in range(MAX_READINGS):
+        dangling = _dangling(references.repositories, images)
+        if not dangling:
+            break
+        references = _read_references(root, driver)
+        images |= _read_latecomers(root, configs, references.repositories, images)
+        if _dangling(references.repositories, images) <= dangling:
+            break
     return ImageDb(
         images,
         metadata,
@@ -91,6 +103,13 @@ def _read_configs(
             elif name.startswith(layout.TEMPORARY_PREFIX):
                 temporaries.append(f"{path}/{name}")
     return images, temporaries, listing_state(path, listing)
+
+
+def _dangling(repositories: Reading[Repositories], images: Mapping[ImageId, Image]) -> set[tuple[str, ImageId]]:
+    """The references, each with its image, whose image is not there."""
+    if not isinstance(repositories, Present):
+        return set()
+    return {(name, image) for name, image in repositories.value.references.items() if image not in images}
 
 
 def _read_latecomers(

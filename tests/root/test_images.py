@@ -173,3 +173,39 @@ def test_an_image_that_vanishes_between_listing_and_reading_is_not_there(tmp_pat
     monkeypatch.setattr(Directory, "list", list_then_remove)
     found = read(tmp_path, {CONTENT: CONFIG})
     assert (found.images, found.state) == ({}, OK)
+
+
+def write_references_at_each_reading(tmp_path, monkeypatch, *contents):
+    """An engine at work: before the first reading of the references it writes the first of `contents`, and so on."""
+    read_references = images._read_references
+    waiting = list(contents)
+
+    def write_and_read(*arguments):
+        if waiting:
+            (tmp_path / REPOSITORIES).write_text(json.dumps({"Repositories": waiting.pop(0)}))
+        return read_references(*arguments)
+
+    monkeypatch.setattr(images, "_read_references", write_and_read)
+    return waiting
+
+
+def test_a_reference_that_was_removed_with_its_image_meanwhile_is_not_there(tmp_path, monkeypatch):
+    gone = {"made": {"made:0": f"sha256:{'a' * 64}"}}
+    write_references_at_each_reading(tmp_path, monkeypatch, gone, {"app": {"app:1": ID}})
+
+    assert read(tmp_path, {CONTENT: CONFIG}).repositories == Present(Repositories({"app:1": ID}))
+
+
+def test_a_reference_that_moves_on_each_time_is_followed_for_a_while(tmp_path, monkeypatch):
+    steps = [{"made": {"made:0": f"sha256:{digit * 64}"}} for digit in "abc"]
+    write_references_at_each_reading(tmp_path, monkeypatch, *steps, {"made": {"made:0": ID}})
+
+    assert read(tmp_path, {CONTENT: CONFIG}).repositories == Present(Repositories({"made:0": ID}))
+
+
+def test_a_reference_to_nothing_is_kept_when_two_readings_agree(tmp_path, monkeypatch):
+    dangling = {"made": {"made:0": f"sha256:{'a' * 64}"}}
+    waiting = write_references_at_each_reading(tmp_path, monkeypatch, dangling, dangling, {"never": {}})
+
+    assert read(tmp_path, {CONTENT: CONFIG}).repositories == Present(Repositories({"made:0": f"sha256:{'a' * 64}"}))
+    assert waiting == [{"never": {}}]

@@ -118,7 +118,7 @@ class Inventory:
     """
 
     held_dirs: frozenset[LayerDirId] = frozenset()
-    """Of the dirs that no record names, those in which some process has its root, its cwd or an open file (S6)."""
+    """The layer dirs in which some process has its root, its cwd or an open file (S6)."""
 
     repositories_ctime_ns: int = 0
     """Of ``repositories.json``; 0 where there is none."""

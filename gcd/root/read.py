@@ -16,7 +16,8 @@ One reading of one root, in the order that makes its verdicts safe (safety rule 
     plugins, volumes,          what no verdict on a layer dir hangs on
     other databases,
     distribution, tmp
-    probes, open files         only of dirs that nothing names
+    probes                     only of dirs that nothing names, or that are mounted
+    open files
     temporary files            those whose names were seen on the way
 
 What is created meanwhile is no candidate; what is let go of meanwhile was still seen by a source, or by a ``lower``. If
@@ -100,7 +101,7 @@ def read_inventory(
         rest = _read_rest(root, driver, before, proc, sleep)
         unnamed = candidates.difference(references.dirs())
         layer_dirs = probe(root, driver, layer_dirs, unnamed, rest.mounted())
-        held = held_dirs(unnamed.intersection(layer_dirs), proc)
+        held = held_dirs(layer_dirs, proc)
         temporaries = read_temporaries(root, _temporaries(references, layer_dirs, rest, driver))
     dirs_state = combined(candidates_state, layer_dirs_state)
     inventory = Inventory(

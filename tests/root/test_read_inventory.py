@@ -60,6 +60,14 @@ def test_two_readings_of_a_root_at_rest_are_equal(root):
     assert read_inventory(str(root)) == read_inventory(str(root))
 
 
+def test_a_dir_that_a_process_has_open_is_held_though_a_record_names_it(root):
+    """A push reads the files of a base layer in place; its image may be removed meanwhile."""
+    held = next(iter(read_inventory(str(root)).layers.values())).cache_id.value
+    with (root / "overlay2" / held / "diff" / "file").open("wb"):
+        assert read_inventory(str(root)).held_dirs == {held}
+    assert read_inventory(str(root)).held_dirs == frozenset()
+
+
 class Steps:
     """The names that are opened and listed, each as a path relative to the root."""
 

@@ -106,7 +106,8 @@ def probe(
 ) -> dict[LayerDirId, LayerDir]:
     """
     `dirs` with `diff_is_empty` filled in for those in `unnamed`, and `merged_is_empty` for those that have a ``merged``
-    which, according to `mounted` and to its device, is no mountpoint. None stays where it could not be told.
+    which, according to `mounted` and to its device, is no mountpoint. None stays where it could not be told. The ctime
+    of those in `mounted` becomes that of the mount, if it is later: the kernel writes in ``work`` when it mounts.
     """
     probed = dict(dirs)
     opened = root.open(driver)
@@ -117,6 +118,9 @@ def probe(
             layer_dir = probed.get(dir_id)
             if layer_dir is not None and layer_dir.diff is FileType.DIRECTORY:
                 probed[dir_id] = replace(layer_dir, diff_is_empty=_is_empty(home, dir_id, layout.DIFF))
+        for dir_id in mounted.intersection(dirs):
+            ctime_ns = max(probed[dir_id].ctime_ns, _ctime_of_work(home, dir_id))
+            probed[dir_id] = replace(probed[dir_id], ctime_ns=ctime_ns)
         for dir_id, layer_dir in dirs.items():
             if layer_dir.merged is FileType.DIRECTORY and dir_id not in mounted:
                 empty = _is_empty(home, dir_id, layout.MERGED)
@@ -183,6 +187,16 @@ def _target(directory: Directory, name: str, kind: FileType) -> Reading[LayerDir
         return Present(LayerDirId(sys.intern(parse_link_target(text.value))))
     except FormatError as error:
         return Malformed(error.expected, error.found, error.offset)
+
+
+def _ctime_of_work(home: Directory, dir_id: LayerDirId) -> int:
+    """The ctime of the ``work`` of a layer dir; 0 where there is none."""
+    opened = home.open(dir_id)
+    if not isinstance(opened, Present):
+        return 0
+    with opened.value as layer_dir:
+        status = layer_dir.lstat(layout.WORK)
+        return status.value.st_ctime_ns if isinstance(status, Present) else 0
 
 
 def _is_empty(home: Directory, dir_id: LayerDirId, name: str) -> bool | None:

@@ -290,6 +290,17 @@ def test_probe_looks_only_where_it_must(root, home):
     assert probe(root, "overlay2", dirs, set(), frozenset())[TOP].merged_is_empty is False
 
 
+def test_a_mounted_dir_is_as_young_as_its_mount(root, home):
+    """The engine may mount an old container's dir for an export; the kernel then makes ``work`` anew."""
+    dirs = read_layer_dirs(root, "overlay2")[0]
+    mounted_ns = change_after(home / TOP / "work", dirs[TOP].ctime_ns)
+    assert read_layer_dirs(root, "overlay2")[0] == dirs
+    probed = probe(root, "overlay2", dirs, set(), frozenset({TOP, BASE, "d" * 64}))
+    assert (probed[TOP].ctime_ns, probed[BASE].ctime_ns) == (mounted_ns, dirs[BASE].ctime_ns)
+    (home / TOP / "work").rename(home / TOP / "aside")
+    assert probe(root, "overlay2", dirs, set(), frozenset({TOP}))[TOP].ctime_ns == dirs[TOP].ctime_ns
+
+
 def test_probe_tells_nothing_of_what_it_cannot_open(root, home):
     dirs = read_layer_dirs(root, "overlay2")[0]
     (home / TOP / "diff").rmdir()

@@ -9,7 +9,7 @@ means a different damage, and only `Absent` may ever count as absence.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar, assert_never
 
 T = TypeVar("T", covariant=True)
 
@@ -67,3 +67,5 @@ def describe(reading: Reading[object]) -> str:
             return f"unreadable ({reason})"
         case Malformed(_, found, _):
             return f"malformed: {found}"
+        case _:
+            assert_never(reading)

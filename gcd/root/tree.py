@@ -17,7 +17,7 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, assert_never
 
 from gcd.model.errors import FormatError, NotADockerRoot, RootNotFound, RootUnreadable
 from gcd.model.facts import FileType
@@ -205,6 +205,8 @@ class Directory:
                 return status
             case Empty():
                 return ABSENT
+            case _:
+                assert_never(status)
 
 
 def open_root(path: str) -> Directory:
@@ -276,6 +278,8 @@ def source_state(path: str, reading: Reading[object]) -> SourceState:
             return SourceState(Coverage.UNREADABLE, f"{path} cannot be read ({reason})")
         case Malformed(expected, found, _):
             return SourceState(Coverage.UNREADABLE, f"{path} is not {expected} but {found}")
+        case _:
+            assert_never(reading)
 
 
 def listing_state(path: str, listing: Listing) -> SourceState:

@@ -38,7 +38,7 @@ from gcd.model.attribution import Attribution, listed_images
 from gcd.model.facts import BuildSnapshot, ImageMetadata, Repositories, SnapshotKind
 from gcd.model.finding import Kind, Node, NodeKind
 from gcd.model.ids import ChainId, DiffId, ImageId, RwLayerName, chain_id
-from gcd.model.reading import ABSENT, Present
+from gcd.model.reading import ABSENT, EMPTY, Present
 from gcd.model.space import FILES, LAYERS, RW, SHARED, UNIQUE, Category, Owner, Space, Tree, Unit
 
 OTHER_IMAGE = ImageId(digest("other image"))
@@ -193,6 +193,23 @@ def test_a_dir_that_only_a_lower_keeps_is_of_what_stands_on_it():
     )
 
     assert owners(inventory, f"overlay2/{below}", f"overlay2/l/{link_id('below')}") == [OWN] * 2
+
+
+def test_a_dir_that_only_a_containers_lower_keeps_is_the_containers():
+    below = build_id("below")
+    inventory = with_records(
+        without(healthy_inventory(), Node(NodeKind.IMAGE, IMAGE)),
+        layer_dir(below, link_id("below")),
+        layer_dir(INIT_DIR, INIT_LINK, (link_id("below"),)),
+    )
+
+    assert owners(inventory, f"overlay2/{below}") == [Owner(Category.CONTAINERS, LAYERS, CONTAINER)]
+
+
+def test_a_layer_whose_dir_is_not_known_has_its_record():
+    inventory = with_records(healthy_inventory(), replace(layer(BASE_DIFF, BASE_DIR), cache_id=EMPTY))
+
+    assert owners(inventory, record_of(BASE_CHAIN)) == [OWN]
 
 
 def test_orphans_come_first_and_by_code():

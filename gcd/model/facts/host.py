@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
     from gcd.model.ids import LayerDirId, LinkId
@@ -52,6 +52,8 @@ class Engine:
                 return now_ns - SETTLED_NS
             case EngineState.UNKNOWN:
                 return None
+            case _:
+                assert_never(self.state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def _cost(result: RunResult) -> str:
     severe = [f for f in result.open_findings if f.severity.rank >= Severity.WARNING.rank]
     images = len({image for f in severe for image in f.impact.images})
     containers = len({container for f in severe for container in f.impact.containers})
-    parts = [counted(n, noun) for n, noun in ((images, "image"), (containers, "container")) if n]
+    parts = [counted(n, noun) for n, noun in ((images, "image name"), (containers, "container")) if n]
     return f"; {listed(parts)} affected" if parts else ""
 
 

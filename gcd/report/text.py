@@ -164,7 +164,7 @@ def _once(text: str, told: set[str]) -> str:
 def _explained(finding: Finding, others: tuple[Finding, ...]) -> Iterator[Line]:
     for other in others[:EXPLAINED_SHOWN]:
         told = set(_LONG_ID.findall(str(finding.subject)))
-        yield 4, Text(f"explains: {other.severity} {_once(other.id, told)}: {_once(other.summary, told)}")
+        yield 4, Text(f"explains: {other.severity} {_once(other.id, told)} {other.name}")
         yield from _impact(other, already=finding)
     if len(others) > EXPLAINED_SHOWN:
         yield 4, Text(f"explains {len(others) - EXPLAINED_SHOWN} more; --format json lists all")
@@ -177,7 +177,7 @@ def _impact(finding: Finding, *, already: Finding | None = None) -> Iterator[Lin
     containers = [name for name in finding.impact.containers if told is None or name not in told.containers]
     parts = []
     if images:
-        parts.append(f"{counted(len(images), 'image')} ({_some(images)})")
+        parts.append(f"{counted(len(images), 'image name')} ({_some(images)})")
     if containers:
         parts.append(f"{counted(len(containers), 'container')} ({_some(containers)})")
     if parts:

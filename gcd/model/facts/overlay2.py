@@ -43,9 +43,10 @@ class LayerDir:
     ``overlay2/<id>``, of whatever form its name is (layer, rw layer, init, build, or a name that fits none).
 
     `diff`, `work`, `merged` and `committed` are the types of these entries, None where there is none. `ctime_ns` is the
-    newest ctime of the directory, ``diff``, ``link`` and ``lower``, and of ``work`` where it is mounted: no later change
-    of its set-up is possible. `diff_is_empty` and `merged_is_empty` are None where nobody needed to look (a dir that records name; a ``merged``
-    that some namespace has mounted). `unreadable` holds the reason when the directory itself could not be opened.
+    newest ctime of the directory, ``diff``, ``link`` and ``lower``, and of ``work`` where it is mounted: no later
+    change of its set-up is possible. `diff_is_empty` and `merged_is_empty` are None where nobody needed to look (a dir
+    that records name; a ``merged`` that some namespace has mounted). `unreadable` holds the reason when the directory
+    itself could not be opened.
     `temporaries`: the names of the engine's ``.tmp-…`` files in it.
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.model.facts import EngineState
-from gcd.model.finding import Confidence, Severity
+from gcd.model.finding import Confidence, Kind, Severity
 from gcd.report.printable import printable
 from gcd.report.units import counted, iec, instant, listed, seconds
 
@@ -22,6 +22,9 @@ HANDS_OFF = frozenset({"GCD201", "GCD202", "GCD203", "GCD204", "GCD205", "GCD206
 """With one of these there, an ordinary pull, load, removal or prune deletes layers that are still in use (S14)."""
 
 HANDS_OFF_TEXT = "Pull, load, remove or prune nothing until this is mended"
+
+FAULTS = frozenset({Kind.DAMAGED, Kind.DANGLING})
+"""Kinds that are faults if they are proven; a suspected one costs something, and is not merely waste."""
 
 _SETTLES = {
     EngineState.RUNNING: "it is gone or proven after the engine's next start",
@@ -38,6 +41,10 @@ def _health(result: RunResult) -> str:
     bad = _counts(result)
     unchecked = len({item.code for item in result.not_checked})
     missing = f"{counted(unchecked, 'rule')} could not be checked" if unchecked else ""
+    suspects = [f for f in result.open_findings if f.confidence is Confidence.SUSPECTED and f.kind in FAULTS]
+    if not bad and suspects and not missing:
+        codes = ", ".join(sorted({f.code for f in suspects}))
+        return f"Perhaps not healthy: {counted(len(suspects), 'fault')} suspected, not yet proven ({codes})."
     if not bad:
         return f"Not known to be healthy: nothing was found, but {missing}." if missing else "Healthy."
     stop = " The engine will not start." if any(f.severity is Severity.CRITICAL for f in result.findings) else ""

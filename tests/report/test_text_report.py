@@ -40,6 +40,10 @@ def test_a_healthy_host():
             "Healthy. 3.0 MiB may be had back (suspected, not yet proven).",
         ),
         (
+            result(orphan("a", kind=Kind.DANGLING, confidence=Confidence.SUSPECTED, severity=Severity.INFO)),
+            "Perhaps not healthy: 1 fault suspected, not yet proven (GCD101). Nothing to get back.",
+        ),
+        (
             result(orphan("a"), orphan("b", confidence=Confidence.SUSPECTED, severity=Severity.INFO)),
             "Not healthy: 1 warning. 3.0 MiB can be had back and 3.0 MiB more may be (suspected, not yet proven).",
         ),

@@ -10,7 +10,7 @@ from gcd.model.ids import ChainId, chain_id
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Present, describe, value_of
 from gcd.model.records import MAX_DEPTH
-from gcd.rules.orphans import EVERY_REFERENCE
+from gcd.rules.needs import EVERY_REFERENCE, LAYERS
 from gcd.rules.remedies import QUARANTINE_STOPPED, RELEASE_ONLINE, REPAIR_STOPPED, to
 from gcd.rules.rule import rule
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
-LAYERS = frozenset({Source.LAYERS})
 
 RELEASE = "docker pull the image that was being pulled, to its end, then docker rmi it: that frees its layers too"
 
@@ -243,6 +242,7 @@ def broken_parent_chain(inventory: Inventory, graph: StoreGraph, node: Node) -> 
             node,
             "The parent of this layer has no record.",
             (Evidence(where, "a layer record", f"{record.parent.value}, absent"),),
+            since_ns=record.ctime_ns,  # one that came after the listing has parents that came after it too
         )
         return
     depth = graph.depth(record.chain_id)

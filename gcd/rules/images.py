@@ -96,6 +96,8 @@ def image_unloadable(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
                     layout.layer_record(broken), "a layer record that loads", "absent" if is_missing else "damaged"
                 ),
             ),
+            # Layer records are read before images: one of a pull that ended meanwhile was not there yet.
+            since_ns=image.ctime_ns if is_missing else None,
             causes=_causes(broken, tuple(c for c, _ in chains[depth + 1 : depth + 2])),
         )
         return

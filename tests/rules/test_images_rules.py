@@ -109,6 +109,8 @@ class TestImageUnloadable:
 
         assert "layer 2 of 2" in fault.summary
         assert fault.causes == (Node(NodeKind.LAYER, TOP_CHAIN),)
+        # The records were read before the image: a pull may have ended in between.
+        assert fault.since_ns == inventory.images[IMAGE].ctime_ns
 
     @pytest.mark.parametrize("field", ["diff_id", "size", "cache_id"])
     def test_a_damaged_record_is_the_cause(self, field):
@@ -117,6 +119,7 @@ class TestImageUnloadable:
         (fault,) = faults(self.check, with_records(healthy_inventory(), damaged), IMAGE)
 
         assert fault.causes[0] == Node(NodeKind.LAYER, BASE_CHAIN)
+        assert fault.since_ns is None
         assert "mend that first, or else pull again: app:latest" in fault.summary
 
     def test_the_first_broken_layer_is_named_and_no_other(self):

@@ -378,6 +378,11 @@ class TestBrokenParentChain:
         assert fault.evidence[0].where == f"{TOP_RECORD}/parent"
         assert fault.evidence[0].found == f"{BASE_CHAIN}, absent"
 
+    def test_is_as_young_as_the_child_for_a_parent_may_have_come_after_the_listing(self):
+        inventory = without(healthy_inventory(), Node(NodeKind.LAYER, BASE_CHAIN))
+        (fault,) = faults(self.check, inventory, TOP_CHAIN)
+        assert fault.since_ns == inventory.layers[TOP_CHAIN].ctime_ns
+
     def test_finds_a_circle_once(self):
         ring = (
             replace(layer(BASE_DIFF, BASE_DIR), parent=Present(TOP_CHAIN)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import gcd
+from gcd.rules.table import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +46,8 @@ WRITING_ATTRIBUTES = {
     "utime", "write_bytes", "write_text", "O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_TMPFILE",
 }  # fmt: skip
 WRITING_ON_OS = {"link", "pwrite", "remove", "rename", "replace", "symlink", "write", "writev"}
+
+RULE_MODULES = {rule.check.__module__ for rule in RULES}
 
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 50
@@ -132,7 +135,15 @@ def modules() -> list[tuple[str, Path]]:
     return sorted((module_of(path, PACKAGE), path) for path in PACKAGE.rglob("*.py"))
 
 
-CHECKS = (forbidden_imports, impure_names, writes, long_functions)
+def rules_of_rules(module: str, tree: ast.Module) -> Iterator[str]:
+    """A module with rules in it is imported by the table of all, and by no other module of rules."""
+    if unit_of(module) == "gcd.rules" and module != "gcd.rules.table":
+        for line, imported in imports(tree):
+            if imported in RULE_MODULES:
+                yield f"{module}:{line} imports the rules of {imported}"
+
+
+CHECKS = (forbidden_imports, impure_names, writes, long_functions, rules_of_rules)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -159,6 +170,8 @@ def test_every_unit_has_its_place():
         ("gcd.model.x", "import os", forbidden_imports),
         ("gcd.rules.x", "from time import time", forbidden_imports),
         ("gcd.rules.x", "from gcd.policy.confidence import judge", forbidden_imports),
+        ("gcd.rules.x", "from gcd.rules.orphans import orphaned_layer_dir", rules_of_rules),
+        ("gcd.rules.x", "from gcd.rules import host", rules_of_rules),
         ("gcd.report.x", "from gcd.formats.bolt import Database", forbidden_imports),
         ("gcd.demo.x", "from gcd.root.tree import Directory", forbidden_imports),
         ("gcd.model.x", "open('x')", impure_names),
@@ -179,6 +192,7 @@ def test_a_trespass_is_seen(module, source, check):
     [
         ("gcd.model.x", "from gcd.model.ids import ChainId", forbidden_imports),
         ("gcd.report.x", "from gcd import __version__\nfrom gcd.formats.escape import escaped", forbidden_imports),
+        ("gcd.rules.x", "from gcd.rules.needs import LAYERS", rules_of_rules),
         ("gcd.root.x", "'text'.replace('x', 'w')", writes),
         ("gcd.root.x", "directory.open('overlay2')", writes),
         ("gcd.demo.x", "path.write_text('x')", writes),

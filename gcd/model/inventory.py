@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from gcd.model import layout
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -60,6 +62,14 @@ class Source(StrEnum):
     """``tmp`` and ``tmp-old``; the temporary files beside others are read with those."""
     ENGINE = "engine"
     MOUNTS = "mounts"
+
+
+BUILD_DATABASES: Mapping[Source, str] = {
+    Source.BUILD_LEASES: layout.BUILD_LEASES,
+    Source.BUILD_RECORDS: layout.BUILD_RECORDS,
+    Source.BUILD_SNAPSHOTS: layout.BUILD_SNAPSHOTS,
+}
+"""BuildKit's databases by the source that each is."""
 
 
 class Coverage(StrEnum):

@@ -53,6 +53,8 @@ MERGED: Final = "merged"
 COMMITTED: Final = "committed"
 LINK_FARM: Final = "l"
 BACKING_DEVICE: Final = "backingFsBlockDev"
+PROBES: Final = ("check-overlayfs-support", "metacopy-check", "opaque-bug-check", "userxattr-check", "fsutils-dummy")
+"""How the names of start-up probes begin beside layer dirs (moby ``overlayutils``, ``overlay2/check.go``)."""
 
 CACHE_ID: Final = "cache-id"
 SIZE: Final = "size"

@@ -18,7 +18,7 @@ from gcd.formats.buildkit import read_leases, read_records, read_snapshots, read
 from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.facts import BuildCache
-from gcd.model.inventory import Coverage, Source, SourceState
+from gcd.model.inventory import BUILD_DATABASES, Coverage, Source, SourceState
 from gcd.model.reading import Absent, Empty, Malformed, Present, Reading, Unreadable
 from gcd.root.databases import Busy, copy_database
 from gcd.root.tree import source_state
@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SOURCES = {
-    layout.BUILD_LEASES: Source.BUILD_LEASES,
-    layout.BUILD_RECORDS: Source.BUILD_RECORDS,
-    layout.BUILD_SNAPSHOTS: Source.BUILD_SNAPSHOTS,
-}
+_SOURCES = {name: source for source, name in BUILD_DATABASES.items()}
 
 
 def read_build_cache(

@@ -240,17 +240,9 @@ def refusal(error: OSError) -> Absent | Unreadable:
     return Unreadable(name_of(error))
 
 
-_NOUNS = {
-    FileType.DIRECTORY: "a directory",
-    FileType.FILE: "a regular file",
-    FileType.SYMLINK: "a symlink",
-    FileType.OTHER: "a FIFO, socket or device",
-}
-
-
 def in_place_of(expected: FileType, found: FileType) -> Malformed:
     """The reading of a name under which not `expected` but `found` was seen."""
-    return Malformed(_NOUNS[expected], _NOUNS[found])
+    return Malformed(expected.noun, found.noun)
 
 
 def type_of(status: os.stat_result) -> FileType:

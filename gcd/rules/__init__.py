@@ -4,6 +4,7 @@ The rules: one pure function per code, one module per part of the root, one tabl
 ::
 
     rule.py         Rule, the decorator that makes one, and the texts read from its docstring
+    needs.py        the sources that codes share
     remedies.py     the remedies that codes share
     orphans.py      GCD101, 102, 116         layer dirs that nothing refers to
     linkfarm.py     GCD103-105, 112          the link farm
@@ -18,6 +19,7 @@ The rules: one pure function per code, one module per part of the root, one tabl
     builds.py       GCD501-504               BuildKit
     leftovers.py    GCD601-605               what interrupted work left
     host.py         GCD801-805               sources, stores, engines, volumes
+    damage.py       what counts as damage to a file of the engine's own
     lost.py         what a damaged or missing record may have owned
     passing.py      states in passing, which are no damage
     stacking.py     what lies below what, by records alone

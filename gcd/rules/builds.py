@@ -10,7 +10,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import is_build_id
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Malformed, describe
-from gcd.rules.host import database_is_damaged
+from gcd.rules.damage import database_is_damaged
 from gcd.rules.rule import rule
 
 if TYPE_CHECKING:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.model import layout
+from gcd.model.facts import FileType
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
-from gcd.model.inventory import Coverage, Source
-from gcd.model.reading import Empty, Malformed, Reading, Unreadable, describe
+from gcd.model.inventory import BUILD_DATABASES, Coverage, Source
+from gcd.model.reading import Malformed, Unreadable, describe
+from gcd.rules.damage import database_is_damaged, file_is_damaged
 from gcd.rules.rule import rule
 
 if TYPE_CHECKING:
@@ -15,18 +17,6 @@ if TYPE_CHECKING:
 
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
-
-DATABASES = {
-    Source.BUILD_SNAPSHOTS: layout.BUILD_SNAPSHOTS,
-    Source.BUILD_RECORDS: layout.BUILD_RECORDS,
-    Source.BUILD_LEASES: layout.BUILD_LEASES,
-}
-
-_DISK_ERRORS = frozenset({"EIO", "EUCLEAN", "EBADMSG"})
-
-A_FILE = "a regular file"
-A_SYMLINK = "a symlink"
-"""As the reading says it of what stands in a file's place."""
 
 
 @rule("GCD801", "source-unreadable", Kind.HAZARD, Severity.ERROR, node=NodeKind.SOURCE, needs=frozenset())
@@ -43,7 +33,7 @@ def source_unreadable(inventory: Inventory, graph: StoreGraph, node: Node) -> It
     """
     source = Source(node.id)
     state = inventory.sources.get(source)
-    if source in DATABASES and isinstance(inventory.build_cache.databases.get(DATABASES[source]), Malformed):
+    if isinstance(inventory.build_cache.databases.get(BUILD_DATABASES.get(source, "")), Malformed):
         return
     if source is Source.REPOSITORIES and file_is_damaged(inventory.repositories):
         return
@@ -147,7 +137,7 @@ def unreadable_volume_options(inventory: Inventory, graph: StoreGraph, node: Nod
     volume = inventory.volumes.get(node.id)
     if volume is None or not file_is_damaged(volume.options):
         return
-    is_no_file = isinstance(volume.options, Malformed) and volume.options.expected == A_FILE
+    is_no_file = isinstance(volume.options, Malformed) and volume.options.expected == FileType.FILE.noun
     is_fatal = not is_no_file and not isinstance(volume.options, Unreadable)
     effect = "and does not start" if is_fatal else "and takes the volume for one without"
     yield Fault(
@@ -160,27 +150,6 @@ def unreadable_volume_options(inventory: Inventory, graph: StoreGraph, node: Nod
         ),
         severity=None if is_fatal else Severity.ERROR,
     )
-
-
-def file_is_damaged(reading: Reading[object]) -> bool:
-    """
-    Whether what was read of a file that the engine must read is damage: not a want of rights, and not a symlink, which
-    gcd does not follow and the engine does.
-    """
-    match reading:
-        case Empty():
-            return True
-        case Malformed(_, found, _):
-            return found != A_SYMLINK
-        case Unreadable(reason):
-            return reason in _DISK_ERRORS
-        case _:
-            return False
-
-
-def database_is_damaged(reading: Reading[int]) -> bool:
-    """Whether what was read of a database is damage, and not a want of rights or of a quiet moment."""
-    return isinstance(reading, Malformed) or (isinstance(reading, Unreadable) and reading.reason in _DISK_ERRORS)
 
 
 RULES = (source_unreadable, dormant_store, database_damaged, several_engines, unreadable_volume_options)

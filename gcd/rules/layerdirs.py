@@ -10,6 +10,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import ContainerId, LayerDirId
 from gcd.model.inventory import Source
 from gcd.model.reading import Present, describe
+from gcd.rules.needs import WHOLE_DIRS
 from gcd.rules.passing import is_whole
 from gcd.rules.remedies import QUARANTINE_ONLINE, REPAIR_ONLINE, to, write
 from gcd.rules.rule import rule
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
-NEEDS = frozenset({Source.OVERLAY2, Source.LINKS, Source.LAYERS, Source.RW_LAYERS, Source.CONTAINERS})
-
-PROBES = ("check-overlayfs-support", "metacopy-check", "opaque-bug-check", "userxattr-check", "fsutils-dummy")
-"""Names that the engine's start-up probes begin with (moby ``overlayutils``, ``overlay2/check.go``)."""
-
 
 @rule(
     "GCD106",
@@ -34,7 +30,7 @@ PROBES = ("check-overlayfs-support", "metacopy-check", "opaque-bug-check", "user
     Kind.DAMAGED,
     Severity.ERROR,
     node=NodeKind.LAYER_DIR,
-    needs=NEEDS,
+    needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
 )
 def unreadable_link_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
@@ -72,7 +68,7 @@ def unreadable_link_file(inventory: Inventory, graph: StoreGraph, node: Node) ->
     Kind.DAMAGED,
     Severity.ERROR,
     node=NodeKind.LAYER_DIR,
-    needs=NEEDS,
+    needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
 )
 def missing_work_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
@@ -108,7 +104,7 @@ def missing_work_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     Kind.DAMAGED,
     Severity.ERROR,
     node=NodeKind.LAYER_DIR,
-    needs=NEEDS,
+    needs=WHOLE_DIRS,
 )
 def missing_diff_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -163,7 +159,7 @@ def probe_leftover(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     Not this rule: layer dirs; these have names of 64 hex digits or 25 characters.
     """
     layer_dir = inventory.layer_dirs.get(LayerDirId(node.id))
-    if layer_dir is not None and layer_dir.id.startswith(PROBES):
+    if layer_dir is not None and layer_dir.id.startswith(layout.PROBES):
         yield Fault(
             node,
             "A start-up probe of the engine was left behind.",
@@ -179,7 +175,7 @@ def probe_leftover(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     Kind.HAZARD,
     Severity.WARNING,
     node=NodeKind.LAYER_DIR,
-    needs=NEEDS | {Source.MOUNTS, Source.ENGINE, Source.BUILD_SNAPSHOTS},
+    needs=WHOLE_DIRS | {Source.MOUNTS, Source.ENGINE, Source.BUILD_SNAPSHOTS},
 )
 def leaked_mount(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

@@ -10,6 +10,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import ChainId
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Present, describe, value_of
+from gcd.rules.needs import LAYERS
 from gcd.rules.remedies import (
     QUARANTINE_ONLINE_OPT_IN,
     QUARANTINE_STOPPED_OPT_IN,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.model.reading import Reading
     from gcd.model.storegraph import StoreGraph
-
-LAYERS = frozenset({Source.LAYERS})
 
 
 @rule(

@@ -11,7 +11,7 @@ from gcd.model.ids import ContainerId, LayerDirId
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Present, describe, value_of
 from gcd.rules import belonging
-from gcd.rules.orphans import EVERY_REFERENCE
+from gcd.rules.needs import EVERY_REFERENCE
 from gcd.rules.remedies import QUARANTINE_ONLINE, QUARANTINE_STOPPED, QUARANTINE_STOPPED_OPT_IN
 from gcd.rules.rule import rule
 

@@ -10,6 +10,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import LinkId
 from gcd.model.inventory import Source
 from gcd.model.reading import Present, describe, value_of
+from gcd.rules.needs import WHOLE_DIRS
 from gcd.rules.passing import is_whole
 from gcd.rules.remedies import QUARANTINE_ONLINE, REPAIR_ONLINE, REPAIR_STOPPED_OPT_IN, to
 from gcd.rules.rule import rule
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
-NEEDS = frozenset({Source.OVERLAY2, Source.LINKS, Source.LAYERS, Source.RW_LAYERS, Source.CONTAINERS})
-
 
 @rule(
     "GCD103",
@@ -30,7 +29,7 @@ NEEDS = frozenset({Source.OVERLAY2, Source.LINKS, Source.LAYERS, Source.RW_LAYER
     Kind.DANGLING,
     Severity.ERROR,
     node=NodeKind.LINK,
-    needs=NEEDS,
+    needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
 )
 def missing_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
@@ -75,7 +74,7 @@ def missing_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) ->
     Kind.DANGLING,
     Severity.INFO,
     node=NodeKind.LINK,
-    needs=NEEDS,
+    needs=WHOLE_DIRS,
     remedies=(QUARANTINE_ONLINE,),
 )
 def dangling_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
@@ -108,7 +107,7 @@ def dangling_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) -
     Kind.DAMAGED,
     Severity.ERROR,
     node=NodeKind.LINK,
-    needs=NEEDS,
+    needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
 )
 def wrong_link_target(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:

@@ -20,7 +20,6 @@ from gcd.model.ids import ChainId, ImageId, LayerDirId, RwLayerName, init_dir_of
 from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Present, Unreadable, value_of
 from gcd.model.storegraph import lower_of, partner_of
 from gcd.rules.belonging import has_init, is_owned
-from gcd.rules.layerdirs import PROBES
 from gcd.rules.passing import is_whole
 from gcd.rules.stacking import diff_ids_from, dir_below, known_diff_ids, parent_of
 
@@ -179,7 +178,7 @@ def _lost_by_lowers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
     for id_ in graph.live_dirs:
         layer_dir = inventory.layer_dirs[id_]
         subject = Node(NodeKind.LAYER_DIR, id_)
-        if id_.startswith(PROBES) or _is_abandoned(inventory, graph, layer_dir):
+        if id_.startswith(layout.PROBES) or _is_abandoned(inventory, graph, layer_dir):
             continue
         if layer_dir.unreadable is not None or not isinstance(layer_dir.lower, (Present, Absent)):
             yield LostOwner(subject)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from gcd.model import layout
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import LayerDirId, init_dir_of, is_init_dir
-from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Present, Unreadable, describe, value_of
 from gcd.model.storegraph import lower_of
+from gcd.rules.needs import WHOLE_DIRS
 from gcd.rules.passing import is_whole
 from gcd.rules.remedies import REPAIR_ONLINE
 from gcd.rules.rule import rule
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
-NEEDS = frozenset({Source.OVERLAY2, Source.LINKS, Source.LAYERS, Source.RW_LAYERS, Source.CONTAINERS})
-
 
 @rule(
     "GCD107",
@@ -31,7 +29,7 @@ NEEDS = frozenset({Source.OVERLAY2, Source.LINKS, Source.LAYERS, Source.RW_LAYER
     Kind.DAMAGED,
     Severity.ERROR,
     node=NodeKind.LAYER_DIR,
-    needs=NEEDS,
+    needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
 )
 def missing_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
@@ -64,7 +62,7 @@ def missing_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterat
     Kind.DAMAGED,
     Severity.ERROR,
     node=NodeKind.LAYER_DIR,
-    needs=NEEDS,
+    needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
 )
 def malformed_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
@@ -99,7 +97,7 @@ def malformed_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
     Kind.DAMAGED,
     Severity.ERROR,
     node=NodeKind.LAYER_DIR,
-    needs=NEEDS,
+    needs=WHOLE_DIRS,
 )
 def foreign_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from gcd.model import layout
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import LayerDirId, is_build_id, is_hex64, is_init_dir
-from gcd.model.inventory import Source
 from gcd.model.storegraph import partner_of
+from gcd.rules.needs import EVERY_REFERENCE
 from gcd.rules.remedies import QUARANTINE_ONLINE, QUARANTINE_STOPPED_MANUAL
 from gcd.rules.rule import rule
 
@@ -18,23 +18,6 @@ if TYPE_CHECKING:
     from gcd.model.facts import LayerDir
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
-
-EVERY_REFERENCE = frozenset(
-    {
-        Source.OVERLAY2,
-        Source.LINKS,
-        Source.LAYERS,
-        Source.RW_LAYERS,
-        Source.IMAGES,
-        Source.CONTAINERS,
-        Source.BUILD_SNAPSHOTS,
-        Source.BUILD_RECORDS,
-        Source.BUILD_LEASES,
-        Source.ENGINE,
-        Source.MOUNTS,
-    }
-)
-"""What must have been read completely before anything may be called an orphan (safety rules S1 to S3)."""
 
 
 @rule(

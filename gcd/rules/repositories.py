@@ -11,7 +11,7 @@ from gcd.model.ids import ImageId
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Malformed, Present, Reading, describe, value_of
 from gcd.model.records import short_digest
-from gcd.rules.host import file_is_damaged
+from gcd.rules.damage import file_is_damaged
 from gcd.rules.references import newer_copy, proven_references
 from gcd.rules.remedies import QUARANTINE_STOPPED, REPAIR_STOPPED, REPAIR_STOPPED_OPT_IN, to
 from gcd.rules.rule import rule

@@ -39,6 +39,7 @@ from support.inventories import (
     without,
 )
 
+from gcd.model import layout
 from gcd.model.facts import (
     BadElement,
     BuildLease,
@@ -725,7 +726,7 @@ class TestMissingDiffDir:
 class TestProbeLeftover:
     check = layerdirs.probe_leftover
 
-    @pytest.mark.parametrize("name", [f"{probe}123" for probe in layerdirs.PROBES])
+    @pytest.mark.parametrize("name", [f"{probe}123" for probe in layout.PROBES])
     def test_finds_every_probe(self, name):
         inventory = with_records(healthy_inventory(), layer_dir(LayerDirId(name), ABSENT, ctime_ns=9))
         (fault,) = faults(self.check, inventory, name)

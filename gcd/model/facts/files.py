@@ -12,6 +12,19 @@ class FileType(StrEnum):
     SYMLINK = "symlink"
     OTHER = "other"
 
+    @property
+    def noun(self) -> str:
+        """As a `Malformed` says it of what stands in another thing's place."""
+        return _NOUNS[self]
+
+
+_NOUNS = {
+    FileType.DIRECTORY: "a directory",
+    FileType.FILE: "a regular file",
+    FileType.SYMLINK: "a symlink",
+    FileType.OTHER: "a FIFO, socket or device",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TemporaryFile:

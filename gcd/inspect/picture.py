@@ -322,9 +322,7 @@ class _Painter:
         """What findings speak of and the graph does not connect: links of a dir, tags of an image, volumes."""
         match node.kind:
             case NodeKind.LAYER_DIR:
-                directory = LayerDirId(node.id)
-                links = (*self._graph.symlinks_to.get(directory, ()), *self._own_link(directory))
-                yield from (Node(NodeKind.LINK, link) for link in links)
+                yield from (Node(NodeKind.LINK, link) for link in self._graph.links_of(LayerDirId(node.id)))
             case NodeKind.IMAGE:
                 yield Node(NodeKind.IMAGE_METADATA, node.id)
                 yield from (Node(NodeKind.REFERENCE, reference) for reference in self._references(ImageId(node.id)))
@@ -333,11 +331,6 @@ class _Painter:
                 yield from (Node(NodeKind.VOLUME, v) for v in (volumes_of(container) if container else ()))
             case _:
                 return
-
-    def _own_link(self, directory: LayerDirId) -> tuple[LinkId, ...]:
-        fact = self._inventory.layer_dirs.get(directory)
-        link = value_of(fact.link) if fact else None
-        return (link,) if link else ()
 
 
 def volumes_of(container: Container) -> tuple[str, ...]:

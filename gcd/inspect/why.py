@@ -78,7 +78,7 @@ class Keepers:
         yield from self._graph.graph.referrers(node)
         if through_lower and node.kind is NodeKind.LAYER_DIR:
             directory = LayerDirId(node.id)
-            yield from map(edges.dir_node, citers(self._inventory, self._graph, directory))
+            yield from map(edges.dir_node, self._graph.citers_of(directory))
             if partner_of(directory) in self._inventory.layer_dirs:
                 yield edges.dir_node(partner_of(directory))
 
@@ -113,14 +113,6 @@ class Keepers:
             or directory in self._inventory.held_dirs
             or not self._graph.is_settled(fact.ctime_ns)
         )
-
-
-def citers(inventory: Inventory, graph: StoreGraph, directory: LayerDirId) -> tuple[LayerDirId, ...]:
-    """The dirs whose ``lower`` means `directory`, by its ``link`` file or by the link farm."""
-    fact = inventory.layer_dirs.get(directory)
-    own = value_of(fact.link) if fact else None
-    links = dict.fromkeys((*((own,) if own else ()), *graph.symlinks_to.get(directory, ())))
-    return tuple(dict.fromkeys(citer for link in links for citer in graph.citers.get(link, ())))
 
 
 def _tags(inventory: Inventory) -> Mapping[str, tuple[str, ...]]:

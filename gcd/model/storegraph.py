@@ -142,6 +142,16 @@ class StoreGraph(Records):
                 found.setdefault(link, []).append(layer_dir.id)
         return {link: tuple(ids) for link, ids in found.items()}
 
+    def links_of(self, layer_dir: LayerDirId) -> tuple[LinkId, ...]:
+        """The link ids that mean `layer_dir`, existing or not: by its ``link`` file, then by the link farm."""
+        found = self._inventory.layer_dirs.get(layer_dir)
+        own = value_of(found.link) if found else None
+        return tuple(dict.fromkeys((*((own,) if own else ()), *self.symlinks_to.get(layer_dir, ()))))
+
+    def citers_of(self, layer_dir: LayerDirId) -> tuple[LayerDirId, ...]:
+        """The dirs whose ``lower`` means `layer_dir`."""
+        return tuple(dict.fromkeys(citer for link in self.links_of(layer_dir) for citer in self.citers.get(link, ())))
+
     # --- life of layer dirs -----------------------------------------------------------------------------------------
 
     @cached_property
@@ -315,10 +325,7 @@ class StoreGraph(Records):
         if node.kind is NodeKind.LINK:
             link = LinkId(node.id)
             return {*self.citers.get(link, ()), *self.claimants.get(link, ())}
-        layer_dir = self._inventory.layer_dirs.get(LayerDirId(node.id))
-        own = value_of(layer_dir.link) if layer_dir else None
-        links = {*self.symlinks_to.get(LayerDirId(node.id), ()), *((own,) if own else ())}
-        return {citer for link in links for citer in self.citers.get(link, ())}
+        return set(self.citers_of(LayerDirId(node.id)))
 
     def impact(self, node: Node) -> Impact:
         """The images and containers among the dependents of `node`, and `node` itself where it is one."""

@@ -10,6 +10,7 @@ from gcd.model.ids import ChainId, chain_id
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Present, describe, value_of
 from gcd.model.records import MAX_DEPTH
+from gcd.rules import belonging
 from gcd.rules.needs import EVERY_REFERENCE, LAYERS
 from gcd.rules.remedies import QUARANTINE_STOPPED, RELEASE_ONLINE, REPAIR_STOPPED, to
 from gcd.rules.rule import rule
@@ -202,8 +203,7 @@ def orphaned_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
         is_held=any(d.id in inventory.held_dirs for d in dirs),
         paths=(
             layout.layer_record(record.chain_id),
-            layout.layer_dir(layer_dir.id),
-            *(layout.link_symlink(link) for link in graph.symlinks_to.get(layer_dir.id, ())),
+            *belonging.freed_paths(graph, (layer_dir.id,)),
         ),
         remedies=(*to(RELEASE_ONLINE, RELEASE), QUARANTINE_STOPPED),
     )

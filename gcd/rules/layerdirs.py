@@ -49,16 +49,12 @@ def unreadable_link_file(inventory: Inventory, graph: StoreGraph, node: Node) ->
         return
     candidates = graph.symlinks_to.get(layer_dir.id, ()) or _cited_at_its_place(inventory, graph, layer_dir)
     cited = [link for link in candidates if link in graph.cited_links] or list(candidates)
-    certain = len(cited) == 1
+    path = f"{layout.layer_dir(layer_dir.id)}/{layout.LINK}"
     yield Fault(
         node,
         "The link file of this layer dir cannot be used.",
-        (
-            Evidence(
-                f"{layout.layer_dir(layer_dir.id)}/{layout.LINK}", "26 characters of base 32", describe(layer_dir.link)
-            ),
-        ),
-        remedies=to(REPAIR_ONLINE, write(cited[0], f"overlay2/{layer_dir.id}/link")) if certain else (),
+        (Evidence(path, "26 characters of base 32", describe(layer_dir.link)),),
+        remedies=to(REPAIR_ONLINE, write(cited[0], path)) if len(cited) == 1 else (),
     )
 
 
@@ -123,14 +119,11 @@ def missing_diff_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
         cited_by = {d for link in links for d in graph.citers[link]}
         citers = sorted(d for d in cited_by if is_whole(inventory, graph, inventory.layer_dirs[d]))
         if dir_id in graph.lost_dirs and citers:
+            lower = f"{layout.layer_dir(citers[0])}/{layout.LOWER}"
             yield Fault(
                 node,
                 "A lower file leads to this layer dir, which does not exist.",
-                (
-                    Evidence(
-                        layout.layer_dir(dir_id), f"a directory, for overlay2/{citers[0]}/lower names it", "absent"
-                    ),
-                ),
+                (Evidence(layout.layer_dir(dir_id), f"a directory, for {lower} names it", "absent"),),
             )
     elif layer_dir.diff is not FileType.DIRECTORY and is_whole(inventory, graph, layer_dir):
         yield Fault(

@@ -217,9 +217,7 @@ def _dirs_named(
     layer_dir = inventory.layer_dirs.get(cache_id) if cache_id is not None else None
     if layer_dir is None:
         return (), ()
-    own_link = value_of(layer_dir.link)
-    links = {*graph.symlinks_to.get(layer_dir.id, ()), *((own_link,) if own_link else ())}
-    citers = {citer for link in links for citer in graph.citers.get(link, ()) if citer != layer_dir.id}
+    citers = {*graph.citers_of(layer_dir.id)} - {layer_dir.id}
     needed_by = (
         *(owner for owner in graph.owners(layer_dir.id) if owner.kind not in _UNFINISHED),
         *(edges.dir_node(citer) for citer in sorted(citers) if not _is_unfinished(graph, citer)),

@@ -59,12 +59,12 @@ def missing_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) ->
     for claimant in graph.claimants.get(link, ()):
         layer_dir = inventory.layer_dirs[claimant]
         if is_whole(inventory, graph, layer_dir):
-            target = f"../{claimant}/diff"
+            target = layout.link_target(claimant)
             yield Fault(
                 Node(NodeKind.LAYER_DIR, claimant),
                 "The symlink of this layer dir is missing from the link farm.",
                 (Evidence(layout.link_symlink(link), f"a symlink to {target}", "absent"),),
-                remedies=to(REPAIR_ONLINE, f"ln -s {target} overlay2/l/{link}"),
+                remedies=to(REPAIR_ONLINE, f"ln -s {target} {layout.link_symlink(link)}"),
             )
 
 
@@ -125,12 +125,12 @@ def wrong_link_target(inventory: Inventory, graph: StoreGraph, node: Node) -> It
     claimants = [d for d in graph.claimants.get(symlink.id, ()) if is_whole(inventory, graph, inventory.layer_dirs[d])]
     if not claimants or value_of(symlink.target) in claimants:
         return
-    target = f"../{claimants[0]}/diff"
+    target, path = layout.link_target(claimants[0]), layout.link_symlink(symlink.id)
     yield Fault(
         node,
         "This symlink does not point to the layer dir whose link file has its name.",
-        (Evidence(layout.link_symlink(symlink.id), f"a symlink to {target}", describe(symlink.target)),),
-        remedies=to(REPAIR_ONLINE, f"ln -sfT {target} overlay2/l/{symlink.id}") if len(claimants) == 1 else (),
+        (Evidence(path, f"a symlink to {target}", describe(symlink.target)),),
+        remedies=to(REPAIR_ONLINE, f"ln -sfT {target} {path}") if len(claimants) == 1 else (),
     )
 
 

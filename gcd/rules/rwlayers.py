@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcd.model import edges, layout
+from gcd.model import layout
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Remedy, Severity
 from gcd.model.ids import ContainerId, RwLayerName, init_dir_of, is_build_id, is_hex64
 from gcd.model.inventory import Source
@@ -245,7 +245,7 @@ def leaked_transient_rw_layer(inventory: Inventory, graph: StoreGraph, node: Nod
         return
     if belonging.is_owned(inventory, graph, record.name):
         return
-    if any(owner.kind is NodeKind.MOUNT for owner in graph.graph.referrers(edges.dir_node(mount_id))):
+    if any(owner.kind is NodeKind.MOUNT for owner in graph.owners(mount_id)):
         return
     yield _unowned(inventory, graph, record, "No container and no build at work owns this rw layer record and its dir.")
 

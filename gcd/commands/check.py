@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gcd.commands.codes import selected
+from gcd.commands.output import keep_out, write
 from gcd.commands.progress import ProgressBar
 from gcd.commands.terminal import report, show
-from gcd.model.errors import ExitBits, GcdError, UsageError
 from gcd.model.finding import Severity
 from gcd.model.result import exit_bits
 from gcd.report.json import json_report
@@ -21,6 +20,7 @@ from gcd.run import check as run_check
 from gcd.settings import FailOn, LogFormat, LogLevel, ReportFormat, Settings, load
 
 if TYPE_CHECKING:
+    from gcd.model.errors import ExitBits
     from gcd.model.result import RunResult
 
 FAIL_ON = {FailOn.ERROR: Severity.ERROR, FailOn.WARNING: Severity.WARNING, FailOn.NEVER: None}
@@ -68,7 +68,8 @@ def check(  # noqa: PLR0913 - one parameter a flag
     settings = load({**flags, "log_level": _level(verbose, quiet=quiet)}).settings
     codes = selected(settings.only, settings.skip)
     path = find_root(None if settings.root is None else str(settings.root))
-    _keep_out(path, output, settings, is_recorded=is_recorded)
+    # A check writes nothing below a root, not even what it was asked to write elsewhere.
+    keep_out(path, "check", {"--output": output, "state_dir": str(settings.state_dir) if is_recorded else None})
     with ProgressBar() as progress:
         result = run_check(
             path, now_ns=time.time_ns(), codes=codes, acceptances=settings.acceptances, progress=progress
@@ -87,14 +88,6 @@ def _level(verbose: int, *, quiet: bool) -> LogLevel | None:
     if quiet:
         return LogLevel.ERROR
     return {0: None, 1: LogLevel.INFO}.get(verbose, LogLevel.DEBUG)
-
-
-def _keep_out(root: str, output: str | None, settings: Settings, *, is_recorded: bool) -> None:
-    """A check writes nothing below a root, not even what it was asked to write elsewhere."""
-    targets = {"--output": output, "state_dir": str(settings.state_dir) if is_recorded else None}
-    for name, target in targets.items():
-        if target is not None and Path(target).resolve().is_relative_to(Path(root).resolve()):
-            raise UsageError(f"{name} {target} lies below the Docker root {root}, where gcd check writes nothing")
 
 
 def _log(result: RunResult, settings: Settings) -> None:
@@ -124,18 +117,8 @@ def _log(result: RunResult, settings: Settings) -> None:
 def _deliver(result: RunResult, form: ReportFormat, output: str | None) -> None:
     is_json = form is ReportFormat.JSON
     if output is not None:
-        _write(Path(output), json_report(result) if is_json else report(result))
+        write(output, json_report(result) if is_json else report(result))
     elif is_json:
         click.echo(json_report(result), nl=False)
     else:
         show(result)
-
-
-def _write(path: Path, content: str) -> None:
-    """All or nothing, so that no reader finds half a report; but a device or a pipe is written to, not replaced."""
-    try:
-        is_atomic = path.is_file() or not path.exists()
-        with click.open_file(str(path), "w", encoding="utf-8", atomic=is_atomic) as file:
-            file.write(content)
-    except OSError as error:
-        raise GcdError(f"the report cannot be written to {path}: {error.strerror}") from error

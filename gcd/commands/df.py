@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gcd.model.errors import ExitBits, GcdError, UsageError
+from gcd.commands.output import keep_out, write
+from gcd.model.errors import ExitBits
 from gcd.root.discover import detect_store, find_root
 from gcd.root.tree import open_root
 from gcd.root.walk import begin_walk
@@ -41,7 +41,7 @@ def df(*, root: str | None, form: str | None, output: str | None) -> ExitBits:
             form = str(settings.format)
             root = None if settings.root is None else str(settings.root)
         store, walk = begun or _begun(stack, find_root(root))
-        _keep_out(store.path, output)
+        keep_out(store.path, "df", {"--output": output})
         usage = _usage(store, walk)
     _deliver(usage, is_json=form == "json", output=output)
     return ExitBits.CLEAN if usage.is_complete else ExitBits.NOT_DONE
@@ -67,11 +67,6 @@ def _usage(store: Store, walk: Walk) -> DiskUsage:
         return finished(store, walk, now_ns=time.time_ns(), progress=progress)
 
 
-def _keep_out(root: str, output: str | None) -> None:
-    if output is not None and Path(output).resolve().is_relative_to(Path(root).resolve()):
-        raise UsageError(f"--output {output} lies below the Docker root {root}, where gcd df writes nothing")
-
-
 def _deliver(usage: DiskUsage, *, is_json: bool, output: str | None) -> None:
     if is_json:
         from gcd.report.df_json import df_json  # noqa: PLC0415
@@ -83,11 +78,5 @@ def _deliver(usage: DiskUsage, *, is_json: bool, output: str | None) -> None:
         report = df_text(usage)
     if output is None:
         click.echo(report, nl=False)
-        return
-    path = Path(output)
-    try:
-        is_atomic = path.is_file() or not path.exists()
-        with click.open_file(output, "w", encoding="utf-8", atomic=is_atomic) as file:
-            file.write(report)
-    except OSError as error:
-        raise GcdError(f"the report cannot be written to {path}: {error.strerror}") from error
+    else:
+        write(output, report)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gcd.commands.progress import ProgressBar
-from gcd.commands.terminal import may_colour
+from gcd.commands.terminal import width_and_colour
 from gcd.inspect.names import SHORTEST, Names
 from gcd.inspect.picture import picture
 from gcd.inspect.view import Disk
@@ -112,9 +110,7 @@ def _show(view: View, form: ReportFormat, *, is_why: bool) -> None:
     elif is_why:
         click.echo(why_text(view), nl=False)
     else:
-        is_terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if is_terminal else None
-        colour = is_terminal and may_colour()
+        width, colour = width_and_colour()
         click.echo(inspect_text(view, width=width, colour=colour), nl=False, color=colour)
 
 

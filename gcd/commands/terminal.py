@@ -18,16 +18,21 @@ if TYPE_CHECKING:
 
 
 def show(result: RunResult) -> None:
-    is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    is_coloured = is_terminal and may_colour()
-    click.echo(report(result, width=width, colour=is_coloured), nl=False, color=is_coloured)
+    width, colour = width_and_colour()
+    click.echo(report(result, width=width, colour=colour), nl=False, color=colour)
 
 
 def report(result: RunResult, *, width: int | None = None, colour: bool = False) -> str:
     """The text report, with what the rules advise."""
     advice = {rule.code: remedy_in_words(rule) for rule in RULES}
     return text_report(result, width=width, colour=colour, advice=advice)
+
+
+def width_and_colour() -> tuple[int | None, bool]:
+    """The columns of the terminal that stdout is, None if it is none, and whether it may have colours."""
+    if not sys.stdout.isatty():
+        return None, False
+    return shutil.get_terminal_size().columns, may_colour()
 
 
 def may_colour() -> bool:

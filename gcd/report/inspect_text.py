@@ -8,19 +8,17 @@ searched; names from the root are escaped. The asked thing is marked where it st
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
 from gcd.inspect.view import Form
 from gcd.model.finding import Confidence, Node, NodeKind
 from gcd.model.reading import Absent, Present, describe, value_of
+from gcd.report.console import STYLES, rendered
 from gcd.report.inspect_why import way
 from gcd.report.printable import printable
-from gcd.report.text import STYLES, WHOLE_LINES
 from gcd.report.units import counted, iec
 
 if TYPE_CHECKING:
@@ -45,23 +43,7 @@ _KINDS = {NodeKind.LAYER: "layer", NodeKind.LAYER_DIR: "directory", NodeKind.RW_
 
 def inspect_text(view: View, *, width: int | None = None, colour: bool = False) -> str:
     """The whole tree, wrapped to `width` columns if given; with `colour` it carries ANSI colours."""
-    return rendered(_Drawing(view).tree(), width=width, colour=colour)
-
-
-def rendered(tree: Tree, *, width: int | None, colour: bool) -> str:
-    console = Console(
-        file=io.StringIO(),
-        width=width or WHOLE_LINES,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-    )
-    with console.capture() as capture:
-        console.print(tree)
-    return "\n".join(line.rstrip() for line in capture.get().split("\n"))
+    return rendered((_Drawing(view).tree(),), width=width, colour=colour)
 
 
 class _Drawing:

@@ -10,12 +10,10 @@ what was read says it by its first twelve digits.
 
 from __future__ import annotations
 
-import io
 import re
 import shlex
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
@@ -23,6 +21,7 @@ from gcd.model.facts import EngineState
 from gcd.model.finding import Confidence, Finding, FindingId, Kind, Moment, Severity
 from gcd.model.inventory import Coverage, Source
 from gcd.report.byhand import ASIDE, before, in_words
+from gcd.report.console import STYLES, rendered
 from gcd.report.grouping import Group, explains, groups
 from gcd.report.headline import figures, headline, warnings
 from gcd.report.printable import printable
@@ -41,9 +40,6 @@ SHOWN_PER_GROUP = 20
 DETAILED_PER_GROUP = 5
 EXPLAINED_SHOWN = 10
 NAMES_SHOWN = 8
-WHOLE_LINES = 1_000_000
-
-STYLES = {Severity.CRITICAL: "bold red", Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 Line = tuple[int, Text]
 """Columns of indentation, and the text."""
@@ -53,23 +49,9 @@ def text_report(
     result: RunResult, *, width: int | None = None, colour: bool = False, advice: Mapping[Code, str] | None = None
 ) -> str:
     """`advice` is what the rules say of a remedy, by code, for findings that have no command of their own."""
-    console = Console(
-        file=io.StringIO(),
-        width=width or WHOLE_LINES,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-    )
-    with console.capture() as capture:
-        for indent, text in _lines(result, advice or {}):
-            if text:
-                console.print(Padding(text, (0, 0, 0, indent), expand=False))
-            else:
-                console.print()
-    return "\n".join(line.rstrip() for line in capture.get().split("\n"))
+    lines = _lines(result, advice or {})
+    parts = (Padding(text, (0, 0, 0, indent), expand=False) if text else text for indent, text in lines)
+    return rendered(parts, width=width, colour=colour)
 
 
 def _lines(result: RunResult, advice: Mapping[Code, str]) -> Iterator[Line]:

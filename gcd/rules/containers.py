@@ -36,8 +36,8 @@ def container_without_rw_layer(inventory: Inventory, graph: StoreGraph, node: No
     Harm: the engine cannot load it (``failed to load container mount``): it vanishes from the lists, its directory
     stays.
     Cause: power loss took ``layerdb/mounts/<id>``; a hand that cleaned there.
-    Remedy: none by gcd: find its pair of dirs among the orphans that it blocks (GCD101, GCD116). With the engine stopped
-    make ``image/overlay2/layerdb/mounts/<container id>`` with the files ``mount-id`` (the name of the rw dir),
+    Remedy: none by gcd: find its pair of dirs among the orphans that it blocks (GCD101, GCD116). With the engine
+    stopped make ``image/overlay2/layerdb/mounts/<container id>`` with the files ``mount-id`` (the name of the rw dir),
     ``init-id`` (the same with ``-init``) and ``parent`` (the top chain id of its image: ``gcd inspect`` shows it), no
     newline in any: the container is back with its data at the next start (seen with 20.10.24).
     Not this rule: a container of another driver; one whose removal has begun (GCD309).

@@ -187,7 +187,7 @@ def read(model: Model, proc: str) -> Inventory:
     inventory = aged(model, inventory)
     engine = Engine(EngineState.RUNNING, 7, model.epoch * SECOND) if model.is_up else Engine(EngineState.STOPPED)
     sources = {**inventory.sources, Source.ENGINE: OK, Source.MOUNTS: OK}
-    return replace(inventory, root="/root", root_id=(1, 1), engine=engine, mounts=tuple(mounts(model)), sources=sources)
+    return replace(inventory, root="/root", engine=engine, mounts=tuple(mounts(model)), sources=sources)
 
 
 def aged(model: Model, inventory: Inventory) -> Inventory:

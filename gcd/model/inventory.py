@@ -101,8 +101,6 @@ class Inventory:
     """
 
     root: str
-    root_id: tuple[int, int]
-    """Device and inode of the root."""
     store: str
     sources: Mapping[Source, SourceState]
     engine: Engine

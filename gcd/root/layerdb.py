@@ -124,7 +124,6 @@ def _layer_record(chain: ChainId, record: Record) -> LayerRecord:
         parent=record.read(layout.PARENT, TEXT_LIMIT, _parent),
         descriptor=record.read(layout.DESCRIPTOR, DESCRIPTOR_LIMIT, check_descriptor),
         tar_split=record.read_ends(layout.TAR_SPLIT, _GZIP_HEAD_BYTES, _GZIP_TAIL_BYTES, _gzip_size),
-        entries=len(record.entries),
         ctime_ns=record.ctime_ns,
     )
 

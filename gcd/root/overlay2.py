@@ -64,7 +64,6 @@ def read_layer_dirs(
     if not isinstance(opened, Present):
         return {}, source_state(driver, opened)
     with opened.value as home:
-        device = home.stat().st_dev
         listing = home.list()
         dirs: dict[LayerDirId, LayerDir] = {}
         for name in counted(listing.entries.keys() - _NOT_LAYER_DIRS, Source.OVERLAY2, progress):
@@ -72,7 +71,7 @@ def read_layer_dirs(
             if record is not None:
                 dir_id = LayerDirId(sys.intern(name))
                 with record:
-                    dirs[dir_id] = _layer_dir(dir_id, record, device)
+                    dirs[dir_id] = _layer_dir(dir_id, record)
         return dirs, listing_state(driver, listing)
 
 
@@ -128,7 +127,7 @@ def probe(
     return probed
 
 
-def _layer_dir(dir_id: LayerDirId, record: Record, home_device: int) -> LayerDir:
+def _layer_dir(dir_id: LayerDirId, record: Record) -> LayerDir:
     link = record.read(layout.LINK, LINK_LIMIT, _link)
     lower = record.read(layout.LOWER, LOWER_LIMIT, _lower)
     record.look_at(layout.DIFF)
@@ -140,10 +139,7 @@ def _layer_dir(dir_id: LayerDirId, record: Record, home_device: int) -> LayerDir
         diff=kinds.get(layout.DIFF),
         work=kinds.get(layout.WORK),
         merged=kinds.get(layout.MERGED),
-        committed=kinds.get(layout.COMMITTED),
         ctime_ns=record.ctime_ns,
-        inode=record.inode,
-        other_device=record.device != home_device,
         unreadable=describe(record.failure) if record.failure else record.unlisted or None,
         temporaries=() if kinds.keys() <= _ENTRIES else _temporaries(kinds),
     )
@@ -164,17 +160,15 @@ def _lower(raw: bytes) -> Lower:
 def _link_farm(directory: Directory, path: str, progress: Progress | None) -> tuple[LinkFarm, SourceState]:
     listing = directory.list()
     symlinks: dict[LinkId, LinkSymlink] = {}
-    strays: list[str] = []
     for name, kind in counted(listing.entries.items(), Source.LINKS, progress):
         if not is_link_id(name):
-            strays.append(name)
             continue
         status = directory.lstat(name)
         if not isinstance(status, Absent):
             ctime_ns = status.value.st_ctime_ns if isinstance(status, Present) else 0
             link = LinkId(sys.intern(name))
             symlinks[link] = LinkSymlink(link, _target(directory, name, kind), ctime_ns)
-    return LinkFarm(FileType.DIRECTORY, symlinks, tuple(sorted(strays))), listing_state(path, listing)
+    return LinkFarm(FileType.DIRECTORY, symlinks), listing_state(path, listing)
 
 
 def _target(directory: Directory, name: str, kind: FileType) -> Reading[LayerDirId]:

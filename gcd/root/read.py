@@ -92,7 +92,6 @@ def read_inventory(
     RootUnreadable if `path` cannot be opened; whatever else goes wrong is in the inventory.
     """
     with open_root(path) as root:
-        status = root.stat()
         before = read_engine(root, proc)
         candidates, candidates_state = list_names(root, driver)
         references = _read_references(root, driver, sleep, progress)
@@ -106,7 +105,6 @@ def read_inventory(
     dirs_state = combined(candidates_state, layer_dirs_state)
     inventory = Inventory(
         root=path,
-        root_id=(status.st_dev, status.st_ino),
         store=driver,
         sources={Source.OVERLAY2: dirs_state, Source.LINKS: links_state, **references.states(), **rest.states},
         engine=rest.engine,

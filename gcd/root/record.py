@@ -32,11 +32,10 @@ class Record:
     The directory of one record, open while it is being read; closes itself as a context manager.
 
     `failure` is what stands in the place of every fact where the directory could not be opened. `ctime_ns` grows to the
-    newest ctime of the directory and of the files that were read or looked at; `inode` and `device` are the
-    directory's.
+    newest ctime of the directory and of the files that were read or looked at.
     """
 
-    __slots__ = ("ctime_ns", "device", "directory", "entries", "failure", "inode", "unlisted")
+    __slots__ = ("ctime_ns", "directory", "entries", "failure", "unlisted")
 
     def __init__(self, opened: Directory | Unreadable | Malformed, status: os.stat_result) -> None:
         self.directory: Directory | None = None
@@ -51,8 +50,6 @@ class Record:
         else:
             self.failure = opened
         self.ctime_ns = status.st_ctime_ns
-        self.inode = status.st_ino
-        self.device = status.st_dev
 
     def __enter__(self) -> Self:
         return self

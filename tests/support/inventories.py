@@ -48,7 +48,6 @@ from gcd.model.ids import (
     RwLayerName,
     chain_id,
     init_dir_of,
-    is_init_dir,
 )
 from gcd.model.inventory import Coverage, Inventory, Source, SourceState
 from gcd.model.reading import ABSENT, Present, Reading
@@ -117,7 +116,7 @@ def layer_dir(
     below: tuple[LinkId, ...] | Reading[Lower] = (),
     **changes: Any,
 ) -> LayerDir:
-    """`below` are the links of its ``lower``, nearest first; ``work`` and ``committed`` follow from it."""
+    """`below` are the links of its ``lower``, nearest first; ``work`` follows from it."""
     reading = lower(*below) if isinstance(below, tuple) else below
     made = LayerDir(
         id=layer_dir_id,
@@ -126,9 +125,7 @@ def layer_dir(
         diff=FileType.DIRECTORY,
         work=None if reading == ABSENT else FileType.DIRECTORY,
         merged=None,
-        committed=FileType.FILE if is_init_dir(layer_dir_id) else None,
         ctime_ns=OLD_NS,
-        inode=int(hashlib.sha256(layer_dir_id.encode()).hexdigest()[:8], 16),
     )
     return replace(made, **changes)
 
@@ -151,7 +148,6 @@ def layer(
         parent=ABSENT if parent is None else Present(parent),
         descriptor=ABSENT,
         tar_split=Present(100),
-        entries=4 if parent is None else 5,
         ctime_ns=OLD_NS,
     )
     return replace(made, **changes)
@@ -221,7 +217,6 @@ def empty_inventory(**changes: Any) -> Inventory:
     """A root in which nothing is yet; every source read completely, no engine running."""
     made = Inventory(
         root="/var/lib/docker",
-        root_id=(1, 2),
         store="overlay2",
         sources={source: SourceState(Coverage.OK) for source in Source},
         engine=Engine(EngineState.STOPPED),
@@ -253,8 +248,8 @@ def healthy_inventory(**changes: Any) -> Inventory:
     """``app:latest`` of two layers, and the container ``web`` on it."""
     made = with_records(
         empty_inventory(repositories=Present(Repositories({"app:latest": IMAGE}))),
-        layer_dir(BASE_DIR, BASE_LINK, committed=FileType.FILE),
-        layer_dir(TOP_DIR, TOP_LINK, (BASE_LINK,), committed=FileType.FILE),
+        layer_dir(BASE_DIR, BASE_LINK),
+        layer_dir(TOP_DIR, TOP_LINK, (BASE_LINK,)),
         layer_dir(INIT_DIR, INIT_LINK, (TOP_LINK, BASE_LINK)),
         layer_dir(RW_DIR, RW_LINK, (INIT_LINK, TOP_LINK, BASE_LINK)),
         symlink(BASE_LINK, BASE_DIR),

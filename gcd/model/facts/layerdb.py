@@ -16,8 +16,8 @@ class LayerRecord:
     ``layerdb/sha256/<chain>``.
 
     `descriptor` is Absent on nearly every Linux layer; `tar_split` is the size in bytes of a ``tar-split.json.gz``
-    whose gzip head and tail are sound. `parent` Absent means: claims to be a base layer. `entries` counts the files in
-    it. `ctime_ns` is the newest of the record and its files.
+    whose gzip head and tail are sound. `parent` Absent means: claims to be a base layer. `ctime_ns` is the newest
+    of the record and its files.
     """
 
     chain_id: ChainId
@@ -27,7 +27,6 @@ class LayerRecord:
     parent: Reading[ChainId]
     descriptor: Reading[None]
     tar_split: Reading[int]
-    entries: int
     ctime_ns: int
 
 

@@ -42,7 +42,7 @@ class LayerDir:
     """
     ``overlay2/<id>``, of whatever form its name is (layer, rw layer, init, build, or a name that fits none).
 
-    `diff`, `work`, `merged` and `committed` are the types of these entries, None where there is none. `ctime_ns` is the
+    `diff`, `work` and `merged` are the types of these entries, None where there is none. `ctime_ns` is the
     newest ctime of the directory, ``diff``, ``link`` and ``lower``, and of ``work`` where it is mounted: no later
     change of its set-up is possible. `diff_is_empty` and `merged_is_empty` are None where nobody needed to look (a dir
     that records name; a ``merged`` that some namespace has mounted). `unreadable` holds the reason when the directory
@@ -56,10 +56,7 @@ class LayerDir:
     diff: FileType | None
     work: FileType | None
     merged: FileType | None
-    committed: FileType | None
     ctime_ns: int
-    inode: int
-    other_device: bool = False
     diff_is_empty: bool | None = None
     merged_is_empty: bool | None = None
     unreadable: str | None = None
@@ -83,10 +80,8 @@ class LinkSymlink:
 @dataclass(frozen=True, slots=True)
 class LinkFarm:
     """
-    ``overlay2/l``. `type` is None when it is missing; `symlinks` holds every entry whose name is a link id, `strays`
-    the names that are none.
+    ``overlay2/l``. `type` is None when it is missing; `symlinks` holds every entry whose name is a link id.
     """
 
     type: FileType | None
     symlinks: Mapping[LinkId, LinkSymlink]
-    strays: tuple[str, ...] = ()

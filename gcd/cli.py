@@ -8,7 +8,9 @@ when they are called, so that ``gcd version`` answers at once.
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import io
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -31,6 +33,17 @@ COMMANDS = {
     "version": ("gcd.commands.version:version", "Print the version."),
 }
 """Where each command lives, and its line in ``gcd --help``."""
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF})
+"""What only writing ends with: nothing that is read of a root can give these."""
+
+
+class ClosedStdout(io.TextIOBase):
+    """What stands for a stdout that is closed, so that whoever has something to say learns it."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(errno.EBADF, "stdout is closed")
 
 
 class LazyGroup(click.Group):
@@ -95,6 +108,8 @@ def _told(error: Exception | KeyboardInterrupt) -> ExitBits:
         case GcdError():
             click.echo(f"gcd: {error}", err=True)
             bits = error.exit_bits
+        case OSError() if error.errno in NO_ROOM:
+            click.echo(f"gcd: the output could not be written: {error.strerror}", err=True)
         case KeyboardInterrupt() | click.Abort():
             click.echo("gcd: interrupted; nothing was changed", err=True)
             bits = ExitBits.INTERRUPTED
@@ -106,4 +121,8 @@ def _told(error: Exception | KeyboardInterrupt) -> ExitBits:
 
 
 def main() -> None:
+    if sys.stdout is None:
+        sys.stdout = ClosedStdout()
+    if sys.stderr is None:
+        sys.stderr = io.StringIO()
     sys.exit(run())

@@ -29,6 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "gcd.policy": {"gcd.model"},
     "gcd.report": {"gcd", "gcd.model", "gcd.formats.escape", "gcd.inspect.view"},
     "gcd.state": {"gcd.model"},
+    "gcd.reportfile": set(),
     "gcd.inspect": {"gcd.model"},
     "gcd.demo": {"gcd.model", "gcd.formats"},
 }
@@ -39,7 +40,7 @@ PURE = {"gcd.model", "gcd.formats", "gcd.rules", "gcd.policy", "gcd.inspect", "g
 IMPURE_MODULES = {"os", "time", "random", "socket", "pathlib", "shutil", "subprocess", "tempfile", "threading", "sys"}
 IMPURE_NAMES = {"open", "print", "input"}
 
-WRITERS = {"gcd.demo", "gcd.state"}
+WRITERS = {"gcd.demo", "gcd.state", "gcd.reportfile"}
 WRITING_ATTRIBUTES = {
     "chmod", "chown", "fchmod", "fchown", "ftruncate", "hardlink_to", "lchown", "makedirs", "mkdir", "mkfifo", "mknod",
     "removedirs", "removexattr", "renames", "rmdir", "rmtree", "setxattr", "symlink_to", "touch", "truncate", "unlink",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import platform
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -165,3 +166,28 @@ def test_the_readme_names_every_command():
     text = README.read_text()
 
     assert [name for name in cli.COMMANDS if f"gcd {name}" not in text] == []
+
+
+def through_shell(redirection, *arguments):
+    command = " ".join(shlex.quote(word) for word in (*GCD, *map(str, arguments)))
+    return subprocess.run(
+        ["sh", "-c", f"{command} {redirection}"], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("arguments", [("version",), ("rules",)])
+def test_with_stdout_closed_one_sentence_says_so(arguments):
+    done = through_shell(">&-", *arguments)
+
+    told = "gcd: the output could not be written: stdout is closed\n"
+    assert (done.returncode, done.stderr) == (ExitBits.NOT_DONE, told)
+
+
+@pytest.mark.parametrize("arguments", [("version",), ("rules",)])
+def test_a_full_disk_behind_stdout_is_one_sentence(arguments):
+    done = through_shell("> /dev/full", *arguments)
+
+    assert (done.returncode, done.stderr) == (
+        ExitBits.NOT_DONE,
+        "gcd: the output could not be written: No space left on device\n",
+    )

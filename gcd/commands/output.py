@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from gcd.model.errors import GcdError, UsageError
+from gcd.reportfile import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +22,6 @@ def keep_out(root: str, command: str, targets: Mapping[str, str | None]) -> None
 def write(path: str, report: str) -> None:
     """All or nothing, so that no reader finds half a report; but a device or a pipe is written to, not replaced."""
     try:
-        is_atomic = Path(path).is_file() or not Path(path).exists()
-        with click.open_file(path, "w", encoding="utf-8", atomic=is_atomic) as file:
-            file.write(report)
+        write_whole(path, report)
     except OSError as error:
         raise GcdError(f"the report cannot be written to {path}: {error.strerror}") from error

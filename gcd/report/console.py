@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from gcd.model.finding import Severity
 
@@ -20,7 +21,10 @@ _WHOLE_LINES = 1_000_000
 
 
 def rendered(parts: Iterable[RenderableType], *, width: int | None, colour: bool) -> str:
-    """`parts` below each other, wrapped to `width` columns if given; with `colour` the text carries ANSI colours."""
+    """
+    `parts` below each other, wrapped to `width` columns if given, but for texts with `no_wrap`; with `colour` the text
+    carries ANSI colours.
+    """
     console = Console(
         file=io.StringIO(),
         width=width or _WHOLE_LINES,
@@ -33,5 +37,5 @@ def rendered(parts: Iterable[RenderableType], *, width: int | None, colour: bool
     )
     with console.capture() as capture:
         for part in parts:
-            console.print(part)
+            console.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
     return "\n".join(line.rstrip() for line in capture.get().split("\n"))

@@ -30,6 +30,8 @@ from gcd.report.units import counted, iec, instant
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from rich.console import RenderableType
+
     from gcd.model.finding import Code
     from gcd.model.result import RunResult
 
@@ -50,8 +52,17 @@ def text_report(
 ) -> str:
     """`advice` is what the rules say of a remedy, by code, for findings that have no command of their own."""
     lines = _lines(result, advice or {})
-    parts = (Padding(text, (0, 0, 0, indent), expand=False) if text else text for indent, text in lines)
+    parts = (_placed(indent, text) for indent, text in lines)
     return rendered(parts, width=width, colour=colour)
+
+
+def _placed(indent: int, text: Text) -> RenderableType:
+    """`text` as a block with a margin; what somebody may copy stays one line, however long."""
+    if not text:
+        return text
+    if text.no_wrap:
+        return Text(" " * indent, no_wrap=True).append_text(text)
+    return Padding(text, (0, 0, 0, indent), expand=False)
 
 
 def _lines(result: RunResult, advice: Mapping[Code, str]) -> Iterator[Line]:
@@ -118,11 +129,12 @@ def _finding(finding: Finding, group: Group, *, brief: bool) -> Iterator[Line]:
     """
     size = f" ({iec(finding.disk_bytes)})" if finding.disk_bytes is not None and len(group.findings) > 1 else ""
     told: set[str] = set()
-    yield 2, Text.assemble((_once(str(finding.subject), told), "bold"), size)
+    yield 2, Text.assemble((_once(str(finding.subject), told), "bold"), size, no_wrap=True)
     if not group.shares_summary:
         yield 4, Text(_once(finding.summary, told))
     if finding.related:
-        yield 4, Text(f"also: {_once(_some(tuple(str(node) for node in finding.related)), told)}", style="dim")
+        names = _once(_some(tuple(str(node) for node in finding.related)), told)
+        yield 4, Text(f"also: {names}", style="dim", no_wrap=True)
     for read in () if brief or finding.kind is Kind.ORPHAN else finding.evidence:
         where, expected, found = (_once(text, told) for text in (read.where, read.expected, read.found))
         yield 4, Text(f"read: {where}: expected {expected}, found {found}", style="dim")
@@ -196,7 +208,7 @@ def _shared(group: Group, advice: Mapping[Code, str]) -> list[str]:
 
 
 def _do(line: str) -> Text:
-    return Text(line, style="green")
+    return Text(line, style="green", no_wrap=True)
 
 
 def _by_hand(result: RunResult) -> Iterator[Line]:
@@ -206,18 +218,18 @@ def _by_hand(result: RunResult) -> Iterator[Line]:
     if not offered:
         return
     moves = any(f" {ASIDE}" in in_words(finding, remedy) for finding, remedy in offered)
-    root = shlex.quote(printable(result.root))
+    is_typeable = printable(result.root) == result.root
+    lines = [f"cd {shlex.quote(result.root)}" if is_typeable else "cd into the root"]
+    if moves:
+        lines[0] += f" && mkdir -p {ASIDE}"
+    if result.engine.state is not EngineState.STOPPED and any(r.moment is Moment.STOPPED for _, r in offered):
+        lines.append("systemctl stop docker.socket docker    # where it says so; containers stop with it")
+    if moves:
+        lines.append(f"# Keep this report: it says where things came from. Delete {ASIDE} once nothing is missed.")
+    lines.append("gcd check    # again, after each step; gcd explain CODE says more")
     yield 0, Text()
     yield 0, Text("This version of gcd changes nothing. To do it by hand, from the top down:", style="bold")
-    yield 2, Text(f"cd {root}{f' && mkdir -p {ASIDE}' if moves else ''}")
-    if result.engine.state is not EngineState.STOPPED and any(r.moment is Moment.STOPPED for _, r in offered):
-        yield 2, Text("systemctl stop docker.socket docker    # where it says so; containers stop with it")
-    if moves:
-        yield (
-            2,
-            Text(f"# Keep this report: it says where things came from. Delete {ASIDE} once nothing is missed."),
-        )
-    yield 2, Text("gcd check    # again, after each step; gcd explain CODE says more")
+    yield from ((2, Text(line, no_wrap=True)) for line in lines)
 
 
 def _accepted(result: RunResult) -> Iterator[Line]:

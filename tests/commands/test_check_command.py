@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -150,6 +153,34 @@ def test_an_output_that_cannot_be_written_is_one_sentence(root, tmp_path, capsys
     assert told.out == ""
     assert "missing/report" in told.err
     assert "Traceback" not in told.err
+
+
+def test_an_output_that_finds_no_room_leaves_the_report_that_is_there(root, tmp_path):
+    (tmp_path / "report").write_text("yesterday")
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); from gcd.cli import main; main()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, "check", "--root", str(root), "--output", str(tmp_path / "report")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == ExitBits.NOT_DONE
+    assert done.stderr == f"gcd: the report cannot be written to {tmp_path / 'report'}: File too large\n"
+    assert (tmp_path / "report").read_text() == "yesterday"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["docker", "report"]
+
+
+def test_with_stderr_closed_the_report_is_the_same(root):
+    words = (sys.executable, "-c", "from gcd.cli import main; main()", "check", "--root", str(root))
+    command = " ".join(map(shlex.quote, words))
+
+    done = subprocess.run(["sh", "-c", f"{command} 2>&-"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout.splitlines()[:1]) == (0, ["Healthy. Nothing to get back."])
 
 
 def test_an_output_that_is_no_file_is_written_to_and_not_replaced(root, tmp_path):

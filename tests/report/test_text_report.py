@@ -175,3 +175,14 @@ def test_without_command_the_rule_advises():
 
     assert "do: ask an elder\n" in text_report(result(found), advice={found.code: "ask an elder"})
     assert "do: see gcd explain GCD101\n" in text_report(result(found))
+
+
+def test_what_is_to_be_typed_is_never_broken_into_lines():
+    text = text_report(result(orphan("a", remedies=(STOPPED_QUARANTINE,)), root="/srv/docker"), width=60)
+
+    assert f"    do, with the engine stopped: mv -t aside overlay2/{ID}\n" in text
+    assert f"\n  layer-dir:{ID}\n" in text
+
+
+def test_a_root_that_cannot_be_typed_is_not():
+    assert "\n  cd into the root && mkdir -p aside\n" in text_report(result(orphan("a"), root="/srv/a\nb"))

@@ -106,7 +106,9 @@ def _told(error: Exception | KeyboardInterrupt) -> ExitBits:
             error.show()
             bits = ExitBits.USAGE if isinstance(error, click.UsageError) else ExitBits.NOT_DONE
         case GcdError():
-            click.echo(f"gcd: {error}", err=True)
+            from gcd.report.printable import printable  # noqa: PLC0415 - most runs end without
+
+            click.echo(f"gcd: {printable(str(error))}", err=True)
             bits = error.exit_bits
         case OSError() if error.errno in NO_ROOM:
             click.echo(f"gcd: the output could not be written: {error.strerror}", err=True)

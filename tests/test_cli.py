@@ -71,6 +71,16 @@ def test_an_unknown_flag_is_usage(capsys):
     assert "--frob" in capsys.readouterr().err
 
 
+def test_a_name_in_an_error_reaches_the_terminal_escaped(command, capsys):
+    def fail():
+        raise UsageError("there is no /srv/a\nb\x1b[2J\udcff")
+
+    command(fail)
+
+    assert cli.run(["version"]) == ExitBits.USAGE
+    assert capsys.readouterr().err == "gcd: there is no /srv/a\\nb\\x1b[2J\\xff\n"
+
+
 def test_an_error_is_one_sentence_and_its_bits(command, capsys):
     def fail():
         raise UsageError("there is no such thing")

@@ -104,14 +104,11 @@ class Keepers:
         return kept
 
     def _is_young(self, directory: LayerDirId) -> bool:
-        """Whether it may belong to work under way: made during the reading, held open, or too new to be proven."""
-        fact = self._inventory.layer_dirs.get(directory)
-        if fact is None:
-            return False
+        """Whether the dir, which must be there, may belong to work under way: made during the reading, held open, or too new to be proven."""
         return (
             (directory not in self._inventory.candidates and is_layer_dir_id(directory))
             or directory in self._inventory.held_dirs
-            or not self._graph.is_settled(fact.ctime_ns)
+            or not self._graph.is_settled(self._inventory.layer_dirs[directory].ctime_ns)
         )
 
 

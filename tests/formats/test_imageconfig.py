@@ -81,6 +81,10 @@ def test_one_field_of_the_wrong_kind_makes_the_image_invalid(changes):
     refusal(raw(**changes))
 
 
+def test_a_step_of_the_history_may_be_null_as_for_the_engine():
+    assert parse_image_config(raw(history=[None])).diff_ids == (BASE, TOP)
+
+
 def test_what_follows_the_object_is_refused():
     parse_image_config(raw() + b"\n")
     refusal(raw() + b"x")

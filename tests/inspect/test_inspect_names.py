@@ -188,6 +188,15 @@ def test_a_name_is_not_taken_for_the_beginning_of_an_id():
     ]
 
 
+def test_a_path_in_work_under_way_and_one_that_belongs_to_nothing():
+    inventory = with_records(healthy_inventory(), WriteSet("write-set-1", ABSENT, 0))
+    work = Node(NodeKind.WRITE_SET, "write-set-1")
+
+    assert meant("image/overlay2/layerdb/tmp/write-set-1/diff", inventory) == [(work, Form.PATH, "diff")]
+    assert meant("image/overlay2/layerdb/tmp/write-set-2", inventory) == []
+    assert meant("image/overlay2/repositories.json", inventory) == []
+
+
 def test_two_beginnings_are_told_with_their_kinds():
     twin = LayerDirId(IMAGE[7:15] + "f" * 56)
     inventory = with_records(healthy_inventory(), layer_dir(twin, ABSENT))

@@ -104,7 +104,10 @@ class Keepers:
         return kept
 
     def _is_young(self, directory: LayerDirId) -> bool:
-        """Whether the dir, which must be there, may belong to work under way: made during the reading, held open, or too new to be proven."""
+        """
+        Whether the dir, which must be there, may belong to work under way: made during the reading, held open, or too
+        new to be proven.
+        """
         return (
             (directory not in self._inventory.candidates and is_layer_dir_id(directory))
             or directory in self._inventory.held_dirs

@@ -2,9 +2,9 @@
 Lost owners: damaged or missing records that may have named what now looks like an orphan (safety rules S2, S3, S10).
 
 A layer record with an empty ``cache-id`` has a dir that nothing names any more, full of good data. An image whose layer
-record is gone, a container whose rw layer record is gone, an image config that cannot be read, a ``lower`` that is
-unreadable: each may be the owner of a dir, or of a layer record, that nothing else refers to. Such owners block every
-apparent orphan that they could own; mend or move the cause first.
+record is gone, a container whose rw layer record is gone, an image config that cannot be read, or that a tag names and
+that is gone, a ``lower`` that is unreadable: each may be the owner of a dir, or of a layer record, that nothing else
+refers to. Such owners block every apparent orphan that they could own; mend or move the cause first.
 
 Whether an owner could own a dir is told by the dir's ``lower``: how many layers stand below, and of which diff ids.
 """
@@ -12,6 +12,7 @@ Whether an owner could own a dir is told by the dir's ``lower``: how many layers
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gcd.model import layout
@@ -24,7 +25,7 @@ from gcd.rules.passing import is_whole
 from gcd.rules.stacking import diff_ids_from, dir_below, known_diff_ids, parent_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gcd.model.facts import LayerDir, LayerRecord, RwLayerRecord
     from gcd.model.ids import DiffId
@@ -56,6 +57,7 @@ def lost_owners(inventory: Inventory, graph: StoreGraph) -> tuple[LostOwner, ...
         *_lost_by_rw_layers(inventory, graph),
         *_lost_by_containers(inventory, graph),
         *_lost_by_images(inventory, graph),
+        *_lost_by_references(inventory),
         *_lost_by_lowers(inventory, graph),
         *_lost_by_builds(inventory),
     )
@@ -66,7 +68,14 @@ def blockers(inventory: Inventory, graph: StoreGraph, orphans: Iterable[Node]) -
     By apparent orphan, the nodes that could own it after all; what lies below a blocked dir is blocked with it (S3).
     """
     owners = lost_owners(inventory, graph)
-    own = {node: _blockers_of(inventory, graph, owners, node) for node in orphans}
+    of_dirs = _by_depth(owner for owner in owners if owner.loses_dirs)
+    of_layers = tuple(dict.fromkeys(owner.subject for owner in owners if owner.loses_layers))
+    own = {
+        node: _blockers_of(inventory, graph, of_dirs, LayerDirId(node.id))
+        if node.kind is NodeKind.LAYER_DIR
+        else of_layers
+        for node in orphans
+    }
     inherited: dict[LayerDirId, dict[Node, None]] = {}
     for node, blocking in own.items():
         if blocking and node.kind is NodeKind.LAYER_DIR:
@@ -77,14 +86,22 @@ def blockers(inventory: Inventory, graph: StoreGraph, orphans: Iterable[Node]) -
     }
 
 
+def _by_depth(owners: Iterable[LostOwner]) -> dict[int | None, list[LostOwner]]:
+    """`owners` by how many layers lay below what they lost; None where they do not know."""
+    found: dict[int | None, list[LostOwner]] = {}
+    for owner in owners:
+        found.setdefault(None if owner.below is None else len(owner.below), []).append(owner)
+    return found
+
+
 def _blockers_of(
-    inventory: Inventory, graph: StoreGraph, owners: tuple[LostOwner, ...], node: Node
+    inventory: Inventory, graph: StoreGraph, owners: Mapping[int | None, list[LostOwner]], dir_id: LayerDirId
 ) -> tuple[Node, ...]:
-    if node.kind is NodeKind.LAYER_DIR:
-        layer_dir = inventory.layer_dirs[LayerDirId(node.id)]
-        could_own = (o.subject for o in owners if o.loses_dirs and _could_own(inventory, graph, o, layer_dir))
-        return tuple(dict.fromkeys(could_own))
-    return tuple(dict.fromkeys(o.subject for o in owners if o.loses_layers))
+    foundling = _foundling(inventory, graph, inventory.layer_dirs[dir_id])
+    depth = None if foundling.below is None else len(foundling.below)
+    worth_asking = owners.values() if depth is None else (owners.get(d, ()) for d in (None, depth, depth - 1))
+    could_own = (o.subject for o in chain.from_iterable(worth_asking) if _could_own(o, foundling))
+    return tuple(dict.fromkeys(could_own))
 
 
 def _dir_of(inventory: Inventory, node: Node) -> LayerDirId:
@@ -169,9 +186,17 @@ def _lost_by_images(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
             yield LostOwner(subject, loses_layers=True)
             continue
         chains = graph.image_chains[image.id]
-        for depth, (chain, _) in enumerate(chains):
-            if chain not in inventory.layers:
+        for depth, (chain_id, _) in enumerate(chains):
+            if chain_id not in inventory.layers:
                 yield LostOwner(subject, tuple(diff for _, diff in reversed(chains[:depth])), is_rw=False)
+
+
+def _lost_by_references(inventory: Inventory) -> Iterator[LostOwner]:
+    """What a tag names and is gone had layers; which, only its config told."""
+    repositories = value_of(inventory.repositories)
+    for reference, image in (repositories.references if repositories else {}).items():
+        if image not in inventory.images:
+            yield LostOwner(Node(NodeKind.REFERENCE, reference), loses_dirs=False, loses_layers=True)
 
 
 def _lost_by_lowers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
@@ -217,39 +242,60 @@ def _diff_ids_of_image(graph: StoreGraph, image: str) -> tuple[DiffId, ...] | No
     return tuple(diff for _, diff in reversed(chains)) if chains else None
 
 
-def _could_own(inventory: Inventory, graph: StoreGraph, owner: LostOwner, layer_dir: LayerDir) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Foundling:
+    """
+    An apparent orphan, seen by those who may have lost it. `below` are the diff ids that each layer below may have, as
+    its ``lower`` says, nearest first (none: not known); None where the ``lower`` does not tell what lies below.
+    """
+
+    is_build: bool
+    is_nameless: bool
+    is_pair: bool
+    """Whether it is an rw layer's, by its name or by its partner."""
+    has_partner: bool
+    below: tuple[frozenset[DiffId], ...] | None
+
+
+def _foundling(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> _Foundling:
     partner = inventory.layer_dirs.get(partner_of(layer_dir.id))
-    if owner.only_builds:
-        return is_build_id(layer_dir.id)
-    if owner.only_nameless:
-        return not isinstance(layer_dir.link, Present) and layer_dir.id not in graph.symlinks_to
-    if owner.is_rw is False and (partner is not None or is_init_dir(layer_dir.id)):
-        return False
-    if owner.below is None:
-        return True
-    bottom = partner if partner is not None and not is_init_dir(layer_dir.id) else layer_dir
-    may_lack_init = partner is None and owner.is_rw is not False
-    return _fits(graph, bottom, owner.below) or (may_lack_init and _fits(graph, bottom, owner.below, skipped=1))
+    is_init = is_init_dir(layer_dir.id)
+    return _Foundling(
+        is_build=is_build_id(layer_dir.id),
+        is_nameless=not isinstance(layer_dir.link, Present) and layer_dir.id not in graph.symlinks_to,
+        is_pair=partner is not None or is_init,
+        has_partner=partner is not None,
+        below=_below(graph, partner if partner is not None and not is_init else layer_dir),
+    )
 
 
-def _fits(graph: StoreGraph, layer_dir: LayerDir, below: tuple[DiffId, ...], skipped: int = 0) -> bool:
-    """
-    Whether the ``lower`` of `layer_dir`, without its `skipped` first elements, may spell the diff ids `below`; what is
-    not known fits.
-    """
+def _below(graph: StoreGraph, layer_dir: LayerDir) -> tuple[frozenset[DiffId], ...] | None:
     if isinstance(layer_dir.lower, Absent):
-        return not below or layer_dir.work is not None
+        return () if layer_dir.work is None else None
     lower = lower_of(layer_dir)
     if not isinstance(layer_dir.lower, Present) or lower.bad:
-        return True
-    links = lower.links[skipped:]
-    if len(links) != len(below):
+        return None
+    return tuple(_diff_ids_of_link(graph, graph.dirs_of_link(link)) for link in lower.links)
+
+
+def _could_own(owner: LostOwner, foundling: _Foundling) -> bool:
+    if owner.only_builds:
+        return foundling.is_build
+    if owner.only_nameless:
+        return foundling.is_nameless
+    if owner.is_rw is False and foundling.is_pair:
         return False
-    for link, diff_id in zip(links, below, strict=True):
-        known = _diff_ids_of_link(graph, graph.dirs_of_link(link))
-        if known and diff_id not in known:
-            return False
-    return True
+    if owner.below is None or foundling.below is None:
+        return True
+    may_lack_init = not foundling.has_partner and owner.is_rw is not False
+    return _fits(foundling.below, owner.below) or (may_lack_init and _fits(foundling.below[1:], owner.below))
+
+
+def _fits(found: tuple[frozenset[DiffId], ...], below: tuple[DiffId, ...]) -> bool:
+    """Whether `found` may spell the diff ids `below`; what is not known fits."""
+    return len(found) == len(below) and all(
+        not known or diff_id in known for known, diff_id in zip(found, below, strict=True)
+    )
 
 
 def _diff_ids_of_link(graph: StoreGraph, dirs: tuple[LayerDirId, ...]) -> frozenset[DiffId]:

@@ -111,8 +111,15 @@ def diff_ids_from(inventory: Inventory, graph: StoreGraph, start: Reading[ChainI
 
 
 def known_diff_ids(graph: StoreGraph, layer_dir: LayerDirId) -> frozenset[DiffId]:
-    """The diff ids that layer records give to `layer_dir`; empty where none does."""
-    return frozenset(d for record in graph.layers_of(layer_dir) if (d := value_of(record.diff_id)) is not None)
+    """
+    The diff ids that layer records, and image configs by way of their chain ids, give to `layer_dir`; empty where none
+    does. The two differ where a record was damaged (GCD210), and either may be what a ``lower`` was made by.
+    """
+    found: set[DiffId] = set()
+    for record in graph.layers_of(layer_dir):
+        said = (value_of(record.diff_id), graph.computed_diff_ids.get(record.chain_id))
+        found.update(diff_id for diff_id in said if diff_id is not None)
+    return frozenset(found)
 
 
 def _dir_of_chain(inventory: Inventory, chain: Reading[ChainId]) -> Reading[LayerDirId]:

@@ -29,6 +29,7 @@ from support.inventories import (
     container_config,
     digest,
     dir_id,
+    empty_inventory,
     graph_of,
     healthy_inventory,
     hex64,
@@ -42,8 +43,9 @@ from support.inventories import (
     with_records,
     without,
 )
+from support.trees import within
 
-from gcd.model.facts import BadElement, BuildSnapshot, Lower, RemovingRecord, SnapshotKind
+from gcd.model.facts import BadElement, BuildSnapshot, Lower, RemovingRecord, Repositories, SnapshotKind
 from gcd.model.finding import Kind, Node, NodeKind
 from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId, RwLayerName
 from gcd.model.inventory import Coverage, Source, SourceState
@@ -56,6 +58,7 @@ LAYER_TOP, LAYER_BASE = Node(NodeKind.LAYER, TOP_CHAIN), Node(NodeKind.LAYER, BA
 THE_IMAGE, THE_CONTAINER = Node(NodeKind.IMAGE, IMAGE), Node(NodeKind.CONTAINER, CONTAINER)
 THE_RW_LAYER = Node(NodeKind.RW_LAYER, RW_LAYER)
 OTHER_DIFF = DiffId(digest("other diff"))
+GONE = ImageId(digest("gone"))
 
 # Apparent orphans, each of its own form: on no layer, on one, on two, on another one; a pair; a build dir.
 DEPTH_0, DEPTH_1, DEPTH_2, FOREIGN = (dir_id(f"orphan {n}") for n in range(4))
@@ -65,9 +68,9 @@ OTHER_LINK, OTHER_DIR = link_id("other"), dir_id("other")
 
 
 def orphaned(inventory=None):
-    """The healthy root (or `inventory`) with the apparent orphans, and a base layer of another image."""
+    """The healthy root (or `inventory`) with the apparent orphans, and a base layer of another image; without tags."""
     return with_records(
-        healthy_inventory() if inventory is None else inventory,
+        replace(healthy_inventory() if inventory is None else inventory, repositories=Present(Repositories({}))),
         layer_dir(DEPTH_0, link_id("0")),
         layer_dir(DEPTH_1, link_id("1"), (BASE_LINK,)),
         layer_dir(DEPTH_2, link_id("2"), (TOP_LINK, BASE_LINK)),
@@ -309,6 +312,18 @@ class TestImages:
         assert {d for d, by in blocked(inventory).items() if THE_IMAGE in by} == {DEPTH_0, BUILD}
 
 
+class TestReferences:
+    def test_a_tag_of_an_image_that_is_gone_tells_of_lost_layers(self):
+        """The image may come back by a pull, or from a backup of its config."""
+        inventory = replace(orphaned(), repositories=Present(Repositories({"app:latest": IMAGE, "old:1": GONE})))
+        assert blocked(inventory) == {}
+        assert unowned_layer(inventory) == (Node(NodeKind.REFERENCE, "old:1"),)
+
+    def test_without_tag_nothing_tells_of_it(self):
+        inventory = without(orphaned(), THE_IMAGE)
+        assert unowned_layer(inventory) == ()
+
+
 class TestLowers:
     """A dir in use whose ``lower`` cannot be followed may stand on anything."""
 
@@ -414,6 +429,10 @@ class TestWhatFits:
         twin = (layer_dir(dir_id("twin"), BASE_LINK), layer(OTHER_DIFF, dir_id("twin"), TOP_CHAIN))
         assert self.fits(layer_dir(DEPTH_1, link_id("1"), (BASE_LINK,)), *twin)
 
+    def test_one_that_leads_to_a_layer_whose_own_diff_id_was_forged(self):
+        forged = replace(layer(BASE_DIFF, BASE_DIR), diff_id=Present(OTHER_DIFF))
+        assert self.fits(layer_dir(DEPTH_1, link_id("1"), (BASE_LINK,)), forged)
+
     @pytest.mark.parametrize("links", [(OTHER_LINK,), (BASE_LINK, BASE_LINK)], ids=["other content", "too deep"])
     def test_not_one_that_spells_another_chain(self, links):
         assert not self.fits(layer_dir(DEPTH_1, link_id("1"), links))
@@ -496,6 +515,7 @@ class TestFindings:
 
     def test_only_orphans_are_blocked_and_only_others_have_an_impact(self):
         inventory = with_records(orphaned(), replace(layer(TOP_DIFF, TOP_DIR, BASE_CHAIN), cache_id=EMPTY))
+        inventory = replace(inventory, repositories=healthy_inventory().repositories)
         for finding in self.found(inventory)[0].values():
             if finding.kind is Kind.ORPHAN:
                 assert (finding.impact.images, finding.impact.containers) == ((), ())
@@ -523,3 +543,22 @@ class TestFindings:
         inventory = without(healthy_inventory(), Node(NodeKind.LAYER_DIR, RW_DIR))
         findings, _ = self.found(inventory)
         assert findings[f"GCD104:link:{RW_LINK}"].cause == f"GCD306:rw-layer:{RW_LAYER}"
+
+
+def test_all_layer_records_of_a_big_host_may_be_lost():
+    """Each of 2000 dirs could be that of a hundred layers, those that lay as deep; the others need not be asked."""
+    images, dirs = [], []
+    for n in range(100):
+        diffs = (DiffId(digest(f"{n} {depth}")) for depth in range(20))
+        images.append(image(*diffs, image_id=ImageId(digest(f"image {n}"))))
+        links = [link_id(f"{n} {depth}") for depth in range(20)]
+        dirs += (layer_dir(dir_id(link), link, tuple(links[depth + 1 :])) for depth, link in enumerate(links))
+    inventory = replace(
+        empty_inventory(repositories=Present(Repositories({}))),
+        images={i.id: i for i in images},
+        layer_dirs={d.id: d for d in dirs},
+        candidates=frozenset(d.id for d in dirs),
+    )
+    with within(12):
+        found = lost.blockers(inventory, graph_of(inventory), [Node(NodeKind.LAYER_DIR, d.id) for d in dirs])
+    assert {len(by) for by in found.values()} == {100}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from gcd.model.finding import Code
+    from gcd.model.finding import Code, NotChecked
     from gcd.model.result import RunResult
 
 _LONG_ID = re.compile(r"\b[0-9a-f]{64}")
@@ -246,6 +246,13 @@ def _accepted(result: RunResult) -> Iterator[Line]:
         yield 2, Text(f"… and {len(known) - SHOWN_PER_GROUP} more; --format json lists all", style="dim")
 
 
+def _rules(items: Sequence[NotChecked]) -> str:
+    codes = sorted(item.code for item in items)
+    if len(items) > NAMES_SHOWN:
+        return f"{len(items)} rules, {codes[0]} to {codes[-1]}; --format json names all"
+    return ", ".join(f"{item.code} {item.name}" for item in items)
+
+
 def _not_checked(result: RunResult) -> Iterator[Line]:
     yield 0, Text("NOT CHECKED: that no fault of these rules is shown means nothing", style="bold yellow")
     for source in Source:
@@ -254,4 +261,4 @@ def _not_checked(result: RunResult) -> Iterator[Line]:
             reasons = "; ".join(dict.fromkeys(printable(item.why) for item in items if item.why))
             state = result.sources[source].coverage
             yield 2, Text(f"{source} is {state}{': ' + reasons if reasons else ''}")
-            yield 4, Text(", ".join(f"{item.code} {item.name}" for item in items))
+            yield 4, Text(_rules(items))

@@ -229,7 +229,7 @@ def test_a_rule_that_could_not_run_ends_no_sighting(root, tmp_path, capsys):
 
     assert check(root, "--record") & ExitBits.NOT_DONE
 
-    assert "GCD101 orphaned-layer-dir" in capsys.readouterr().out.partition("NOT CHECKED")[2]
+    assert "rules, GCD101 to" in capsys.readouterr().out.partition("NOT CHECKED")[2]
     rows = sqlite3.connect(tmp_path / "state" / "state.db")
     kept = rows.execute("SELECT finding FROM sightings WHERE finding LIKE 'GCD101:%'").fetchall()
     rows.close()

@@ -134,6 +134,14 @@ def test_of_an_orphan_nothing_is_told_twice():
     assert "read:" not in text_report(result(orphan("a")))
 
 
+def test_many_rules_that_did_not_run_are_not_all_named():
+    items = tuple(unchecked(f"GCD{number}", "EIO") for number in range(101, 110))
+    text = text_report(result(not_checked=items))
+
+    assert "    9 rules, GCD101 to GCD109; --format json names all\n" in text
+    assert "    GCD101" in text_report(result(not_checked=items[:8]))
+
+
 def test_the_way_to_do_it_by_hand():
     text = text_report(result(orphan("a", remedies=(STOPPED_QUARANTINE,)), root="/srv/my docker"))
 

@@ -5,12 +5,13 @@ JSON files of which only the soundness matters.
 
     layerdb/sha256/<chain>/descriptor.json    { "mediaType", "size", "digest", "urls", "annotations", "platform" }
     plugins/<id>/config.json                  { "plugin": { "Id", "Name", "Enabled", … }, "Rootfs", … }
+    volumes/<name>/opts.json                  { "MountType", "MountOpts", "MountDevice", "Quota" }
 
-The engine reads both with ``json.Unmarshal``. A descriptor exists only for layers that came from elsewhere than a
+The engine reads all with ``json.Unmarshal``. A descriptor exists only for layers that came from elsewhere than a
 registry (on Linux hardly ever), but a broken one makes its layer unloadable.
 
 Sources: moby ``layer/filestore.go`` GetDescriptor; docker distribution ``blobs.go`` Descriptor;
-``plugin/manager.go`` loadPlugin.
+``plugin/manager.go`` loadPlugin; ``volume/local/local.go``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _DESCRIPTOR_SHAPE = {
     "platform": Kind.OBJECT,
 }
 
+_VOLUME_OPTIONS_SHAPE = {"MountType": Kind.TEXT, "MountOpts": Kind.TEXT, "MountDevice": Kind.TEXT, "Quota": Kind.OBJECT}
+
 
 def check_descriptor(raw: bytes) -> None:
     """Raise `FormatError` unless the engine would take `raw` for a layer's ``descriptor.json``."""
@@ -37,3 +40,10 @@ def check_descriptor(raw: bytes) -> None:
 def check_plugin_config(raw: bytes) -> None:
     """Raise `FormatError` unless `raw` is one JSON object, or null."""
     struct_of(decode_document(raw, "plugin config"), "plugin config")
+
+
+def check_volume_options(raw: bytes) -> None:
+    """Raise `FormatError` unless the engine would take `raw` for a volume's ``opts.json``."""
+    options = struct_of(decode_document(raw, "opts.json"), "opts.json")
+    if options is not None:
+        options.require(_VOLUME_OPTIONS_SHAPE)

@@ -80,6 +80,8 @@ OLD_BUILD_RECORDS: Final = "metadata.db"
 
 PLUGINS: Final = "plugins"
 PLUGIN_CONFIG: Final = "config.json"
+REMOVING_SUFFIX: Final = "-removing"
+"""How the names end that the engine gives to plugins which it removes."""
 VOLUMES: Final = "volumes"
 VOLUME_DATA: Final = "_data"
 VOLUME_OPTIONS: Final = "opts.json"

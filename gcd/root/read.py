@@ -38,21 +38,17 @@ from gcd.model.inventory import Coverage, Inventory, Source, SourceState
 from gcd.model.reading import Present
 from gcd.root.buildkit import read_build_cache, read_databases
 from gcd.root.containers import read_containers
+from gcd.root.distribution import Distribution, read_distribution
 from gcd.root.engine import read_engine
 from gcd.root.images import ImageDb, read_images
 from gcd.root.layerdb import LayerDb, read_layerdb
-from gcd.root.leftovers import (
-    Distribution,
-    read_distribution,
-    read_engine_temporaries,
-    read_plugins,
-    read_temporaries,
-    read_volumes,
-)
 from gcd.root.mounts import read_mounts
 from gcd.root.openfiles import held_dirs
 from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
+from gcd.root.plugins import read_plugins
+from gcd.root.temporaries import read_engine_temporaries, read_temporaries
 from gcd.root.tree import combined, open_root
+from gcd.root.volumes import read_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

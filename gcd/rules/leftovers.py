@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gcd.model.storegraph import StoreGraph
 
 _UNFINISHED = frozenset({NodeKind.REMOVING_LAYER, NodeKind.WRITE_SET})
-_REMOVING = "-removing"
 
 
 @rule(
@@ -189,7 +188,7 @@ def plugin_remains(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     plugin = inventory.plugins.get(node.id)
     if plugin is None:
         return
-    is_removing = plugin.id.endswith(_REMOVING)
+    is_removing = plugin.id.endswith(layout.REMOVING_SUFFIX)
     if not is_removing and not isinstance(plugin.config, Absent):
         return
     path = layout.plugin(plugin.id)

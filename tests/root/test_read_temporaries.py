@@ -12,9 +12,10 @@ from gcd.model.facts import Repositories
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import EMPTY, Malformed, Present
 from gcd.root import images
+from gcd.root.distribution import read_distribution
 from gcd.root.images import read_images
-from gcd.root.leftovers import read_distribution, read_engine_temporaries, read_temporaries
 from gcd.root.read import read_inventory
+from gcd.root.temporaries import read_engine_temporaries, read_temporaries
 from gcd.root.tree import Directory, open_root
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from support.trees import DIRECTORY, FIFO, Link, plant, within, without_rights
 
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
-from gcd.root.leftovers import read_plugins, read_volumes
+from gcd.root.plugins import read_plugins
 from gcd.root.tree import open_root
+from gcd.root.volumes import read_volumes
 
 if TYPE_CHECKING:
     from pathlib import Path

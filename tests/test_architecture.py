@@ -7,6 +7,7 @@ The arrows are those of the design: one direction, from bytes to a result, and n
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,6 +159,17 @@ def test_files_stay_short():
     long = {module: n for module, path in modules() if (n := path.read_text().count("\n")) > MAX_FILE_LINES}
 
     assert long == {}
+
+
+@pytest.mark.parametrize("name", ["model", "model/facts", "formats", "root", "rules", "report"])
+def test_a_package_tells_what_is_in_it(name):
+    folder = PACKAGE / name
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    told = re.findall(r"^    ([a-z_0-9]+\.py|[a-z]+/) +\S", text, re.MULTILINE)
+    there = {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir() if path.name[:2] != "__"}
+
+    assert len(told) == len(set(told))
+    assert set(told) == there
 
 
 def test_every_unit_has_its_place():

@@ -1,6 +1,24 @@
 """
 Formats: bytes to values.
 
+::
+
+    bolt.py             bbolt files
+    buildkit.py         BuildKit's three databases
+    gojson.py           JSON as Go reads it
+    gotime.py           times as Go reads them
+    containerconfig.py  ``config.v2.json``, ``hostconfig.json``
+    imageconfig.py      image configs
+    runconfig.py        the ``Config`` that both have
+    repositories.py     ``repositories.json``
+    distribution.py     the engine's memory of registries
+    descriptor.py       JSON files of which only the soundness matters
+    texts.py            the small text files of layer records and layer dirs
+    lower.py            ``lower``
+    mountinfo.py        ``/proc/<pid>/mountinfo``
+    locks.py            ``/proc/locks``
+    escape.py           texts from a root, made safe to print
+
 Pure parsers, no paths and no I/O. Each is total: any bytes give a value or raise one `FormatError` that says what is
 wrong and where, in time and memory bounded by the input.
 """

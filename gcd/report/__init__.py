@@ -1,1 +1,20 @@
-"""Reports: a `RunResult` as text for people and as JSON for programs. Pure functions of the result."""
+"""
+Reports: a result as text for people and as JSON for programs. Pure functions of it.
+
+::
+
+    text.py          a check as text
+    headline.py      its first words
+    grouping.py      findings in the order that people need
+    byhand.py        what to type for a finding
+    json.py          a check as JSON
+    df_text.py       disk usage as text
+    df_json.py       disk usage as JSON
+    df_words.py      why Docker says otherwise
+    inspect_text.py  what one id connects to, as a tree
+    inspect_why.py   what keeps a directory alive
+    inspect_json.py  the same view as JSON
+    console.py       what Rich makes of a text
+    printable.py     texts made safe for terminals and JSON
+    units.py         figures as people read them
+"""

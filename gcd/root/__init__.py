@@ -1,6 +1,33 @@
 """
 Reading a Docker root: the only package that does.
 
+::
+
+    tree.py          one directory by its descriptor; everything below a root is reached through it
+    record.py        a directory of small files, each of which holds one fact
+    read.py          one reading of one root, in the order that makes its verdicts safe
+    progress.py      how far it has come
+    discover.py      which root to read, and which store in it is the live one
+    dockerd.py       which engines run, on which root, with which settings
+    engine.py        whether an engine is alive on this root, which one, since when
+    overlay2.py      layer dirs, the link farm
+    layerdb.py       layer records, those being made or removed, rw layer records
+    images.py        image configs, their metadata and names
+    distribution.py  what registries have
+    containers.py    containers
+    buildkit.py      BuildKit's databases, and the engine's others
+    databases.py     a whole copy of a bolt file whose owner may be writing it
+    plugins.py       plugins
+    volumes.py       volumes by name
+    temporaries.py   what the engine writes for a moment
+    mounts.py        what the kernel has mounted, in every namespace
+    openfiles.py     who has files of a root open
+    processes.py     what ``/proc`` says of processes
+    statx.py         when an inode was born, and through which mount it was reached
+    usage.py         what groups of trees take on disk
+    walk.py          what each unit of a whole root takes
+    descent.py       the inner loop of both
+
 Everything below a root is hostile or damaged until parsed. It is reached through directory descriptors (``openat``),
 no symlink is ever followed, reads are bounded, and trouble with one item becomes a `Reading`, not an exception.
 """

@@ -97,6 +97,8 @@ def check(
         checked_ns=now_ns,
         duration_ns=time.monotonic_ns() - started,
         expired=expired(findings, acceptances, now_ns),
+        rules=len(ALL_CODES),
+        rules_left_out=len(ALL_CODES) - len(codes),
     )
 
 

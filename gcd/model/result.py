@@ -47,7 +47,8 @@ class Summary:
 class RunResult:
     """
     `findings` are sorted: worst first, then by code and subject. `checked_ns` is the wall clock time of the run.
-    `expired` are acceptances that ran out while a finding that they fitted is still there.
+    `expired` are acceptances that ran out while a finding that they fitted is still there. Of all `rules` that there are
+    the run was told to leave out `rules_left_out`.
     """
 
     root: str
@@ -60,6 +61,8 @@ class RunResult:
     checked_ns: int
     duration_ns: int
     expired: tuple[Acceptance, ...] = ()
+    rules: int = 0
+    rules_left_out: int = 0
 
     @property
     def open_findings(self) -> tuple[Finding, ...]:

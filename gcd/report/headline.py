@@ -46,9 +46,15 @@ def _health(result: RunResult) -> str:
         codes = ", ".join(sorted({f.code for f in suspects}))
         return f"Perhaps not healthy: {counted(len(suspects), 'fault')} suspected, not yet proven ({codes})."
     if not bad:
-        return f"Not known to be healthy: nothing was found, but {missing}." if missing else "Healthy."
+        return f"Not known to be healthy: nothing was found, but {missing}." if missing else _healthy(result)
     stop = " The engine will not start." if any(f.severity is Severity.CRITICAL for f in result.findings) else ""
     return f"Not healthy: {listed(bad)}{_cost(result)}{'; ' + missing if missing else ''}.{stop}"
+
+
+def _healthy(result: RunResult) -> str:
+    if not result.rules_left_out:
+        return "Healthy."
+    return f"Healthy by {result.rules - result.rules_left_out} of {result.rules} rules."
 
 
 def _counts(result: RunResult) -> list[str]:

@@ -18,6 +18,7 @@ from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import FAULTS
 from gcd.demo.faults.targets import find_targets
 from gcd.model.errors import ExitBits
+from gcd.rules.table import RULES
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "check.schema.json").read_text())
 
@@ -137,6 +138,12 @@ def test_a_check_leaves_the_root_untouched(root, tmp_path, arguments):
 
     assert state_of(root) == before
     assert not (tmp_path / "state").exists()
+
+
+def test_a_check_by_few_rules_says_so(root, capsys):
+    assert check(root, "--only", "GCD101") == ExitBits.CLEAN
+
+    assert capsys.readouterr().out.startswith(f"Healthy by 1 of {len(RULES)} rules. ")
 
 
 def test_output_goes_to_the_file(root, tmp_path, capsys):

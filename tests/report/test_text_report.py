@@ -134,6 +134,12 @@ def test_of_an_orphan_nothing_is_told_twice():
     assert "read:" not in text_report(result(orphan("a")))
 
 
+def test_what_only_some_rules_looked_for_is_not_simply_healthy():
+    assert (
+        first_line(replace(result(), rules_left_out=53, rules=54)) == "Healthy by 1 of 54 rules. Nothing to get back."
+    )
+
+
 def test_many_rules_that_did_not_run_are_not_all_named():
     items = tuple(unchecked(f"GCD{number}", "EIO") for number in range(101, 110))
     text = text_report(result(not_checked=items))

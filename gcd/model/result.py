@@ -47,8 +47,8 @@ class Summary:
 class RunResult:
     """
     `findings` are sorted: worst first, then by code and subject. `checked_ns` is the wall clock time of the run.
-    `expired` are acceptances that ran out while a finding that they fitted is still there. Of all `rules` that there are
-    the run was told to leave out `rules_left_out`.
+    `expired` are acceptances that ran out while a finding that they fitted is still there. Of all `rules` the run was
+    told to leave out `rules_left_out`.
     """
 
     root: str

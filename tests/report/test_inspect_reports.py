@@ -229,6 +229,38 @@ def test_a_container_that_another_uses_a_layer_with_is_told():
     assert f"container other ({other})" in inspect_text(view_of(inventory, "web"))
 
 
+@pytest.mark.parametrize(
+    ("record", "word", "line"),
+    [
+        (image(config=EMPTY), IMAGE, "config is empty"),
+        (replace(layer(TOP_DIFF, TOP_DIR, BASE_CHAIN), diff_id=EMPTY), TOP_CHAIN, "diff is empty"),
+        (layer_dir(TOP_DIR, EMPTY, (BASE_LINK,)), TOP_DIR, "link is empty"),
+        (layer_dir(TOP_DIR, TOP_LINK, Unreadable("EIO")), TOP_DIR, "lower is unreadable (EIO)"),
+        (rw_layer(init_id=EMPTY), "web", "init-id is empty"),
+        (rw_layer(parent=None), "web", "on no layer"),
+        (container(config=Unreadable("EIO")), CONTAINER, "config.v2.json is unreadable (EIO)"),
+    ],
+)
+def test_what_a_file_does_not_say_is_told_where_it_should_stand(record, word, line):
+    lines = inspect_text(view_of(with_records(healthy_inventory(), record), word)).splitlines()
+
+    assert sum(shown.endswith(f"── {line}") for shown in lines) == 1
+
+
+def test_a_layer_that_only_an_image_names_has_no_record():
+    inventory = without(healthy_inventory(), Node(NodeKind.LAYER, TOP_CHAIN))
+
+    lines = inspect_text(view_of(inventory, "app")).splitlines()
+
+    assert sum(line.endswith("── no layer record") for line in lines) == 1
+
+
+def test_a_path_says_what_goes_on_inside():
+    lines = inspect_text(view_of(healthy_inventory(), f"overlay2/{TOP_DIR}/diff/etc")).splitlines()
+
+    assert lines[1] == "├── inside  diff/etc"
+
+
 def test_colour_only_when_asked_for():
     view = view_of(damaged_host(), TOP_DIR)
 

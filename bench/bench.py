@@ -7,8 +7,10 @@ The figures that the README quotes, measured in one run: ``make bench`` and ``ma
     python bench/bench.py --large      2,000, 20,000 and 100,000 layers, a tenth of it containers
 
 Roots are built once, below ``$GCD_BENCH_DIR`` (default: ``~/.cache/gcd-bench``), and kept. All programs run in turns on
-the same files, which are in the page cache after a first turn that does not count; every figure is the median. What
-needs something that this machine lacks (a C compiler, strace, root rights and dockerd) is left out and said so.
+the same files; every figure is the median. Each turn begins with a run of gcd that does not count, so that no program
+fetches from the disk what the next one then finds in memory; how much the counted runs had to fetch all the same is
+said below the table, and where it is much the figures are worth nothing. What needs something that this machine lacks
+(a C compiler, strace, root rights and dockerd) is left out and said so.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ ENGINE_TURNS = 3
 class Run:
     seconds: float
     megabytes: float
+    fetched: float
+    """Megabytes that came from the disk."""
     output: str
 
 
@@ -52,7 +56,7 @@ def run(*command: str, status: int = 0) -> Run:
         process.returncode = os.waitstatus_to_exitcode(ended)
     if process.returncode != status:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return Run(seconds, usage.ru_maxrss / 1024, output)
+    return Run(seconds, usage.ru_maxrss / 1024, usage.ru_inblock / 2048, output)
 
 
 def built(layers: int) -> Path:
@@ -121,31 +125,27 @@ def bench(turns: int) -> None:
     root, files = place / "root", str(place / "files")
     damaged = faulty(place)
     program = compiled()
+    python: list[Run] = []
+    c: list[Run] = []
     gcd: list[Run] = []
-    twice: list[Run] = []
-    python: list[float] = []
-    c: list[float] = []
-    for turn in range(turns + 1):
-        seconds = float(run(sys.executable, str(HERE / "readall.py"), files).output)
-        in_c = float(run(program, files).output) if program else 0.0
-        whole, other = run(*check(root)), run(*check(damaged), status=4)
-        if turn:
-            python.append(seconds)
-            c.append(in_c)
-            gcd.append(whole)
-            twice.append(other)
+    for _ in range(turns):
+        run(*check(root))
+        python.append(run(sys.executable, str(HERE / "readall.py"), files))
+        if program:
+            c.append(run(program, files))
+        gcd.append(run(*check(root)))
+    twice = [run(*check(damaged), status=4) for _ in range(turns + 1)][1:]
     version = [run(GCD, "version") for _ in range(turns)]
-    loop = statistics.median(python)
     own = median(gcd)
     count = len(Path(files).read_text().splitlines())
     counted = opens(root)
     rows = [
         ("`gcd check`, whole process, healthy root", f"{own:.2f} s", ""),
         ("the same with ten faults planted (reads twice)", f"{median(twice):.2f} s", f"{median(twice) / own:.2f}"),
-        ("Python: open, read, close each file", f"{loop:.2f} s", ratio(gcd, python)),
+        ("Python: open, read, close each file", f"{loop(python):.2f} s", ratio(gcd, python)),
     ]
     if program:
-        rows.append(("C: open, read, close each file", f"{statistics.median(c):.2f} s", ratio(gcd, c)))
+        rows.append(("C: open, read, close each file", f"{loop(c):.2f} s", ratio(gcd, c)))
     rows.append(engine_row(place, own))
     rows += [
         ("peak memory of `gcd check`", f"{max(r.megabytes for r in gcd):.0f} MB", ""),
@@ -154,13 +154,23 @@ def bench(turns: int) -> None:
     ]
     print(f"\n20,000 layers, 2,000 containers, {count:,} files and links; medians of {turns} turns\n")
     table(("", "measured", "gcd check takes … of it"), rows)
+    print(f"\nFetched from the disk, at most: {said_of_disk(gcd=gcd, twice=twice, python=python, c=c)}.")
     if counted is not None:
-        print(f"\ngcd opens or reads {counted:,} files, directories and links; the loops {count:,} files and links.")
+        print(f"gcd opens or reads {counted:,} files, directories and links; the loops {count:,} files and links.")
 
 
-def ratio(gcd: list[Run], other: list[float]) -> str:
+def loop(runs: list[Run]) -> float:
+    """What the loops themselves took, without the start of their process."""
+    return statistics.median(float(r.output) for r in runs)
+
+
+def ratio(gcd: list[Run], loops: list[Run]) -> str:
     """The median of the ratios turn by turn: what slows the machine for a while slows both."""
-    return f"{statistics.median(a.seconds / b for a, b in zip(gcd, other, strict=True)):.2f}"
+    return f"{statistics.median(a.seconds / float(b.output) for a, b in zip(gcd, loops, strict=True)):.2f}"
+
+
+def said_of_disk(**runs: list[Run]) -> str:
+    return ", ".join(f"{name} {max(r.fetched for r in found):.0f} MB" for name, found in runs.items() if found)
 
 
 def engine_row(place: Path, own: float) -> tuple[str, str, str]:
@@ -180,10 +190,11 @@ def large(turns: int) -> None:
     for layers in LARGE:
         place = built(layers)
         runs = [run(*check(place / "root")) for _ in range(turns + 1)][1:]
-        seconds, peak = median(runs), max(r.megabytes for r in runs)
-        rows.append((f"{layers:,}", f"{seconds:.2f} s", f"{seconds / layers * 1e6:.0f} µs", f"{peak:.0f} MB"))
+        seconds, peak, fetched = median(runs), max(r.megabytes for r in runs), max(r.fetched for r in runs)
+        one = f"{seconds / layers * 1e6:.0f} µs"
+        rows.append((f"{layers:,}", f"{seconds:.2f} s", one, f"{peak:.0f} MB", f"{fetched:.0f} MB"))
     print()
-    table(("layers", "gcd check", "a layer", "peak memory"), rows)
+    table(("layers", "gcd check", "a layer", "peak memory", "from the disk"), rows)
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
-UNFINISHED = frozenset({NodeKind.REMOVING_LAYER, NodeKind.DATABASE, NodeKind.WRITE_SET, NodeKind.MOUNT})
+_UNFINISHED = frozenset({NodeKind.REMOVING_LAYER, NodeKind.DATABASE, NodeKind.WRITE_SET, NodeKind.MOUNT})
 """Owners that never make a dir one that the engine will use: work that was begun and not ended, or a removal."""
 
-FLEETING = UNFINISHED | {NodeKind.BUILD_SNAPSHOT}
+_FLEETING = _UNFINISHED | {NodeKind.BUILD_SNAPSHOT}
 """And a build's, which stays a moment after the removal of its dir began."""
 
 
@@ -39,6 +39,6 @@ def is_whole(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> bo
         is_ghost = has_init(inventory, record) and graph.is_settled(layer_dir.ctime_ns)
         return is_owned(inventory, graph, record.name) or is_ghost
     kinds = {owner.kind for owner in graph.owners(layer_dir.id)}
-    if kinds and kinds <= UNFINISHED:
+    if kinds and kinds <= _UNFINISHED:
         return False
-    return not kinds <= FLEETING or graph.is_settled(layer_dir.ctime_ns)
+    return not kinds <= _FLEETING or graph.is_settled(layer_dir.ctime_ns)

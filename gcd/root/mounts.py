@@ -4,12 +4,14 @@ Which layer dirs the kernel has mounted, in every mount namespace (safety rule S
 An engine and each of its containers may live in mount namespaces of their own, and ``/proc/<pid>/mountinfo`` shows what
 can be reached from that process' root directory: one process is asked for each pair of namespace and root directory.
 Where the namespace cannot be told (no CAP_SYS_PTRACE), every process is asked, which nobody may refuse, and equal
-tables count once.
+tables count once. Of an engine its threads are asked too: to unpack a layer, one of them goes into a namespace of its
+own with the layer's ``diff`` for its root directory (seen with 26.1.5 and 28.5.2; in 20.10 it is a process).
 
 Paths in mountinfo are those of the asked process, so they are compared by their tokens, never by a prefix: the layer
-dir id before ``diff`` or ``work`` or after ``overlay2``, and ``l/<link id>``. Both are random: the mounts of another
-root on the same host are listed too, and name nothing here. A mount that can be reached from no process (a namespace
-that is only kept open, a lazily unmounted tree) is seen by nobody, gcd included.
+dir id before ``diff`` or ``work`` or after ``overlay2``, and ``l/<link id>``. A bind mount's path is without
+``overlay2`` where that is a file system of its own. Ids are random: the mounts of another root on the same host are
+listed too, and name nothing here. A mount that can be reached from no process (a namespace that is only kept open, a
+lazily unmounted tree) is seen by nobody, gcd included.
 
 Sources: moby ``daemon/graphdriver/overlay2/overlay.go`` Get (absolute and relative forms); Linux
 ``fs/proc_namespace.c`` mounts_open_common, show_mountinfo.
@@ -92,22 +94,34 @@ def _views(proc: str) -> tuple[list[_View], str]:
     failure = ""
     for process in processes(proc):
         try:
-            seen_from = _standpoint(process)
-            view = by_namespace.get(seen_from) if seen_from is not None else None
-            if view is None:
-                table = _table_of(process)
-                if table is None:
-                    continue
-                if seen_from is not None:
-                    view = by_namespace.setdefault(seen_from, _View(seen_from[0], table, process))
-                else:
-                    view = by_table.setdefault(table, _View(_UNKNOWN, table, process))
-            view.add(process)
+            for asked in (process, *_threads_apart(process)):
+                seen_from = _standpoint(asked)
+                view = by_namespace.get(seen_from) if seen_from is not None else None
+                if view is None:
+                    table = _table_of(asked)
+                    if table is None:
+                        continue
+                    if seen_from is not None:
+                        view = by_namespace.setdefault(seen_from, _View(seen_from[0], table, process))
+                    else:
+                        view = by_table.setdefault(table, _View(_UNKNOWN, table, process))
+                view.add(process)
         except OSError as error:
             failure = f"the mounts that pid {process.pid} sees cannot be read ({name_of(error)})"
     for view in by_namespace.values():
         by_table.pop(view.table, None)
     return [*by_namespace.values(), *by_table.values()], failure
+
+
+def _threads_apart(process: Process) -> list[Process]:
+    """The threads of an engine that see something else than the engine itself; none where that may not be asked."""
+    if process.comm() != "dockerd":
+        return []
+    try:
+        standpoint = _standpoint(process)
+        return [thread for thread in process.threads() if _standpoint(thread) not in {standpoint, None}]
+    except PermissionError:
+        return []
 
 
 def _standpoint(process: Process) -> tuple[str, str] | None:
@@ -121,7 +135,7 @@ def _standpoint(process: Process) -> tuple[str, str] | None:
 
 def _table_of(process: Process) -> bytes | None:
     """
-    The lines of mountinfo that have ``overlay`` in them: as the type, or as a name in the path of a bind mount.
+    The lines of mountinfo that may be about layer dirs: an overlay, or a bind mount of something in one.
 
     None if the process is gone; OSError if there are too many lines to be read, too.
     """
@@ -130,7 +144,7 @@ def _table_of(process: Process) -> bytes | None:
         return None
     if len(raw) == _TABLE_LIMIT:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-    return b"\n".join(line for line in raw.split(b"\n") if b"overlay" in line)
+    return b"\n".join(line for line in raw.split(b"\n") if b"overlay" in line or b"/diff" in line)
 
 
 def _kernel_mount(line: MountLine, view: _View) -> KernelMount | None:
@@ -171,11 +185,12 @@ def _link_of(path: str) -> Iterator[LinkId]:
 
 
 def _dirs_on_the_way(path: str) -> Iterator[LayerDirId]:
-    """Every id in ``…/overlay2/<id>/…``; more than one where an engine runs in a container of another."""
-    names = path.split("/")
-    for driver, name in pairwise(names):
-        if driver == layout.OVERLAY2 and is_layer_dir_id(name):
+    """Every id in ``…/overlay2/<id>/…`` and ``…/<id>/diff/…``; several if an engine runs in a container of another."""
+    for before, name in pairwise(path.split("/")):
+        if before == layout.OVERLAY2 and is_layer_dir_id(name):
             yield name
+        elif name == layout.DIFF and is_layer_dir_id(before):
+            yield before
 
 
 def _merged_of(mount_point: str) -> LayerDirId | None:

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcd.formats.escape import escaped
 from gcd.formats.mountinfo import parse_mountinfo
-from gcd.model import layout
 from gcd.model.ids import LayerDirId
 from gcd.root.processes import PROC, Process, processes, read_file
 from gcd.root.statx import origin_of
@@ -93,8 +91,8 @@ def held_dirs(wanted: Collection[LayerDirId], proc: str = PROC) -> frozenset[Lay
     """
     Those of the layer dirs `wanted` in which some process has its root, its working directory or an open file (S6).
 
-    Told by the dir's id in the path, whatever namespace it was opened in: an engine that removes a big dir has it open
-    all the while. Processes that cannot be looked into hold nothing that could be told.
+    Told by the dir's id in the path, whatever namespace it was opened in and wherever that has the root: an engine that
+    removes a big dir has it open all the while. Processes that cannot be looked into hold nothing that could be told.
     """
     held: set[LayerDirId] = set()
     for process in processes(proc) if wanted else ():
@@ -111,8 +109,8 @@ def _dirs_in(link: str, wanted: Collection[LayerDirId]) -> Iterator[LayerDirId]:
         parts = Path(link).readlink().parts
     except OSError:
         return
-    for before, name in pairwise(parts):
-        if before == layout.OVERLAY2 and (layer_dir := LayerDirId(name.removesuffix(_DELETED))) in wanted:
+    for name in parts:
+        if (layer_dir := LayerDirId(name.removesuffix(_DELETED))) in wanted:
             yield layer_dir
 
 

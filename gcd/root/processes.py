@@ -72,6 +72,15 @@ class Process:
             return False
         return PurePath(program.removesuffix(" (deleted)")).name == "dockerd"
 
+    def threads(self) -> list[Process]:
+        """Its threads, which can be asked what a process can be asked; none if it is gone."""
+        try:
+            return processes(f"{self.folder}/task")
+        except OSError as error:
+            if error.errno in _GONE:
+                return []
+            raise
+
     def parent(self) -> int | None:
         return self._stat_field(_PARENT_FIELD)
 

@@ -136,6 +136,26 @@ def test_a_bind_mount_names_the_dir_that_it_comes_from(proc):
     )
 
 
+@pytest.mark.parametrize("path", [f"/{RW}/diff", f"/{RW}/diff/etc"])
+def test_overlay2_may_be_a_file_system_of_its_own(proc, path):
+    proc.process(10, "bash", mountinfo=f"50 29 254:0 {path} /mnt rw - ext4 /dev/vdb rw\n")
+    assert [found.dirs for found in read_mounts(str(proc))[0]] == [{RW}]
+
+
+def test_a_thread_of_an_engine_that_unpacks_a_layer_is_asked_too(proc):
+    unpacking = f"110 68 254:0 {ROOT}/overlay2/{TOP}/diff / rw - ext4 /dev/vda rw\n"
+    engine = proc.process(10, "dockerd", mountinfo=OTHER + MERGED)
+    threads = FakeProc(engine / "task")
+    threads.process(10, "dockerd", mountinfo=OTHER + MERGED)
+    threads.process(11, "dockerd", mountinfo=OTHER + MERGED)
+    threads.process(12, "dockerd", namespace="mnt:[2]", mountinfo=unpacking)
+
+    of_engine, of_thread = read_mounts(str(proc))[0]
+
+    assert of_engine == mount()
+    assert (of_thread.dirs, of_thread.pids, of_thread.holder) == ({TOP}, (10,), "dockerd")
+
+
 def test_a_mount_inside_a_container_root_names_its_dir_but_is_not_its_merged(proc):
     proc.process(10, "x", mountinfo=f"50 29 0:5 / {ROOT}/overlay2/{RW}/merged/proc rw - proc proc rw\n")
 

@@ -20,6 +20,7 @@ HOURS = 3_600_000_000_000
 def check(root):
     store = detect_store(str(root))
     inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant)
+    assert inventory.engine.doubts == ()
     return look(inventory, time.time_ns() + 2 * HOURS)
 
 

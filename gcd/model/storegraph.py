@@ -94,22 +94,20 @@ class StoreGraph(Records):
     @cached_property
     def claimants(self) -> Mapping[LinkId, tuple[LayerDirId, ...]]:
         """By link id, the dirs whose ``link`` file says it."""
-        found: dict[LinkId, tuple[LayerDirId, ...]] = {}
+        found: dict[LinkId, list[LayerDirId]] = {}
         for layer_dir in self._inventory.layer_dirs.values():
             if isinstance(layer_dir.link, Present):
-                link = layer_dir.link.value
-                found[link] = (*found.get(link, ()), layer_dir.id)
-        return found
+                found.setdefault(layer_dir.link.value, []).append(layer_dir.id)
+        return {link: tuple(dirs) for link, dirs in found.items()}
 
     @cached_property
     def symlinks_to(self) -> Mapping[LayerDirId, tuple[LinkId, ...]]:
         """By dir id (existing or not), the link symlinks that point to it."""
-        found: dict[LayerDirId, tuple[LinkId, ...]] = {}
+        found: dict[LayerDirId, list[LinkId]] = {}
         for symlink in self._inventory.link_farm.symlinks.values():
             if isinstance(symlink.target, Present):
-                target = symlink.target.value
-                found[target] = (*found.get(target, ()), symlink.id)
-        return found
+                found.setdefault(symlink.target.value, []).append(symlink.id)
+        return {target: tuple(links) for target, links in found.items()}
 
     @cached_property
     def cited_links(self) -> frozenset[LinkId]:

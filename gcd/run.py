@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Severity
+from gcd.model.inventory import Coverage
 from gcd.model.reading import Present
 from gcd.model.result import RunResult, Summary, is_orphan, is_reclaimable
 from gcd.model.storegraph import StoreGraph
@@ -38,6 +39,9 @@ ALL_CODES = frozenset(rule.code for rule in RULES)
 
 CLOCK_TOLERANCE_NS = 120_000_000_000
 """A ctime later than now by more than this says that the clock cannot be trusted (S5)."""
+
+MAX_READINGS = 3
+"""How often a root is read for one look at it, while one of its databases changes too fast to be copied."""
 
 Look = tuple[tuple["Finding", ...], tuple["NotChecked", ...]]
 
@@ -134,17 +138,31 @@ def look_twice(
     """
     The findings that two readings, one after the other, agree upon; they and the inventory are those of the second.
 
-    Without findings one reading is enough. What was only in passing is in one of them at most.
+    Without findings one reading is enough. What was only in passing is in one of them at most. A rule that did not run
+    in one of the two has confirmed nothing: it is not checked.
     """
-    inventory = read()
-    findings, not_checked = look(inventory, now_ns, codes)
+    inventory, findings, not_checked = _look_past_the_busy(read, now_ns, codes)
     if not findings:
         return inventory, findings, not_checked
     seen = {finding.id for finding in findings}
+    lacks = {(lack.code, lack.source): lack for lack in not_checked}
     del inventory  # there is never more than one in memory
+    inventory, findings, not_checked = _look_past_the_busy(read, now_ns, codes)
+    lacks |= {(lack.code, lack.source): lack for lack in not_checked}
+    return inventory, tuple(finding for finding in findings if finding.id in seen), tuple(lacks.values())
+
+
+def _look_past_the_busy(
+    read: Callable[[], Inventory], now_ns: int, codes: Collection[Code]
+) -> tuple[Inventory, tuple[Finding, ...], tuple[NotChecked, ...]]:
+    """One reading and what the rules find in it; another one, a few times, where a database was too busy to be read."""
     inventory = read()
-    findings, not_checked = look(inventory, now_ns, codes)
-    return inventory, tuple(finding for finding in findings if finding.id in seen), not_checked
+    for _ in range(MAX_READINGS - 1):
+        if all(state.coverage is not Coverage.BUSY for state in inventory.sources.values()):
+            break
+        del inventory
+        inventory = read()
+    return inventory, *look(inventory, now_ns, codes)
 
 
 def look(inventory: Inventory, now_ns: int, codes: Collection[Code] = ALL_CODES) -> Look:

@@ -148,9 +148,10 @@ def test_a_storm_makes_no_findings_and_its_leaks_are_all_found(
             result = judge(engine)
             passes += 1
             unchecked += bool(result.not_checked)
-            if grave(result) != planted:
+            is_right = grave(result) <= planted if result.not_checked else grave(result) == planted
+            if not is_right:
                 keep_evidence(engine, "storm")
-            assert grave(result) == planted, told(result)
+            assert is_right, (planted - grave(result), told(result), result.engine.doubts)
     assert min(done.values()) >= SECONDS / 60, done
     assert passes >= SECONDS / 10
     assert 1 - unchecked / passes >= LEAST_CHECKED, f"{unchecked} of {passes} passes were not fully checked"

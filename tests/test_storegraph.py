@@ -337,6 +337,11 @@ class TestLife:
         assert graph.mounts_of(RW_DIR) == (one, one)
         assert graph.mounts_of(TOP_DIR) == ()
 
+    def test_a_mount_of_a_dir_that_is_not_here_is_another_roots(self):
+        elsewhere = dir_id("in another root")
+        mounted = replace(healthy_inventory(), mounts=(mount(elsewhere, merged_of=elsewhere),))
+        assert graph_of(mounted).lost_dirs == set()
+
     def test_lost_dirs_are_cited_and_named_by_no_record(self):
         changed = layer_dir(TOP_DIR, TOP_LINK, (STRAY_LINK, BASE_LINK))
         uncited = symlink(link_id("uncited"), dir_id("uncited"))

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 DOCKERD = "/usr/sbin/dockerd"
 BUSYBOX = "/usr/bin/busybox"
 REGISTRY = "/usr/bin/docker-registry"
-SETTLE = 3.2
-"""Seconds of rest before a start that make all that was written earlier older than the epoch (the start minus 2 s)."""
+SETTLE = 5.0
+"""
+Seconds of rest before a start that make all that was written earlier older than the epoch: the start minus 2 s, told to
+about 1 s, and the kernel's word for its boot, from which it is reckoned, moves by 1 s when the clock is slewed.
+"""
 
 _FLAGS = ("--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=overlay2")
 

@@ -1,0 +1,185 @@
+"""
+Plans: what would be done about findings, as data.
+
+A `Plan` is made of findings by the policy, printed, saved, and carried out at most once. Nothing in it does anything:
+``gcd check --dry-run`` shows one that nobody applies. It says of every finding what happens to it: a `Step`, or why it
+is `LeftAlone`. The last look before any write is a plan made anew: a step is carried out only if that one holds it too.
+
+Paths are relative to the root.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gcd.model.facts import Engine
+    from gcd.model.finding import Finding, FindingId
+    from gcd.model.ids import ChainId
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """
+    The regular file `path` shall hold `content` and nothing else.
+
+    Owner, mode and label are those of the file that it replaces; where there is none, those of the file or directory
+    `like`, without its execute bits.
+    """
+
+    path: str
+    content: bytes
+    like: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeSymlink:
+    """The symlink `path` shall have the text `target`; what stands in its place is kept in the entry."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """The directory `path`, which is not there, shall be made with `mode`, owner and label as those of `like`."""
+
+    path: str
+    mode: int
+    like: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """`path` shall be gone from its place and kept in the entry."""
+
+    path: str
+
+
+Change = WriteFile | MakeSymlink | MakeDirectory | SetAside
+"""One thing that a repair does. What was in its place before is kept in the entry, so that it can be undone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Quarantine of `paths`, which move as one unit, in this order."""
+
+    finding: Finding
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """A repair: all of `changes`, in this order, or none. `foretold` says what the engine will do at its next start."""
+
+    finding: Finding
+    changes: tuple[Change, ...]
+    foretold: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The running engine is made to delete the layer `chain`, and with it no other."""
+
+    finding: Finding
+    chain: ChainId
+
+
+Step = Move | Mend | Release
+
+
+class Reason(StrEnum):
+    """Why a finding is left alone, or a step refused; a closed set, since metrics count by it."""
+
+    NO_REMEDY = "no-remedy"
+    ACCEPTED = "accepted"
+    POLICY = "policy"
+    """The policy says to report or ignore it, or leaves what is `opt-in` or `manual` to be named."""
+    PROTECTED = "protected"
+    SUSPECTED = "suspected"
+    BLOCKED = "blocked"
+    IN_GRACE = "in-grace"
+    TOO_SMALL = "too-small"
+    OUTSIDE_WINDOW = "outside-window"
+    OVER_LIMIT = "over-limit"
+    OFFLINE_NODE = "offline-node"
+    """What could come back only by a pull, on a host that cannot pull."""
+    ENGINE_RUNS = "engine-runs"
+    ENGINE_STOPPED = "engine-stopped"
+    ENGINE_UNKNOWN = "engine-unknown"
+    UNPROVEN = "unproven"
+    """A repair whose value cannot be proven."""
+    IN_USE = "in-use"
+    """A kernel mount, or a process with an open file."""
+    CHANGED = "changed"
+    """What is on disk is not what the plan was made of."""
+    NOT_CHECKED = "not-checked"
+    RUN_REFUSED = "run-refused"
+    """The whole run is refused: the plan's `refusal` says why."""
+    PLACE = "place"
+    """The quarantine cannot take it: another device, a project id, a nested mount, a full disk."""
+    ENGINE_REFUSED = "engine-refused"
+    """The engine's API said no, or did something else than was predicted."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """`why` is one clause for people that says what would have to change."""
+
+    finding: Finding
+    reason: Reason
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes a root the same root: its directory, and the engine that wrote it (`engine_id` "" where unknown)."""
+
+    device: int
+    inode: int
+    engine_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    What is to be done with the root `root`, in the order of `steps`: repairs first, then what moves, dependents before
+    what they depend on.
+
+    `refusal` is a sentence that says why nothing at all may be done; then `steps` is empty. `read_ns` is the wall clock
+    time at which the reading began that it was made of.
+    """
+
+    root: str
+    identity: Identity
+    engine: Engine
+    read_ns: int
+    steps: tuple[Step, ...]
+    left_alone: tuple[LeftAlone, ...]
+    refusal: str = ""
+
+
+class Outcome(StrEnum):
+    DONE = "done"
+    REFUSED = "refused"
+    """Nothing of the step was begun."""
+    FAILED = "failed"
+    """It was begun and rolled back, or what it left open will be at the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What became of one step: `entry` names the quarantine's entry where there is one."""
+
+    step: Step
+    outcome: Outcome
+    reason: Reason | None = None
+    why: str = ""
+    entry: str = ""
+    disk_bytes: int = 0
+
+
+def step_id(step: Step) -> FindingId:
+    return step.finding.id

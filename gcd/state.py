@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
+    from gcd.model.plan import Identity
     from gcd.model.result import RunResult
 
 FILE = "state.db"
@@ -82,15 +83,6 @@ _MIGRATIONS = {
     """
 }
 """By schema, what makes the next one of it; all steps of an upgrade are one transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What makes a root the same root: its directory, and the engine that wrote it (`engine_id` "" where unknown)."""
-
-    device: int
-    inode: int
-    engine_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ ARROWS: dict[str, set[str]] = {
     "gcd.root": {"gcd.model", "gcd.formats"},
     "gcd.rules": {"gcd.model"},
     "gcd.policy": {"gcd.model"},
+    "gcd.mends": {"gcd.model", "gcd.formats"},
+    "gcd.actions": {"gcd.model", "gcd.formats", "gcd.root", "gcd.rules", "gcd.policy"},
     "gcd.report": {"gcd", "gcd.model", "gcd.formats.escape", "gcd.inspect.view"},
     "gcd.state": {"gcd.model"},
     "gcd.reportfile": set(),
@@ -35,13 +37,13 @@ ARROWS: dict[str, set[str]] = {
     "gcd.demo": {"gcd.model", "gcd.formats"},
 }
 """What each unit may import of gcd, beside itself. Units that are not named are edges, and may import anything."""
-EDGES = {"gcd.run", "gcd.diskusage", "gcd.cli", "gcd.commands", "gcd.settings", "gcd.logs"}
+EDGES = {"gcd.run", "gcd.planning", "gcd.diskusage", "gcd.cli", "gcd.commands", "gcd.settings", "gcd.logs"}
 
-PURE = {"gcd.model", "gcd.formats", "gcd.rules", "gcd.policy", "gcd.inspect", "gcd.report"}
+PURE = {"gcd.model", "gcd.formats", "gcd.rules", "gcd.policy", "gcd.mends", "gcd.inspect", "gcd.report"}
 IMPURE_MODULES = {"os", "time", "random", "socket", "pathlib", "shutil", "subprocess", "tempfile", "threading", "sys"}
 IMPURE_NAMES = {"open", "print", "input"}
 
-WRITERS = {"gcd.demo", "gcd.state", "gcd.reportfile"}
+WRITERS = {"gcd.actions", "gcd.demo", "gcd.state", "gcd.reportfile"}
 WRITING_ATTRIBUTES = {
     "chmod", "chown", "fchmod", "fchown", "ftruncate", "hardlink_to", "lchown", "makedirs", "mkdir", "mkfifo", "mknod",
     "removedirs", "removexattr", "renames", "rmdir", "rmtree", "setxattr", "symlink_to", "touch", "truncate", "unlink",

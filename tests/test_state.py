@@ -10,7 +10,8 @@ from support.results import NOON_NS, damaged_host, finding, orphan, result
 
 from gcd.model.errors import CannotCheck
 from gcd.model.finding import Node, NodeKind
-from gcd.state import FILE, SCHEMA, BootTime, Identity, open_state
+from gcd.model.plan import Identity
+from gcd.state import FILE, SCHEMA, BootTime, open_state
 
 HERE = Identity(device=2049, inode=12, engine_id="abc")
 HOUR_NS = 3_600_000_000_000

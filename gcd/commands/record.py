@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gcd.model.plan import Identity
 from gcd.model.reading import value_of
 from gcd.root.tree import open_root
-from gcd.state import BootTime, Identity, open_state
+from gcd.state import BootTime, open_state
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

@@ -5,11 +5,12 @@ The error tree.
 
     GcdError                    one sentence for the user, exit bits for the shell
     ├── UsageError              wrong flags, settings or codes                        16
-    └── CannotCheck             this run cannot begin or go on                         8
-        ├── RootNotFound        no such directory
-        ├── NotADockerRoot      a directory, but not a Docker root
-        ├── RootUnreadable      no right to read it
-        └── StoreNotSupported   a root whose live store gcd does not read
+    ├── CannotCheck             this run cannot begin or go on                         8
+    │   ├── RootNotFound        no such directory
+    │   ├── NotADockerRoot      a directory, but not a Docker root
+    │   ├── RootUnreadable      no right to read it
+    │   └── StoreNotSupported   a root whose live store gcd does not read
+    └── CannotAct               nothing can be changed, or nothing more                8
 
     FormatError                 bytes that do not parse; caught where they are read and kept as ``Malformed``
 
@@ -60,6 +61,10 @@ class RootUnreadable(CannotCheck):
 
 
 class StoreNotSupported(CannotCheck):
+    pass
+
+
+class CannotAct(GcdError):
     pass
 
 

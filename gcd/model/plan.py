@@ -81,7 +81,7 @@ class Mend:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The running engine is made to delete the layer `chain`, and with it no other."""
+    """The running engine is made to delete the layer `chain`, and with it none that this plan does not release too."""
 
     finding: Finding
     chain: ChainId

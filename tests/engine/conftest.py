@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.engine import SETTLE, Engine, Registry, copy_root, engine_lack, inside, place, unmount_below
-from support.scenes import fill, make_base, many_files, push_several_layers
+from support.scenes import expect_sound, fill, make_base, many_files, push_several_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,11 @@ def registry(engine_home: Path) -> Iterator[Registry]:
 
 
 def prepared(home: Path, scene: Callable[[Engine], None], source: Path | None = None) -> Path:
-    """A stopped root at ``home/root`` in which an engine made `scene`, beginning with a copy of the root `source`."""
+    """
+    A stopped root at ``home/root`` in which an engine made `scene`, beginning with a copy of the root `source`.
+
+    It fails here if the root is not sound, rather than in every test that begins with a copy of it.
+    """
     if source is not None:
         home.mkdir()
         copy_root(source, home / "root")
@@ -67,6 +71,7 @@ def prepared(home: Path, scene: Callable[[Engine], None], source: Path | None = 
         engine.stop()
     finally:
         engine.dispose()
+    expect_sound(engine, f"the root that is prepared once in the session as {home.name!r}")
     return engine.root
 
 

@@ -38,9 +38,9 @@ CMD ["/bin/busybox", "true"]
 EMPTY = "FROM scratch\nLABEL a=b\n"
 BUILT = """
 FROM scratch
-COPY busybox /bin/busybox
 COPY a /dir/a
 COPY b /dir/b
+COPY busybox /bin/busybox
 """
 UPON = 'FROM classic:1\nCOPY a /more/a\nRUN --mount=type=cache,target=/c ["/bin/busybox", "touch", "/c/x", "/y"]\n'
 FILES = {"a": b"a\n", "b": b"b\n"}

@@ -72,6 +72,7 @@ def test_a_container_is_shown_as_its_engine_says(engine, web, inspect):
 
 def test_every_path_that_the_engine_tells_leads_to_the_container(web, inspect):
     driver = web["GraphDriver"]["Data"]
+    (volume,) = (mount["Name"] for mount in web["Mounts"] if mount["Type"] == "volume")
     paths = [
         *driver["LowerDir"].split(":"),
         driver["UpperDir"],
@@ -79,7 +80,7 @@ def test_every_path_that_the_engine_tells_leads_to_the_container(web, inspect):
         driver["WorkDir"],
     ]
 
-    for path in (*paths, web["ResolvConfPath"], web["LogPath"], web["Mounts"][0]["Name"], web["Id"][:12], web["Image"]):
+    for path in (*paths, web["ResolvConfPath"], web["LogPath"], volume, web["Id"][:12], web["Image"]):
         assert [container["id"] for container in inspect(path)["containers"]] == [web["Id"]]
 
 

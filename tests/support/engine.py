@@ -34,6 +34,9 @@ Seconds of rest before a start that make all that was written earlier older than
 about 1 s, and the kernel's word for its boot, from which it is reckoned, moves by 1 s when the clock is slewed.
 """
 
+FILE_TIME = 1_000_000_000
+"""The mtime of all files in build contexts, so that a step that makes no directory has one diff id whenever it runs."""
+
 _FLAGS = ("--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=overlay2")
 
 
@@ -290,11 +293,12 @@ class Engine:
         context = Path(tempfile.mkdtemp(prefix="context-", dir=self.home))
         try:
             shutil.copy(BUSYBOX, context / "busybox")
+            os.utime(context / "busybox", (FILE_TIME, FILE_TIME))
             for name, content in {**(files or {}), "Dockerfile": dockerfile.encode()}.items():
                 path = context / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-                os.utime(path, (1_000_000_000, 1_000_000_000))
+                os.utime(path, (FILE_TIME, FILE_TIME))
             self.docker("build", "--network=none", "-q", *options, "-t", tag, str(context), buildkit=buildkit)
         finally:
             shutil.rmtree(context)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Severity
+from gcd.root.read import read_inventory
 from gcd.run import check
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ CMD ["/bin/busybox", "sleep", "10000"]
 """
 BUILT = """
 FROM scratch
-COPY busybox /bin/busybox
 COPY a /a
+COPY busybox /bin/busybox
 RUN ["/bin/busybox", "sh", "-c", "echo built >/built"]
 COPY b /b
 STOPSIGNAL SIGKILL
@@ -46,7 +47,12 @@ FILES = {"a": b"the file a\n" * 500, "b": b"the file b\n" * 700}
 
 
 def make_base(engine: Engine) -> None:
-    """``app`` by the classic builder, ``built`` by BuildKit; no container."""
+    """
+    ``app`` by the classic builder, ``built`` by BuildKit; no container.
+
+    They begin with different files: two steps of equal bytes, made within one second, are one chain, and BuildKit's dir
+    of it a leak to come (`duplicate_dirs`).
+    """
     engine.build("app", APP, FILES)
     engine.build("built", BUILT, FILES, buildkit=True)
 
@@ -110,6 +116,22 @@ def expect_healthy(engine: Engine, moment: str, *, ahead: bool = False, orphans_
         keep_evidence(engine, moment)
     assert lines == [], moment
     return result
+
+
+def duplicate_dirs(engine: Engine) -> set[str]:
+    """
+    The dirs of build steps whose chain layerdb keeps in another dir. They are healthy, and the engine forgets each of
+    them when it prunes its build cache: test_duplicate_builds.py.
+    """
+    kept = engine.chains()
+    snapshots = read_inventory(str(engine.root)).build_cache.snapshots.values()
+    return {s.dir_id for s in snapshots if s.dir_id and s.chain_id in kept and s.dir_id != kept[s.chain_id]}
+
+
+def expect_sound(engine: Engine, what: str) -> None:
+    """The stopped root has no finding above info, no orphan, and no leak to come: other tests may begin with it."""
+    expect_healthy(engine, what, ahead=True, orphans_too=True)
+    assert duplicate_dirs(engine) == set(), f"{what}: dirs that the engine forgets at its next prune"
 
 
 def keep_evidence(engine: Engine, moment: str) -> None:

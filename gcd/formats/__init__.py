@@ -17,6 +17,9 @@ Formats: bytes to values.
     lower.py            ``lower``
     mountinfo.py        ``/proc/<pid>/mountinfo``
     locks.py            ``/proc/locks``
+    strictjson.py       JSON of gcd's own files
+    findings.py         findings as JSON and back
+    manifest.py         what an entry of the quarantine holds
     escape.py           texts from a root, made safe to print
 
 Pure parsers, no paths and no I/O. Each is total: any bytes give a value or raise one `FormatError` that says what is

@@ -13,6 +13,7 @@ The vocabulary of gcd: identifiers, readings, facts, the inventory, the graph, f
     records.py      what records and image configs say, whatever else is on disk
     storegraph.py   the graph of a store, and what follows from it about life
     finding.py      what is wrong, as data
+    entry.py        what the quarantine holds
     plan.py         what would be done about findings, and what became of it
     result.py       the result of a run
     space.py        disk usage of a whole root: units, owners, shares

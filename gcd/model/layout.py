@@ -30,7 +30,8 @@ The one place that spells the paths of a Docker root.
     ├── plugins/<64 hex>/config.json
     ├── volumes/                            metadata.db, <volume>/{_data,opts.json}
     ├── tmp/                                made anew at each start of the engine
-    └── tmp-old/                            the tmp of the engine before, while it is being removed
+    ├── tmp-old/                            the tmp of the engine before, while it is being removed
+    └── .gcd/                               gcd's own: what it took from the root (`gcd.actions.place`)
 
 All paths are relative to the root, without a leading slash, and `driver` is the name of the graphdriver whose trees are
 meant. Source: moby at v26, the files named in the modules that read each part.
@@ -95,6 +96,10 @@ ENGINE_TEMPORARIES: Final = ("GetImageBlob", "docker-builder", "docker-import", 
 """How the names begin that pulls, builds, loads and saves use in `TMP`."""
 
 WRITE_SET_PREFIX: Final = "write-set-"
+
+GCD: Final = ".gcd"
+ENTRY_ITEMS: Final = "items"
+ENTRY_MANIFEST: Final = "manifest.json"
 
 
 def layer_dir(dir_id: LayerDirId, driver: str = OVERLAY2) -> str:

@@ -23,6 +23,7 @@ Reading a Docker root: the only package that does.
     mounts.py        what the kernel has mounted, in every namespace
     openfiles.py     who has files of a root open
     processes.py     what ``/proc`` says of processes
+    boundaries.py    mounts and quota projects that no device number shows
     statx.py         when an inode was born, and through which mount it was reached
     usage.py         what groups of trees take on disk
     walk.py          what each unit of a whole root takes

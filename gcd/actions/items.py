@@ -1,0 +1,163 @@
+"""
+One item of an entry: taken out of its place, put back, and where it is now.
+
+========  ===========================================  =======================  =====================================
+item      to take it                                   it is taken when         to put it back
+========  ===========================================  =======================  =====================================
+taken     rename path → items/<n>                      items/<n> is there       rename items/<n> → path
+both      items/<n> made, exchanged with path          items/<n> is what was    exchange again, remove items/<n>
+                                                       taken, by its inode
+made      items/<n> made, renamed to path              path is what was made,   rename path → items/<n>, remove it
+                                                       and items/<n> is not
+                                                       there
+========  ===========================================  =======================  =====================================
+
+Every row is one rename, so an item is either taken or not; the inode number decides, which no rename changes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from contextlib import contextmanager
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from gcd.actions import syscalls
+from gcd.model.entry import Item, Made, Taken
+from gcd.model.facts import FileType
+from gcd.model.reading import Absent, Empty, Present, Unreadable, value_of
+from gcd.root.descent import BLOCK
+from gcd.root.tree import type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gcd.root.tree import Directory
+
+MOST_COMPARED = 64 << 20
+"""A repair writes no longer file; one that is longer is not what was made."""
+
+
+class Where(Enum):
+    """Where an item is now."""
+
+    IN_PLACE = auto()
+    """It is not taken: what it is about is as it was, or was put back."""
+    TAKEN = auto()
+    LOST = auto()
+    """Neither: somebody else removed or replaced it."""
+
+
+@contextmanager
+def parent_of(root: Directory, path: str) -> Iterator[tuple[Directory, str]]:
+    """
+    The directory that `path` lies in, open, and its name there. `OSError` if that cannot be opened name by name.
+    """
+    *folders, name = path.split("/")
+    if not folders:
+        yield root, name
+        return
+    reading = root.open_path("/".join(folders))
+    match reading:
+        case Present(directory):
+            with directory:
+                yield directory, name
+        case Absent():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        case Unreadable(reason):
+            raise OSError(getattr(errno, reason, errno.EIO), reason, path)
+        case _:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+
+
+def taken_of(parent: Directory, name: str) -> Taken:
+    """What stands at `name` now. `OSError` if nothing does."""
+    status = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
+    return Taken(
+        type=type_of(status),
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        device=status.st_dev,
+        inode=status.st_ino,
+        label=syscalls.label_of(parent, name),
+        disk_bytes=status.st_blocks * BLOCK,
+    )
+
+
+def made_of(kind: FileType, content: bytes = b"") -> Made:
+    """What a repair makes: of a file its content, of a symlink its text."""
+    return Made(kind, "" if kind is FileType.DIRECTORY else hashlib.sha256(content).hexdigest())
+
+
+def found_at(parent: Directory, name: str) -> Made | None:
+    """What stands at `name`, as it would be described if it had been made; None if nothing that is ever made does."""
+    status = parent.lstat(name)
+    if not isinstance(status, Present):
+        return None
+    match type_of(status.value):
+        case FileType.DIRECTORY:
+            return Made(FileType.DIRECTORY, "")
+        case FileType.SYMLINK:
+            return made_of(FileType.SYMLINK, os.fsencode(os.readlink(name, dir_fd=parent.fd)))
+        case FileType.FILE if status.value.st_size <= MOST_COMPARED:
+            reading = parent.read(name, MOST_COMPARED, lambda raw: raw)
+            content = b"" if isinstance(reading, Empty) else value_of(reading)
+            return None if content is None else made_of(FileType.FILE, content)
+        case _:
+            return None
+
+
+def where(item: Item, index: int, items: Directory, parent: Directory, name: str) -> Where:
+    """`items` is the entry's; `parent` and `name` are those of the item's path. `OSError` where it cannot be told."""
+    kept, there = _inode(items, str(index)), _inode(parent, name)
+    if item.taken is None:
+        if kept is not None:
+            return Where.IN_PLACE
+        if there is None:
+            return Where.IN_PLACE
+        return Where.TAKEN if found_at(parent, name) == item.made else Where.LOST
+    if kept == item.taken.inode:
+        return Where.TAKEN
+    if item.made is None and kept is not None:
+        return Where.LOST
+    return Where.IN_PLACE if there == item.taken.inode else Where.LOST
+
+
+def take(item: Item, index: int, items: Directory, parent: Directory, name: str) -> None:
+    """
+    Take the item, by one rename; what a repair makes must be in the entry already.
+
+    `OSError` with nothing changed: EEXIST where something stands that should not, ENOENT where nothing does.
+    """
+    if item.taken is None:
+        syscalls.rename_noreplace(items, str(index), parent, name)
+    elif item.made is None:
+        syscalls.rename_noreplace(parent, name, items, str(index))
+    else:
+        syscalls.exchange(items, str(index), parent, name)
+
+
+def put_back(item: Item, index: int, items: Directory, parent: Directory, name: str) -> None:
+    """Undo `take`, by one rename. What a repair made is left in the entry, for `gcd.actions.manifest.discard`."""
+    if item.taken is None:
+        syscalls.rename_noreplace(parent, name, items, str(index))
+    elif item.made is None:
+        syscalls.rename_noreplace(items, str(index), parent, name)
+    else:
+        syscalls.exchange(items, str(index), parent, name)
+
+
+def _inode(parent: Directory, name: str) -> int | None:
+    """None if nothing is there; `OSError` if that cannot be told."""
+    status = parent.lstat(name)
+    match status:
+        case Present(found):
+            return found.st_ino
+        case Unreadable(reason):
+            raise OSError(getattr(errno, reason, errno.EIO), reason, name)
+        case _:
+            return None

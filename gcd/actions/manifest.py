@@ -1,0 +1,232 @@
+"""
+Entries while they are written: begun, closed, opened again, discarded.
+
+==================  ================================================================================================
+`begin`             the directory in ``open/``, ``items/``, then ``manifest.json``, complete and synced: only now may
+                    anything move
+`close_entry`       all directories synced, then renamed into ``entries/``
+`reopen`            renamed back into ``open/``, before anything is put back
+`discard`           when nothing is taken: what a repair made and ``items/``, the manifest last
+==================  ================================================================================================
+
+An entry in ``open/`` without a manifest holds nothing. A manifest is never rewritten: closing takes no space on a disk
+that is full.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from gcd.actions import syscalls
+from gcd.formats.manifest import MOST_BYTES, manifest_bytes, parse_manifest
+from gcd.model import layout
+from gcd.model.entry import EntryId, EntryState, Manifest
+from gcd.model.facts import FileType
+from gcd.model.reading import Malformed, Present, value_of
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from gcd.actions.place import Place
+    from gcd.model.entry import Item, Operation, RunId
+    from gcd.model.finding import Finding
+    from gcd.model.ids import ChainId, LayerDirId
+    from gcd.model.reading import Reading
+    from gcd.root.tree import Directory
+
+ENGINE_ID = "engine-id"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+_NEW_MANIFEST = "manifest.new"
+_ID_LIMIT = 256
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class OpenEntry:
+    """
+    An entry of `place` with its directories open, in `state`; a context manager that closes them.
+
+    `items` holds what was taken, and what a repair made before it goes to its place, each named by its index.
+    """
+
+    place: Place
+    state: EntryState
+    manifest: Manifest
+    directory: Directory
+    items: Directory
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.items.close()
+        self.directory.close()
+
+    @property
+    def id(self) -> EntryId:
+        return self.manifest.entry
+
+
+def new_manifest(
+    place: Place,
+    operation: Operation,
+    finding: Finding,
+    items: tuple[Item, ...],
+    *,
+    run_id: RunId,
+    now_ns: int,
+    parents: dict[ChainId, LayerDirId] | None = None,
+) -> Manifest:
+    """The manifest of a new entry of `place`, with what identifies its root now."""
+    return Manifest(
+        entry=_new_id(now_ns),
+        run=run_id,
+        operation=operation,
+        made_ns=now_ns,
+        boot_id=BOOT_ID.read_text().strip(),
+        engine_id=engine_id_of(place.root),
+        store_inode=store_inode_of(place.root, place.driver),
+        finding=finding,
+        items=items,
+        parents=parents or {},
+    )
+
+
+def engine_id_of(root: Directory) -> str:
+    """What newer engines keep in ``engine-id``; "" for older ones."""
+    reading = root.read(ENGINE_ID, _ID_LIMIT, lambda raw: raw.decode("utf-8", "surrogateescape").strip())
+    return value_of(reading) or ""
+
+
+def store_inode_of(root: Directory, driver: str) -> int:
+    """The inode of the driver's home; 0 where there is none."""
+    reading = root.lstat(driver)
+    return reading.value.st_ino if isinstance(reading, Present) else 0
+
+
+def begin(place: Place, manifest: Manifest) -> OpenEntry:
+    """
+    A new open entry, on disk and synced, for the caller to close; `OSError` (as ENOSPC) with nothing of it left.
+    """
+    place.check()
+    where, name = place.state(EntryState.OPEN), manifest.entry
+    syscalls.make_directory(where, name, place.dress)
+    try:
+        directory = _directory(where, name)
+        try:
+            syscalls.make_directory(directory, layout.ENTRY_ITEMS, place.dress)
+            syscalls.write_new_file(directory, _NEW_MANIFEST, manifest_bytes(manifest), place.file_dress)
+            syscalls.rename_noreplace(directory, _NEW_MANIFEST, directory, layout.ENTRY_MANIFEST)
+            syscalls.sync_directory(directory)
+            syscalls.sync_directory(where)
+            return OpenEntry(place, EntryState.OPEN, manifest, directory, _directory(directory, layout.ENTRY_ITEMS))
+        except BaseException:
+            directory.close()
+            raise
+    except OSError:
+        remove_entry(where, name)
+        raise
+
+
+def open_entry(place: Place, state: EntryState, entry: EntryId) -> Reading[OpenEntry]:
+    """The entry, for the caller to close. Without a good manifest or ``items`` it is what its reading says."""
+    opened = place.state(state).open(entry)
+    if not isinstance(opened, Present):
+        return opened
+    directory = opened.value
+    manifest = directory.read(layout.ENTRY_MANIFEST, MOST_BYTES, parse_manifest)
+    if isinstance(manifest, Present):
+        if manifest.value.entry != entry:
+            manifest = Malformed(f"the manifest of {entry}", "another's")
+        else:
+            items = directory.open(layout.ENTRY_ITEMS)
+            if isinstance(items, Present):
+                return Present(OpenEntry(place, state, manifest.value, directory, items.value))
+            directory.close()
+            return items
+    directory.close()
+    return manifest
+
+
+def close_entry(entry: OpenEntry) -> None:
+    """The entry is complete: sync all that was changed for it, and let it be known as closed."""
+    sync_places(entry)
+    syscalls.sync_directory(entry.items)
+    _move(entry, EntryState.CLOSED)
+
+
+def reopen(entry: OpenEntry) -> None:
+    """A closed entry is about to be put back."""
+    _move(entry, EntryState.OPEN)
+
+
+def begin_purge(entry: OpenEntry) -> None:
+    """From here on the entry can only be purged."""
+    _move(entry, EntryState.PURGING)
+
+
+def discard(entry: OpenEntry) -> None:
+    """An open entry of which nothing is taken: sync its places, and remove it with what a repair left in it."""
+    sync_places(entry)
+    for index, item in enumerate(entry.manifest.items):
+        if item.made is not None and isinstance(entry.items.lstat(str(index)), Present):
+            if item.made.type is FileType.DIRECTORY:
+                syscalls.remove_directory(entry.items, str(index))
+            else:
+                syscalls.unlink(entry.items, str(index))
+    remove_entry(entry.place.state(entry.state), entry.id)
+
+
+def remove_entry(where: Directory, name: str) -> None:
+    """Remove an entry's directory with the manifest, if ``items`` is empty or not there; `OSError` where it is not."""
+    reading = where.open(name)
+    if not isinstance(reading, Present):
+        return
+    with reading.value as directory:
+        if isinstance(directory.lstat(layout.ENTRY_ITEMS), Present):
+            syscalls.remove_directory(directory, layout.ENTRY_ITEMS)
+        for file in (layout.ENTRY_MANIFEST, _NEW_MANIFEST):
+            if isinstance(directory.lstat(file), Present):
+                syscalls.unlink(directory, file)
+    syscalls.remove_directory(where, name)
+    syscalls.sync_directory(where)
+
+
+def sync_places(entry: OpenEntry) -> None:
+    """Sync every directory that an item of the entry was taken from or put into, where it is still there."""
+    for folder in sorted({item.path.rpartition("/")[0] for item in entry.manifest.items}):
+        reading = entry.place.root.open_path(folder) if folder else Present(entry.place.root)
+        if isinstance(reading, Present):
+            syscalls.sync_directory(reading.value)
+            if reading.value is not entry.place.root:
+                reading.value.close()
+
+
+def _move(entry: OpenEntry, state: EntryState) -> None:
+    entry.place.check()
+    source, target = entry.place.state(entry.state), entry.place.state(state)
+    syscalls.rename_noreplace(source, entry.id, target, entry.id)
+    entry.state = state
+    syscalls.sync_directory(target)
+    syscalls.sync_directory(source)
+
+
+def _directory(parent: Directory, name: str) -> Directory:
+    reading = parent.open(name)
+    if isinstance(reading, Present):
+        return reading.value
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+
+def _new_id(now_ns: int) -> EntryId:
+    moment = _EPOCH + timedelta(microseconds=now_ns // 1000)
+    return EntryId(f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}")

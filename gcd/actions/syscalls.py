@@ -1,0 +1,149 @@
+"""
+Every system call of gcd that changes something below a root: one function each, on directory descriptors.
+
+Names are one component, relative to an open `Directory`, and no symlink is ever followed. Each function raises
+`OSError` with nothing changed, but for what its docstring says. None syncs by itself, unless it says so.
+
+``renameat2`` is that of the C library (glibc 2.28); where there is none every rename is ENOSYS. Its flags are of
+linux/fs.h; file systems that cannot do it say EINVAL.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcd.root.tree import Directory
+
+LABEL = "security.selinux"
+
+_NOREPLACE = 1
+_EXCHANGE = 2
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Dress:
+    """What a new file wears: owner, mode (without the type), and the SELinux label; None where the kernel sets it."""
+
+    uid: int
+    gid: int
+    mode: int
+    label: str | None = None
+
+
+def rename_noreplace(source: Directory, name: str, target: Directory, new_name: str) -> None:
+    """Move `name` to `new_name`; EEXIST if anything is there, even an empty directory; EXDEV on another device."""
+    _renameat2(source, name, target, new_name, _NOREPLACE)
+
+
+def exchange(one: Directory, name: str, other: Directory, other_name: str) -> None:
+    """Swap what the two names mean, at once; ENOENT if either is not there."""
+    _renameat2(one, name, other, other_name, _EXCHANGE)
+
+
+def make_directory(parent: Directory, name: str, dress: Dress) -> None:
+    """May leave a directory of mode 0700 where dressing it fails."""
+    os.mkdir(_one(name), 0o700, dir_fd=parent.fd)
+    fd = os.open(name, _OPEN_DIRECTORY, dir_fd=parent.fd)
+    try:
+        _dress(fd, dress)
+    finally:
+        os.close(fd)
+
+
+def write_new_file(parent: Directory, name: str, content: bytes, dress: Dress) -> None:
+    """A new file, synced; it may be left there, incomplete, where writing fails."""
+    fd = os.open(_one(name), _CREATE, 0o600, dir_fd=parent.fd)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        _dress(fd, dress)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_symlink(parent: Directory, name: str, target: str, dress: Dress) -> None:
+    """May leave a symlink of the caller's own where dressing it fails; a symlink has no mode."""
+    os.symlink(target, _one(name), dir_fd=parent.fd)
+    os.chown(name, dress.uid, dress.gid, dir_fd=parent.fd, follow_symlinks=False)
+    if dress.label is not None:
+        os.setxattr(f"/proc/self/fd/{parent.fd}/{name}", LABEL, os.fsencode(dress.label), follow_symlinks=False)
+
+
+def unlink(parent: Directory, name: str) -> None:
+    os.unlink(_one(name), dir_fd=parent.fd)
+
+
+def remove_directory(parent: Directory, name: str) -> None:
+    os.rmdir(_one(name), dir_fd=parent.fd)
+
+
+def sync_directory(directory: Directory) -> None:
+    os.fsync(directory.fd)
+
+
+def open_lock(parent: Directory, name: str, dress: Dress) -> int:
+    """A descriptor of the empty file `name`, which is made where it is not there; nothing is written into it."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        return os.open(_one(name), flags, dir_fd=parent.fd)
+    except FileNotFoundError:
+        fd = os.open(name, flags | os.O_CREAT, 0o600, dir_fd=parent.fd)
+        _dress(fd, dress)
+        return fd
+
+
+def label_of(parent: Directory, name: str) -> str | None:
+    """The SELinux label of `name`, no symlink followed; None where it has none. Changes nothing."""
+    try:
+        raw = os.getxattr(f"/proc/self/fd/{parent.fd}/{_one(name)}", LABEL, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in {errno.ENODATA, errno.ENOTSUP}:
+            return None
+        raise
+    return os.fsdecode(raw)
+
+
+def _dress(fd: int, dress: Dress) -> None:
+    # The owner first: a change of owner takes set-user-id bits away.
+    os.fchown(fd, dress.uid, dress.gid)
+    os.fchmod(fd, dress.mode)
+    if dress.label is not None:
+        os.setxattr(fd, LABEL, os.fsencode(dress.label))
+
+
+def _renameat2(source: Directory, name: str, target: Directory, new_name: str, flags: int) -> None:
+    call = _library_call()
+    if call(source.fd, os.fsencode(_one(name)), target.fd, os.fsencode(_one(new_name)), flags) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), name, None, new_name)
+
+
+@cache
+def _library_call() -> Callable[..., int]:
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        raise OSError(errno.ENOSYS, "the C library has no renameat2") from None
+    call.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    call.restype = ctypes.c_int
+    return cast("Callable[..., int]", call)
+
+
+def _one(name: str) -> str:
+    """`name`, which must be one component: a slash in it would let the system resolve symlinks on the way."""
+    if "/" in name or "\0" in name or name in {"", ".", ".."}:
+        message = f"not one name: {name!r}"
+        raise ValueError(message)
+    return name

@@ -1,0 +1,102 @@
+"""
+Entries of the quarantine: what was taken from a root, where it was, and what it was taken for.
+
+An entry is one unit, what one finding is about. Its manifest is written before anything moves and never changed: what
+it says is what was meant, and where each item is says how far that came. Whether an entry is open, closed or being
+purged is said by the directory that it lies in (`gcd.model.layout`), so that one rename changes it.
+
+Paths are relative to the root.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcd.model.facts import FileType
+    from gcd.model.finding import Finding
+    from gcd.model.ids import ChainId, LayerDirId
+
+EntryId = NewType("EntryId", str)
+"""When the entry was made, in UTC, and six hex digits: ``20261128T091236-3f9a1c``."""
+
+RunId = NewType("RunId", str)
+"""Of one ``gcd apply``: letters, digits, ``.``, ``_`` and ``-``; at most 64 of them."""
+
+
+class Operation(StrEnum):
+    QUARANTINE = "quarantine"
+    REPAIR = "repair"
+
+
+class EntryState(StrEnum):
+    OPEN = "open"
+    """Moving in or out is under way, or was cut short."""
+    CLOSED = "closed"
+    PURGING = "purging"
+    """Some of it may be gone already: it can only be purged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """
+    What stood at an item's path: `mode` without the type, `label` the attribute ``security.selinux``, None without.
+
+    `disk_bytes` are those of the item itself; what is below a directory is in its finding's.
+    """
+
+    type: FileType
+    mode: int
+    uid: int
+    gid: int
+    device: int
+    inode: int
+    label: str | None
+    disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """
+    What a repair puts at an item's path: `sha256` is that of a file's content or a symlink's text, "" of a directory.
+    """
+
+    type: FileType
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """
+    One name that the entry is about: `taken` is what stood there, None where nothing did; `made` what is put there.
+
+    In the entry it is ``items/<its index>``.
+    """
+
+    path: str
+    taken: Taken | None
+    made: Made | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """
+    `made_ns` is by the wall clock; `engine_id` is "" where the root has none. `store_inode` is that of the driver's
+    home (``overlay2``), 0 where there is none: another one means that somebody made the root anew (safety rule S20).
+    `parents` are the parent chains of the records among the items, with the cache ids that they had.
+    """
+
+    entry: EntryId
+    run: RunId
+    operation: Operation
+    made_ns: int
+    boot_id: str
+    engine_id: str
+    store_inode: int
+    finding: Finding
+    items: tuple[Item, ...]
+    parents: Mapping[ChainId, LayerDirId]

@@ -73,7 +73,9 @@ def orphaned_build_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     Nothing refers to a build dir: BuildKit's databases do not mention it, and no record or live ``lower`` does.
 
     Harm: its bytes are lost; ``docker builder prune`` does not see it.
-    Cause: BuildKit removes its record before the directory, and the engine died in between; or ``snapshots.db`` was
+    Cause: a build step whose bytes were there before, from another builder or before a ``docker builder prune``: the
+    engine keeps the layer that it has, and the next prune forgets BuildKit's dir of it (seen with 20.10.24, 26.1.5 and
+    28.5.2). Or BuildKit removed its record, and the engine died before the directory was gone; or ``snapshots.db`` was
     lost.
     Remedy: quarantine, also while the engine runs, once it is proven older than everything that can be under way.
     Not this rule: dirs named by no database that are a lower of a live layer; BuildKit makes such, and they are alive.

@@ -123,7 +123,9 @@ def dangling_reference(inventory: Inventory, graph: StoreGraph, node: Node) -> I
 
     Harm: the name is shown nowhere and names nothing, and ``docker rmi`` and ``docker image prune`` cannot remove it
     (seen with 20.10.24 and 26.1.5: ``No such image``). One with a digest refuses that digest for any other image.
-    Cause: an image config deleted by hand, or lost in a power loss.
+    Cause: ``docker image prune`` met a build: it removes the image that has no name yet, and the engine names it all
+    the same (seen with 20.10.24, 26.1.5 and 28.5.2; the next build of that name mends it). Or an image config was
+    deleted by hand, or lost in a power loss.
     Remedy: with the engine stopped, drop the reference; or, while it runs, tag another image with it.
     Not this rule: a config that is there but damaged (GCD401), or whose layers do not load (GCD402).
     """

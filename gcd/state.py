@@ -1,15 +1,16 @@
 """
-What outlives a run: when each finding was first and last seen, and the figures of past runs.
+What outlives a run: when each finding was first and last seen, the figures of past runs, and what was done.
 
 One SQLite file, ``state.db``, in a directory of gcd's own, never below a Docker root. Everything is keyed by the root's
 identity, so that a root restored elsewhere, or another one mounted in its place, starts a history of its own. Losing
-the file loses history and nothing else. Only ``gcd check --record`` writes here.
+the file loses history and nothing else. ``gcd check --record`` writes here, and every command that changes a root.
 
 ::
 
     roots      device, inode and engine id of a root, and the path it was last seen at
     runs       one row a recorded run: its time and figures
     sightings  one row a finding that is there: first and last seen, by the wall clock and by the boot's own clock
+    acts       one row for each thing that was done to a root, or refused
 
 A sighting ends when a run whose rules looked for it did not find it. Patience is counted by the boot's clock, which
 nobody can set, within one boot (safety rule S5): after a reboot it counts anew.
@@ -22,12 +23,15 @@ import json
 import os
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gcd.model.audit import Act, ActKind
+from gcd.model.entry import RunId
 from gcd.model.errors import CannotCheck
+from gcd.model.plan import Outcome, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -35,10 +39,27 @@ if TYPE_CHECKING:
     from gcd.model.result import RunResult
 
 FILE = "state.db"
-SCHEMA = 2
+SCHEMA = 3
 BUSY_SECONDS = 10.0
 
-_TABLES = """
+_ACTS = """
+CREATE TABLE acts (
+    id INTEGER PRIMARY KEY,
+    root INTEGER NOT NULL REFERENCES roots (id),
+    run TEXT NOT NULL,
+    at_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    finding TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    why TEXT NOT NULL,
+    entry TEXT NOT NULL,
+    disk_bytes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX acts_of_a_root ON acts (root, at_ns);
+"""
+
+_TABLES = f"""
 CREATE TABLE roots (
     id INTEGER PRIMARY KEY,
     device INTEGER NOT NULL,
@@ -74,13 +95,15 @@ CREATE TABLE sightings (
     boot_last_ns INTEGER NOT NULL,
     PRIMARY KEY (root, finding)
 ) STRICT, WITHOUT ROWID;
+{_ACTS}
 """
 
 _MIGRATIONS = {
     1: """
     ALTER TABLE runs ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE runs ADD COLUMN accepted_bytes INTEGER NOT NULL DEFAULT 0;
-    """
+    """,
+    2: _ACTS,
 }
 """By schema, what makes the next one of it; all steps of an upgrade are one transaction."""
 
@@ -127,6 +150,24 @@ class State:
             (_signed(identity.device), _signed(identity.inode), identity.engine_id),
         )
         return tuple(Sighting(*row) for row in rows)
+
+    def record_acts(self, identity: Identity, path: str, acts: Iterable[Act]) -> None:
+        """Keep `acts`, which were done to the root at `path` or refused, all or nothing."""
+        with self._connection:
+            root = self._root(identity, path)
+            self._connection.executemany(
+                "INSERT INTO acts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [_row(root, act) for act in acts]
+            )
+
+    def acts(self, identity: Identity, *, most: int) -> tuple[Act, ...]:
+        """The last `most` acts on this root, oldest first."""
+        rows = self._connection.execute(
+            "SELECT run, at_ns, kind, finding, outcome, reason, why, entry, disk_bytes FROM acts"
+            " JOIN roots ON roots.id = acts.root"
+            " WHERE device = ? AND inode = ? AND engine_id = ? ORDER BY acts.id DESC LIMIT ?",
+            (_signed(identity.device), _signed(identity.inode), identity.engine_id, most),
+        )
+        return tuple(_act(row) for row in rows)[::-1]
 
     def _root(self, identity: Identity, path: str) -> int:
         (number,) = self._connection.execute(
@@ -201,6 +242,18 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if version < SCHEMA:
         steps = _TABLES if version == 0 else "".join(_MIGRATIONS[older] for older in range(version, SCHEMA))
         connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA}; COMMIT;")
+
+
+def _row(root: int, act: Act) -> tuple[int | str, ...]:
+    reason = "" if act.reason is None else str(act.reason)
+    texts = (_text(act.finding), str(act.outcome), reason, _text(act.why), act.entry)
+    return (root, act.run, act.at_ns, str(act.kind), *texts, act.disk_bytes)
+
+
+def _act(row: tuple[Any, ...]) -> Act:
+    run, at_ns, kind, finding, outcome, reason, why, entry, disk_bytes = row
+    known = Reason(reason) if reason else None
+    return Act(RunId(run), at_ns, ActKind(kind), finding, Outcome(outcome), known, why, entry, disk_bytes)
 
 
 def _signed(number: int) -> int:

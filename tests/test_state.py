@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from support.results import NOON_NS, damaged_host, finding, orphan, result
 
+from gcd.model.audit import Act, ActKind
+from gcd.model.entry import RunId
 from gcd.model.errors import CannotCheck
 from gcd.model.finding import Node, NodeKind
-from gcd.model.plan import Identity
+from gcd.model.plan import Identity, Outcome, Reason
 from gcd.state import FILE, SCHEMA, BootTime, open_state
 
 HERE = Identity(device=2049, inode=12, engine_id="abc")
@@ -129,17 +131,20 @@ def test_the_state_of_a_newer_gcd_is_refused(tmp_path):
         pass
 
 
-def columns(path):
+def tables(path):
+    """Every column of every table, and the schema."""
     rows = sqlite3.connect(path)
-    names = [row[1] for row in rows.execute("PRAGMA table_info(runs)")]
+    names = [row[0] for row in rows.execute("SELECT name FROM sqlite_master ORDER BY name")]
+    columns = {name: [row[1:] for row in rows.execute(f"PRAGMA table_info({name})")] for name in names}
     (version,) = rows.execute("PRAGMA user_version").fetchone()
     rows.close()
-    return names, version
+    return columns, version
 
 
-def test_the_state_of_an_older_gcd_is_brought_up_to_date_and_keeps_its_history(tmp_path):
+@pytest.mark.parametrize(("schema", "accepted"), [(1, 0), (2, 2)])
+def test_the_state_of_an_older_gcd_is_brought_up_to_date_and_keeps_its_history(tmp_path, schema, accepted):
     rows = sqlite3.connect(tmp_path / FILE)
-    rows.executescript((Path(__file__).parent / "data/state-1.sql").read_text())
+    rows.executescript((Path(__file__).parent / f"data/state-{schema}.sql").read_text())
     rows.close()
 
     with open_state(tmp_path) as state:
@@ -147,12 +152,57 @@ def test_the_state_of_an_older_gcd_is_brought_up_to_date_and_keeps_its_history(t
         state.record(Identity(64768, 42, "ENGINE"), result(orphan("a")), boot(1), {"GCD101"})
 
     assert sighting.finding == "GCD101:layer-dir:abc"
-    with open_state(tmp_path / "new") as state:
-        state.record(Identity(64768, 42, "ENGINE"), result(orphan("a")), boot(1), {"GCD101"})
-    assert columns(tmp_path / FILE) == columns(tmp_path / "new" / FILE)
+    with open_state(tmp_path / "new"):
+        pass
+    assert tables(tmp_path / FILE) == tables(tmp_path / "new" / FILE)
     rows = sqlite3.connect(tmp_path / FILE)
-    assert rows.execute("SELECT orphaned_bytes, accepted FROM runs ORDER BY id").fetchall() == [(7, 0), (3145728, 0)]
+    figures = rows.execute("SELECT orphaned_bytes, accepted FROM runs ORDER BY id").fetchall()
     rows.close()
+    assert figures == [(7, accepted), (3145728, 0)]
+
+
+def act(number, **fields):
+    defaults = Act(
+        run=RunId("20251125T120000-1"),
+        at_ns=NOON_NS + number,
+        kind=ActKind.QUARANTINE,
+        finding="GCD101:layer-dir:abc",
+        outcome=Outcome.DONE,
+        entry="20251125T120000-abcdef",
+        disk_bytes=4096 * number,
+    )
+    return replace(defaults, **fields)
+
+
+REFUSED = {"outcome": Outcome.REFUSED, "reason": Reason.IN_USE, "why": "it is mounted", "entry": "", "disk_bytes": 0}
+
+
+def test_acts_are_kept_as_they_were_and_told_oldest_first(tmp_path):
+    done = [act(1), act(2, kind=ActKind.RESTORE), act(3, **REFUSED)]
+    with open_state(tmp_path) as state:
+        state.record_acts(HERE, "/var/lib/docker", done[:2])
+        state.record_acts(HERE, "/var/lib/docker", done[2:])
+
+        assert state.acts(HERE, most=10) == tuple(done)
+        assert state.acts(HERE, most=2) == tuple(done[1:])
+        assert state.acts(replace(HERE, inode=1), most=10) == ()
+
+
+def test_acts_are_kept_all_or_none(tmp_path):
+    with open_state(tmp_path) as state:
+        with pytest.raises(OverflowError):
+            state.record_acts(HERE, "/var/lib/docker", [act(1), act(2, disk_bytes=2**70)])
+
+        assert state.acts(HERE, most=10) == ()
+
+
+def test_an_act_about_a_strange_name_is_kept_escaped(tmp_path):
+    with open_state(tmp_path) as state:
+        state.record_acts(HERE, "/x\udcff", [act(1, finding="GCD603:x\udcff", why="\udcff is there")])
+
+        [kept] = state.acts(HERE, most=1)
+
+    assert (kept.finding, kept.why) == ("GCD603:x\\xff", "\\xff is there")
 
 
 def test_a_damaged_state_is_one_sentence(tmp_path):

@@ -15,6 +15,7 @@ The vocabulary of gcd: identifiers, readings, facts, the inventory, the graph, f
     finding.py      what is wrong, as data
     entry.py        what the quarantine holds
     plan.py         what would be done about findings, and what became of it
+    audit.py        what was done to a root, as history keeps it
     result.py       the result of a run
     space.py        disk usage of a whole root: units, owners, shares
     attribution.py  whose each path of a root is

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from gcd.model import layout
-from gcd.model.errors import CannotAct
+from gcd.model.facts import EngineState
 from gcd.model.ids import is_layer_dir_id
 from gcd.model.inventory import Coverage
 from gcd.model.plan import LeftAlone, MakeDirectory, MakeSymlink, Mend, Move, Reason, Release, SetAside, WriteFile
@@ -31,7 +31,6 @@ from gcd.root.tree import name_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gcd.actions.fence import Fence
     from gcd.model.facts import Engine, KernelMount
     from gcd.model.ids import LayerDirId
     from gcd.model.plan import Change, Plan, Step
@@ -70,14 +69,13 @@ class CloseLook:
     """
     Looks at the steps of `plan`, whose reading began at `since_ns` of the wall clock.
 
-    `fence` is held where the engine is stopped; else None.
+    With the engine stopped, whoever asks holds the fence, and has asked it whether an engine is being started.
     """
 
-    def __init__(self, root: Directory, plan: Plan, since_ns: int, fence: Fence | None, proc: str = PROC) -> None:
+    def __init__(self, root: Directory, plan: Plan, since_ns: int, proc: str = PROC) -> None:
         self._root = root
         self._plan = plan
         self._since_ns = since_ns - GRAIN_NS
-        self._fence = fence
         self._proc = proc
         self._host: _Host | None = None
         self._tmp = origin_of(layout.TMP, dir_fd=root.fd)
@@ -118,15 +116,11 @@ class CloseLook:
         return self._host
 
     def _demand_same_engine(self) -> None:
-        if self._fence is None:
+        if self._plan.engine.state is not EngineState.STOPPED:
             now = read_engine(self._root, self._proc)
             if not _is_same_engine(self._plan.engine, now):
                 raise _Trouble(Reason.CHANGED, "the engine is another one, or in another state, than when gcd looked")
             return
-        try:
-            self._fence.check()
-        except CannotAct as error:
-            raise _Trouble(Reason.ENGINE_RUNS, str(error)) from error
         # Every start of an engine makes its tmp anew.
         tmp = origin_of(layout.TMP, dir_fd=self._root.fd)
         if tmp != self._tmp or (tmp is not None and (tmp.birth_ns or 0) >= self._since_ns):

@@ -28,7 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "gcd.root": {"gcd.model", "gcd.formats"},
     "gcd.rules": {"gcd.model"},
     "gcd.policy": {"gcd.model"},
-    "gcd.mends": {"gcd.model", "gcd.formats"},
+    "gcd.mends": {"gcd.model", "gcd.formats", "gcd.rules"},
     "gcd.actions": {"gcd.model", "gcd.formats", "gcd.root", "gcd.rules", "gcd.policy"},
     "gcd.report": {"gcd", "gcd.model", "gcd.formats.escape", "gcd.inspect.view"},
     "gcd.state": {"gcd.model"},

@@ -15,8 +15,10 @@ Formats: bytes to values.
     descriptor.py       JSON files of which only the soundness matters
     texts.py            the small text files of layer records and layer dirs
     lower.py            ``lower``
+    tarsplit.py         the recipe of a layer's tar stream
     mountinfo.py        ``/proc/<pid>/mountinfo``
     locks.py            ``/proc/locks``
+    unixsockets.py      ``/proc/<pid>/net/unix``
     strictjson.py       JSON of gcd's own files
     findings.py         findings as JSON and back
     manifest.py         what an entry of the quarantine holds

@@ -14,11 +14,17 @@ Source: moby ``reference/store.go`` NewReferenceStore, reload, save. The same fr
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 from gcd.formats.escape import escaped
 from gcd.formats.gojson import Json, Kind, decode_first, struct_of, text_map
 from gcd.model.errors import FormatError
 from gcd.model.facts import Repositories
-from gcd.model.ids import ImageId
+from gcd.model.ids import ImageId, repository_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _WHAT = "repositories.json"
 
@@ -31,6 +37,17 @@ def parse_repositories(raw: bytes) -> Repositories:
         raise FormatError(_WHAT, expected=Kind.OBJECT.value, found="null")
     repositories = {name: _references(name, images) for name, images in store.entries("Repositories")}
     return Repositories({reference: image for images in repositories.values() for reference, image in images.items()})
+
+
+def write_repositories(references: Mapping[str, ImageId]) -> bytes:
+    """The file that says `references`, byte by byte as the engine writes it: keys sorted, no spaces, no newline."""
+    repositories: dict[str, dict[str, ImageId]] = {}
+    for reference, image in sorted(references.items()):
+        repositories.setdefault(repository_of(reference), {})[reference] = image
+    text = json.dumps({"Repositories": dict(sorted(repositories.items()))}, separators=(",", ":"), ensure_ascii=False)
+    for character in "&<>\u2028\u2029":  # Go's encoder escapes them, for texts that end up in a web page
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode()
 
 
 def _references(name: str, repository: Json) -> dict[str, ImageId]:

@@ -10,7 +10,7 @@ from gcd.model.plan import Reason
 
 if TYPE_CHECKING:
     from gcd.model.finding import Finding
-    from gcd.model.ids import ChainId, LayerDirId
+    from gcd.model.ids import ChainId, DiffId, LayerDirId
     from gcd.model.inventory import Inventory
     from gcd.model.plan import Change
     from gcd.model.storegraph import StoreGraph
@@ -44,10 +44,10 @@ class Witness(Protocol):
         content of each, newest first. All of them where there is no such file.
         """
 
-    def lacks(self, layer_dir: LayerDirId, chain: ChainId) -> str:
+    def lacks(self, layer_dir: LayerDirId, chain: ChainId, diff_id: DiffId) -> str:
         """
         Why ``diff`` of `layer_dir` cannot be shown to be what the record `chain` was made of, as one clause; "" if it
-        is: each entry of the tar-split is there as it says, nothing else is, and the stream's SHA-256 is the diff id.
+        is: all that its tar-split names is there as it says, nothing else is, and the stream's SHA-256 is `diff_id`.
         """
 
 

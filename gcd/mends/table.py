@@ -4,17 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gcd.mends import cacheid, containers, layerdirs, layers, linkfarm, lowers, references, rwlayers
 from gcd.mends.mending import NOTHING_SAID, Case, Mender, Mending, Unproven
+from gcd.model.finding import Code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gcd.mends.mending import Consent, Witness
-    from gcd.model.finding import Code, Finding
+    from gcd.model.finding import Finding
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
-MENDS: Final[Mapping[Code, Mender]] = {}
+MENDS: Final[Mapping[Code, Mender]] = {
+    Code("GCD103"): linkfarm.missing_symlink,
+    Code("GCD105"): linkfarm.wrong_target,
+    Code("GCD106"): layerdirs.lost_link,
+    Code("GCD107"): lowers.lost_lower,
+    Code("GCD108"): lowers.lost_lower,
+    Code("GCD110"): layerdirs.missing_work,
+    Code("GCD112"): linkfarm.damaged_farm,
+    Code("GCD203"): layers.lost_diff_id,
+    Code("GCD204"): layers.lost_size,
+    Code("GCD205"): layers.lost_parent,
+    Code("GCD206"): cacheid.lost_cache_id,
+    Code("GCD208"): layers.bad_descriptor,
+    Code("GCD301"): rwlayers.lost_mount_id,
+    Code("GCD302"): rwlayers.lost_init_id,
+    Code("GCD303"): rwlayers.lost_parent,
+    Code("GCD307"): containers.lost_config,
+    Code("GCD403"): references.lost_references,
+    Code("GCD404"): references.lost_references,
+    Code("GCD405"): references.dangling,
+}
 
 
 def mend(

@@ -104,3 +104,12 @@ def chain_ids(diff_ids: tuple[DiffId, ...]) -> tuple[ChainId, ...]:
     for diff_id in diff_ids:
         chains.append(chain_id(chains[-1] if chains else None, diff_id))
     return tuple(chains)
+
+
+def repository_of(reference: str) -> str:
+    """
+    The repository in the text of a `reference` to an image; a colon before the last slash is that of a port.
+    """
+    name = reference.partition("@")[0]
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.partition(":")[0]

@@ -9,6 +9,7 @@ Reading a Docker root: the only package that does.
     progress.py      how far it has come
     discover.py      which root to read, and which store in it is the live one
     dockerd.py       which engines run, on which root, with which settings
+    apisocket.py     where such an engine answers its API
     engine.py        whether an engine is alive on this root, which one, since when
     overlay2.py      layer dirs, the link farm
     layerdb.py       layer records, those being made or removed, rw layer records
@@ -26,6 +27,7 @@ Reading a Docker root: the only package that does.
     boundaries.py    mounts and quota projects that no device number shows
     statx.py         when an inode was born, and through which mount it was reached
     usage.py         what groups of trees take on disk
+    witness.py       what only the content of files tells, when something is to be mended
     walk.py          what each unit of a whole root takes
     descent.py       the inner loop of both
 

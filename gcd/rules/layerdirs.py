@@ -14,12 +14,11 @@ from gcd.rules.needs import WHOLE_DIRS
 from gcd.rules.passing import is_whole
 from gcd.rules.remedies import QUARANTINE_ONLINE, REPAIR_ONLINE, to, write
 from gcd.rules.rule import rule
-from gcd.rules.stacking import dir_at
+from gcd.rules.stacking import links_cited_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gcd.model.facts import LayerDir
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
@@ -47,7 +46,7 @@ def unreadable_link_file(inventory: Inventory, graph: StoreGraph, node: Node) ->
     layer_dir = inventory.layer_dirs.get(LayerDirId(node.id))
     if layer_dir is None or isinstance(layer_dir.link, Present) or not is_whole(inventory, graph, layer_dir):
         return
-    candidates = graph.symlinks_to.get(layer_dir.id, ()) or _cited_at_its_place(inventory, graph, layer_dir)
+    candidates = graph.symlinks_to.get(layer_dir.id, ()) or links_cited_for(inventory, graph, layer_dir)
     cited = [link for link in candidates if link in graph.cited_links] or list(candidates)
     path = f"{layout.layer_dir(layer_dir.id)}/{layout.LINK}"
     yield Fault(
@@ -230,16 +229,6 @@ def _is_idle(inventory: Inventory, graph: StoreGraph, dir_id: LayerDirId) -> boo
     if container is not None and isinstance(container.config, Present):
         return not container.config.value.running
     return all(owner.kind is NodeKind.MOUNT for owner in graph.owners(dir_id))
-
-
-def _cited_at_its_place(inventory: Inventory, graph: StoreGraph, lost: LayerDir) -> tuple[str, ...]:
-    """The unresolved link ids that ``lower`` files name just where `lost` stands in their stack."""
-    found: dict[str, None] = {}
-    for link in graph.unresolved_links:
-        for citer in graph.citers[link]:
-            if dir_at(inventory, graph, inventory.layer_dirs[citer], link) == lost.id:
-                found[link] = None
-    return tuple(found)
 
 
 RULES = (unreadable_link_file, missing_work_dir, missing_diff_dir, probe_leftover, leaked_mount, occupied_mountpoint)

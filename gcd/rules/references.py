@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gcd.model.ids import ImageId
+from gcd.model.ids import ImageId, repository_of
 from gcd.model.reading import Present, value_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def proven_references(inventory: Inventory) -> Mapping[str, ImageId]:
     newest: dict[str, str] = {}
     for reference, image in _said(inventory):
         said.setdefault(reference, set()).add(image)
-        repository = _repository(reference)
+        repository = repository_of(reference)
         newest[repository] = max(newest.get(repository, ""), _created(inventory, image))
     return {
         reference: image
@@ -41,7 +41,7 @@ def proven_references(inventory: Inventory) -> Mapping[str, ImageId]:
         for image in images
         if len(images) == 1
         and _is_there(inventory, image)
-        and _created(inventory, image) == newest[_repository(reference)]
+        and _created(inventory, image) == newest[repository_of(reference)]
     }
 
 
@@ -79,15 +79,8 @@ def _familiar(reference: str, image: str) -> str | None:
     prefix = next((prefix for prefix in _IMPLIED if reference.startswith(prefix)), "")
     name, at, digest = reference.removeprefix(prefix).partition("@")
     if at:
-        return f"{_repository(name)}@{digest}"
-    return name if _repository(name) != name else f"{name}:latest"
-
-
-def _repository(reference: str) -> str:
-    """`reference` without tag and digest; a colon before the last slash is that of a port."""
-    name = reference.partition("@")[0]
-    folder, slash, last = name.rpartition("/")
-    return folder + slash + last.partition(":")[0]
+        return f"{repository_of(name)}@{digest}"
+    return name if repository_of(name) != name else f"{name}:latest"
 
 
 def _created(inventory: Inventory, image: ImageId) -> str:

@@ -64,6 +64,16 @@ def dir_at(inventory: Inventory, graph: StoreGraph, citer: LayerDir, link: LinkI
     return value_of(record.cache_id) if record is not None else None
 
 
+def links_cited_for(inventory: Inventory, graph: StoreGraph, lost: LayerDir) -> tuple[LinkId, ...]:
+    """The unresolved link ids that ``lower`` files name just where records put `lost` in their stack."""
+    found: dict[LinkId, None] = {}
+    for link in graph.unresolved_links:
+        for citer in graph.citers[link]:
+            if dir_at(inventory, graph, inventory.layer_dirs[citer], link) == lost.id:
+                found[link] = None
+    return tuple(found)
+
+
 def _record_of(inventory: Inventory, chain: Reading[ChainId]) -> LayerRecord | None:
     return inventory.layers.get(chain.value) if isinstance(chain, Present) else None
 

@@ -1,0 +1,114 @@
+"""
+Tar-split: the recipe by which the engine makes a layer's tar stream again from the files in its dir.
+
+NDJSON, one entry a line, in the order of the stream. ``{"type": 2, "payload": <base64>}`` is a segment of raw tar bytes
+(headers, padding, the end); ``{"type": 1, "name": <text> | "name_raw": <base64>, "size": n, "payload": <base64>}`` a
+member with the CRC-64/ISO of its content: `size` bytes of the file of that name belong here. Members without content
+have no size. The entries stand one after the other in ``tar-split.json.gz``.
+
+Source: vbatts/tar-split v0.12.1 ``tar/storage/entry.go``, ``tar/storage/packer.go``.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import zlib
+from base64 import b64decode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gcd.model.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_WHAT = "tar-split"
+
+LINE_LIMIT = 64 << 20
+"""A segment holds the headers of one member, of which extended ones are the longest."""
+WHOLE_LIMIT = 4 << 30
+"""Of all entries together, uncompressed: about a kilobyte for each member."""
+_CHUNK = 1 << 20
+_GZIP = 31
+"""``wbits`` for a gzip header and trailer, whose checksum is then verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`name` is as it stands in the stream, raw; `size` bytes of content follow in it."""
+
+    name: bytes
+    size: int
+
+
+def parse_tar_split(compressed: bytes) -> Iterator[Segment | Member]:
+    """The entries of a ``tar-split.json.gz``, one by one; `FormatError` at the first that is none."""
+    for number, line in enumerate(_lines(compressed)):
+        yield _entry(line, number)
+
+
+def _lines(compressed: bytes) -> Iterator[bytes]:
+    machine = zlib.decompressobj(wbits=_GZIP)
+    rest, total = b"", 0
+    waiting = compressed
+    while not machine.eof:
+        try:
+            found = machine.decompress(waiting, _CHUNK)
+        except zlib.error:
+            raise FormatError(_WHAT, expected="a whole gzip file", found="damage", offset=total) from None
+        waiting = machine.unconsumed_tail
+        total += len(found)
+        if not found and not waiting and not machine.eof:
+            raise FormatError(_WHAT, expected="a whole gzip file", found="its end", offset=total)
+        *lines, rest = (rest + found).split(b"\n")
+        if len(rest) > LINE_LIMIT or total > WHOLE_LIMIT:
+            raise FormatError(_WHAT, expected="entries of a bearable size", found="more", offset=total)
+        yield from lines
+    if rest.strip():
+        raise FormatError(_WHAT, expected="a newline", found="the end", offset=total)
+
+
+def _entry(line: bytes, number: int) -> Segment | Member:
+    try:
+        entry: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        entry = None
+    if not isinstance(entry, dict):
+        raise FormatError(_WHAT, expected="a JSON object", found="none", offset=number)
+    match entry.get("type"):
+        case 2:
+            return Segment(_bytes(entry.get("payload"), number))
+        case 1:
+            return Member(_name(entry, number), _size(entry.get("size", 0), number))
+        case _:
+            raise FormatError(_WHAT, expected="a segment or a member", found="another type", offset=number)
+
+
+def _name(entry: dict[str, Any], number: int) -> bytes:
+    name = entry.get("name")
+    if isinstance(name, str) and name:
+        return name.encode("utf-8", "surrogatepass")
+    return _bytes(entry.get("name_raw"), number)
+
+
+def _size(size: object, number: int) -> int:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise FormatError(_WHAT, expected="a size", found="none", offset=number)
+    return size
+
+
+def _bytes(text: object, number: int) -> bytes:
+    if text is None:
+        return b""
+    if isinstance(text, str):
+        try:
+            return b64decode(text, validate=True)
+        except binascii.Error:
+            pass
+    raise FormatError(_WHAT, expected="base64", found="something else", offset=number)

@@ -1,0 +1,93 @@
+"""
+GCD403, 404, 405: ``repositories.json`` (safety rule S16).
+
+A lost file is that of the copy which was to take its place, else made of what is proven: names that all containers
+agree upon. Every other image gets a name that says it was recovered, since a nightly prune takes what has none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcd.formats.repositories import parse_repositories, write_repositories
+from gcd.mends.mending import Mending, Unproven
+from gcd.mends.whose import not_lost, unread
+from gcd.model import layout
+from gcd.model.errors import FormatError
+from gcd.model.inventory import Source
+from gcd.model.plan import Reason, SetAside, WriteFile
+from gcd.model.reading import Present, value_of
+from gcd.rules.references import newer_copy, proven_references
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcd.mends.mending import Case
+    from gcd.model.facts import Repositories, RepositoriesCopy
+    from gcd.model.ids import ImageId
+
+HOLDING = "gcd-recovered"
+"""The repository of the names that gcd gives to images whose own nobody knows."""
+
+_FILE = layout.repositories()
+
+
+def lost_references(case: Case) -> Mending | Unproven:
+    """GCD403, 404: the newer valid copy, else the proven names and, unless the owner does without, held images."""
+    if not isinstance(case.inventory.repositories, Present):
+        doubt = not_lost(case.inventory.repositories)
+        if doubt is not None:
+            return doubt
+    copy = newer_copy(case.inventory)
+    if copy is not None:
+        return _taken_from(case, copy)
+    lack = unread(case, Source.CONTAINERS, Source.IMAGES)
+    if lack is not None:
+        return lack
+    proven = proven_references(case.inventory)
+    held = _held(case, proven) if case.consent.hold else {}
+    references = {**proven, **held}
+    if not references:
+        return Unproven("no name can be proven")
+    foretold = f"The engine then lists {len(proven)} names that containers prove"
+    foretold += f", and {len(held)} images as {HOLDING}/<id>." if held else "."
+    return Mending((WriteFile(_FILE, write_repositories(references), _LIKE),), foretold)
+
+
+def dangling(case: Case) -> Mending | Unproven:
+    """GCD405: the references without this one."""
+    repositories = value_of(case.inventory.repositories)
+    if repositories is None or case.finding.subject.id not in repositories.references:
+        return Unproven("the references cannot be read")
+    kept = {name: image for name, image in repositories.references.items() if name != case.finding.subject.id}
+    return Mending((WriteFile(_FILE, write_repositories(kept), _LIKE),))
+
+
+def _taken_from(case: Case, copy: RepositoriesCopy) -> Mending | Unproven:
+    path = f"{layout.image_tree()}/{copy.name}"
+    content = dict(case.witness.newer_copies(_FILE)).get(path)
+    if content is None or _parsed(content) != copy.content:
+        return Unproven(f"{path} has changed meanwhile", Reason.CHANGED)
+    return Mending((WriteFile(_FILE, content, path), SetAside(path)))
+
+
+def _parsed(content: bytes) -> Present[Repositories] | None:
+    try:
+        return Present(parse_repositories(content))
+    except FormatError:
+        return None
+
+
+def _held(case: Case, proven: Mapping[str, ImageId]) -> dict[str, ImageId]:
+    """A name for each sound image that `proven` has none for; by the whole id where its beginning is taken."""
+    named = set(proven.values())
+    held: dict[str, ImageId] = {}
+    for image in sorted(i.id for i in case.inventory.images.values() if i.is_sound and i.id not in named):
+        digits = image.removeprefix("sha256:")
+        short = f"{HOLDING}/{digits[:12]}:latest"
+        held[f"{HOLDING}/{digits}:latest" if short in held else short] = image
+    return held
+
+
+_LIKE = layout.image_tree()
+"""What a file is like that is not there at all: its directory's owner, and nobody else may read it."""

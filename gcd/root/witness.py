@@ -1,0 +1,71 @@
+"""
+What only the content of files tells: asked when something is to be mended, never by a check.
+
+Trouble is no exception: what cannot be read tells nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcd.formats.tarsplit import Member, parse_tar_split
+from gcd.model import layout
+from gcd.model.errors import FormatError
+from gcd.model.reading import Absent, Present, Reading, value_of
+
+if TYPE_CHECKING:
+    from gcd.model.ids import ChainId, DiffId, LayerDirId
+    from gcd.root.tree import Directory
+
+TAR_SPLIT_LIMIT = 256 << 20
+COPY_LIMIT = 64 << 20
+MAX_COPIES = 16
+"""A crash leaves one."""
+
+
+class RootWitness:
+    """The witness of one root, which stays open as long as it is asked."""
+
+    def __init__(self, root: Directory) -> None:
+        self._root = root
+
+    def layer_size(self, chain: ChainId) -> int | None:
+        """The sum of the sizes in the tar-split of `chain`, as BuildKit counts; None if it cannot be read whole."""
+        compressed = value_of(self._read(layout.layer_record(chain), layout.TAR_SPLIT, TAR_SPLIT_LIMIT))
+        if compressed is None:
+            return None
+        try:
+            return sum(entry.size for entry in parse_tar_split(compressed) if isinstance(entry, Member))
+        except FormatError:
+            return None
+
+    def newer_copies(self, path: str) -> tuple[tuple[str, bytes], ...]:
+        """The temporary copies beside the file `path` that changed after it, newest first: path and content."""
+        home, _, name = path.rpartition("/")
+        opened = self._root.open_path(home)
+        if not isinstance(opened, Present):
+            return ()
+        with opened.value as folder:
+            status = folder.lstat(name)
+            if not isinstance(status, Present | Absent):
+                return ()
+            than_ns = status.value.st_ctime_ns if isinstance(status, Present) else -1
+            names = sorted(n for n in folder.list().entries if n.startswith(f"{layout.TEMPORARY_PREFIX}{name}"))
+            copies = [(n, *folder.read_stamped(n, COPY_LIMIT, bytes)) for n in names[:MAX_COPIES]]
+        newest_first = sorted(copies, key=lambda copy: copy[2], reverse=True)
+        return tuple(
+            (f"{home}/{n}", content.value)
+            for n, content, ctime_ns in newest_first
+            if isinstance(content, Present) and ctime_ns > than_ns
+        )
+
+    def lacks(self, layer_dir: LayerDirId, chain: ChainId, diff_id: DiffId) -> str:  # noqa: ARG002
+        """Nothing is shown yet."""
+        return "gcd does not compare contents yet"
+
+    def _read(self, home: str, name: str, limit: int) -> Reading[bytes]:
+        opened = self._root.open_path(home)
+        if not isinstance(opened, Present):
+            return opened
+        with opened.value as folder:
+            return folder.read(name, limit, bytes)

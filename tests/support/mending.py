@@ -1,0 +1,63 @@
+"""Carrying out the changes of a mend in the simplest way, and a whole root as a value to compare."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from gcd.model.plan import MakeDirectory, MakeSymlink, SetAside, WriteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gcd.model.plan import Change
+
+
+def carry_out(root: Path, changes: Iterable[Change]) -> None:
+    """What `changes` say, with nothing kept: what stood in their place is gone."""
+    for change in changes:
+        path = root / change.path
+        match change:
+            case WriteFile(_, content, like):
+                model = path if path.exists() and path.is_file() else root / like
+                mode = stat.S_IMODE(model.stat().st_mode) & ~0o111
+                _clear(path)
+                path.write_bytes(content)
+                path.chmod(mode)
+            case MakeSymlink(_, target):
+                _clear(path)
+                path.symlink_to(target)
+            case MakeDirectory(_, mode, _):
+                path.mkdir()
+                path.chmod(mode)
+            case SetAside():
+                assert path.is_symlink() or path.exists(), change
+                _clear(path)
+            case _:
+                assert_never(change)
+
+
+def _clear(path: Path) -> None:
+    if path.is_symlink() or path.exists():
+        path.unlink()
+
+
+def whole(root: Path) -> dict[str, tuple[int, bytes | Path]]:
+    """Mode with type, and content or target, of everything below `root`, by relative path."""
+    found: dict[str, tuple[int, bytes | Path]] = {}
+    for folder, folders, files in os.walk(root):
+        for name in folders + files:
+            path = Path(folder, name)
+            mode = path.lstat().st_mode
+            held = path.readlink() if path.is_symlink() else path.read_bytes() if stat.S_ISREG(mode) else b""
+            found[str(path.relative_to(root))] = (mode, held)
+    return found
+
+
+def difference(one: Path, other: Path) -> dict[str, tuple[object, object]]:
+    """By relative path, what differs between two roots: as it is in `one`, and in `other`."""
+    first, second = whole(one), whole(other)
+    paths = sorted(first.keys() | second.keys())
+    return {path: (first.get(path), second.get(path)) for path in paths if first.get(path) != second.get(path)}

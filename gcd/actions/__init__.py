@@ -7,6 +7,11 @@ Actions: the only package that writes under a Docker root.
     place.py       ``.gcd``: where it is, whose, and who holds it
     manifest.py    entries: begun, closed, discarded
     items.py       one item of an entry: taken out of its place, put back, and where it is now
+    refusal.py     why something is not done
+    mountguard.py  whether anything of an entry is mounted, or mounted in it
+    moments.py     what may be put back while the engine runs
+    quarantine.py  a unit moved into an entry
+    recover.py     what was cut short, finished or undone
 
 Nothing is ever deleted but what `purge` is told to: what leaves its place goes into an entry of the quarantine, by one
 rename on one file system. Each change is either not begun, or done, or will be finished or undone at the next start,

@@ -111,20 +111,20 @@ def found_at(parent: Directory, name: str) -> Made | None:
             return None
 
 
-def where(item: Item, index: int, items: Directory, parent: Directory, name: str) -> Where:
-    """`items` is the entry's; `parent` and `name` are those of the item's path. `OSError` where it cannot be told."""
-    kept, there = _inode(items, str(index)), _inode(parent, name)
-    if item.taken is None:
-        if kept is not None:
-            return Where.IN_PLACE
-        if there is None:
-            return Where.IN_PLACE
-        return Where.TAKEN if found_at(parent, name) == item.made else Where.LOST
-    if kept == item.taken.inode:
+def where(item: Item, index: int, items: Directory, root: Directory) -> Where:
+    """Where the item is; `items` is the entry's. `OSError` where that cannot be told."""
+    kept = _inode(items, str(index))
+    if item.taken is not None and kept == item.taken.inode:
         return Where.TAKEN
-    if item.made is None and kept is not None:
-        return Where.LOST
-    return Where.IN_PLACE if there == item.taken.inode else Where.LOST
+    try:
+        with parent_of(root, item.path) as (parent, name):
+            if item.taken is None:
+                if kept is not None or _inode(parent, name) is None:
+                    return Where.IN_PLACE
+                return Where.TAKEN if found_at(parent, name) == item.made else Where.LOST
+            return Where.IN_PLACE if _inode(parent, name) == item.taken.inode else Where.LOST
+    except (FileNotFoundError, NotADirectoryError):
+        return Where.LOST if item.taken is not None else Where.IN_PLACE
 
 
 def take(item: Item, index: int, items: Directory, parent: Directory, name: str) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gcd.actions import syscalls
+from gcd.actions.items import Where, parent_of, put_back, where
 from gcd.formats.manifest import MOST_BYTES, manifest_bytes, parse_manifest
 from gcd.model import layout
 from gcd.model.entry import EntryId, EntryState, Manifest
@@ -118,22 +119,22 @@ def begin(place: Place, manifest: Manifest) -> OpenEntry:
     A new open entry, on disk and synced, for the caller to close; `OSError` (as ENOSPC) with nothing of it left.
     """
     place.check()
-    where, name = place.state(EntryState.OPEN), manifest.entry
-    syscalls.make_directory(where, name, place.dress)
+    folder, name = place.state(EntryState.OPEN), manifest.entry
+    syscalls.make_directory(folder, name, place.dress)
     try:
-        directory = _directory(where, name)
+        directory = _directory(folder, name)
         try:
             syscalls.make_directory(directory, layout.ENTRY_ITEMS, place.dress)
             syscalls.write_new_file(directory, _NEW_MANIFEST, manifest_bytes(manifest), place.file_dress)
             syscalls.rename_noreplace(directory, _NEW_MANIFEST, directory, layout.ENTRY_MANIFEST)
             syscalls.sync_directory(directory)
-            syscalls.sync_directory(where)
+            syscalls.sync_directory(folder)
             return OpenEntry(place, EntryState.OPEN, manifest, directory, _directory(directory, layout.ENTRY_ITEMS))
         except BaseException:
             directory.close()
             raise
     except OSError:
-        remove_entry(where, name)
+        remove_entry(folder, name)
         raise
 
 
@@ -186,9 +187,9 @@ def discard(entry: OpenEntry) -> None:
     remove_entry(entry.place.state(entry.state), entry.id)
 
 
-def remove_entry(where: Directory, name: str) -> None:
+def remove_entry(folder: Directory, name: str) -> None:
     """Remove an entry's directory with the manifest, if ``items`` is empty or not there; `OSError` where it is not."""
-    reading = where.open(name)
+    reading = folder.open(name)
     if not isinstance(reading, Present):
         return
     with reading.value as directory:
@@ -197,8 +198,29 @@ def remove_entry(where: Directory, name: str) -> None:
         for file in (layout.ENTRY_MANIFEST, _NEW_MANIFEST):
             if isinstance(directory.lstat(file), Present):
                 syscalls.unlink(directory, file)
-    syscalls.remove_directory(where, name)
-    syscalls.sync_directory(where)
+    syscalls.remove_directory(folder, name)
+    syscalls.sync_directory(folder)
+
+
+def wheres(entry: OpenEntry) -> tuple[Where, ...]:
+    """Where each item of the entry is now, by its index."""
+    return tuple(where(item, index, entry.items, entry.place.root) for index, item in enumerate(entry.manifest.items))
+
+
+def put_all_back(entry: OpenEntry) -> int:
+    """
+    Put back every item that is taken, the last one first; how many there were.
+
+    `OSError` at the first that cannot be put back, with those before it in their places.
+    """
+    count = 0
+    for index, whereabouts in reversed(list(enumerate(wheres(entry)))):
+        if whereabouts is Where.TAKEN:
+            item = entry.manifest.items[index]
+            with parent_of(entry.place.root, item.path) as (parent, name):
+                put_back(item, index, entry.items, parent, name)
+            count += 1
+    return count
 
 
 def sync_places(entry: OpenEntry) -> None:

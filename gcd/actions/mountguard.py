@@ -1,0 +1,100 @@
+"""
+The mount guard of what lies in an entry: is any of it mounted, or is anything mounted in it (safety rules S3, S21)?
+
+A mount's options keep the paths that it was made with, so what is in the quarantine is still named there by its
+original ids and link tokens; its mountpoint shows where it is now. Both are asked in every mount namespace.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gcd.formats.mountinfo import parse_mountinfo
+from gcd.formats.texts import parse_link
+from gcd.model import layout
+from gcd.model.ids import is_layer_dir_id, is_link_id
+from gcd.model.inventory import Coverage
+from gcd.model.reading import Present
+from gcd.root.mounts import read_mounts
+from gcd.root.processes import PROC, processes, read_file
+from gcd.root.tree import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gcd.actions.manifest import OpenEntry
+    from gcd.model.entry import EntryId, Manifest
+    from gcd.model.ids import LayerDirId, LinkId
+    from gcd.root.tree import Directory
+
+_TABLE_LIMIT = 256 << 20
+_LINK_LIMIT = 256
+
+
+def mounted_below(root: Directory, paths: Iterable[str]) -> str:
+    """The first mountpoint at or below one of `paths`, as this process sees them; "" if there is none."""
+    top = str(Path(f"{PROC}/self/fd/{root.fd}").readlink()).rstrip("/")
+    table = parse_mountinfo(read_file(f"{PROC}/self/mountinfo", _TABLE_LIMIT) or b"")
+    for path in paths:
+        here = f"{top}/{path}"
+        for mount in table:
+            if mount.mount_point == here or mount.mount_point.startswith(f"{here}/"):
+                return mount.mount_point
+    return ""
+
+
+def mounted_entry(entry: OpenEntry, proc: str = PROC) -> str:
+    """
+    In one clause, what of the entry is mounted, or what is mounted in it, in any namespace; "" if nothing is.
+
+    What cannot be seen whole counts as mounted.
+    """
+    shown = _shown_anywhere(entry.id, proc)
+    if shown:
+        return shown
+    mounts, state = read_mounts(proc)
+    if state.coverage is not Coverage.OK:
+        return f"not all mounts can be seen: {state.why}"
+    dirs, links = dirs_of(entry.manifest, entry.place.driver), _links_of(entry)
+    for mount in mounts:
+        if mount.dirs & dirs or mount.links & links:
+            return f"it is mounted at {mount.mount_point} (pid {mount.pids[0]}, {mount.holder})"
+    return ""
+
+
+def _shown_anywhere(entry: EntryId, proc: str) -> str:
+    """Where any process sees something mounted in the entry, or something of the entry mounted; "" if none does."""
+    word = entry.encode()
+    try:
+        for process in processes(proc):
+            for line in (process.read("mountinfo", _TABLE_LIMIT) or b"").splitlines():
+                if word in line:
+                    points = [mount.mount_point for mount in parse_mountinfo(line)]
+                    return f"pid {process.pid} has a mount of it or in it: {', '.join(points) or 'where is not told'}"
+    except OSError as error:
+        return f"not all mounts can be seen ({name_of(error)})"
+    return ""
+
+
+def dirs_of(manifest: Manifest, driver: str) -> frozenset[LayerDirId]:
+    """The layer dirs among the items."""
+    named = (item.path.rpartition("/") for item in manifest.items)
+    return frozenset(name for folder, _, name in named if folder == driver and is_layer_dir_id(name))
+
+
+def _links_of(entry: OpenEntry) -> frozenset[LinkId]:
+    """The link ids that mean what is in the entry: its symlinks' names, and what its layer dirs call themselves."""
+    farm = layout.link_farm(entry.place.driver)
+    found: set[LinkId] = set()
+    for index, item in enumerate(entry.manifest.items):
+        folder, _, name = item.path.rpartition("/")
+        if folder == farm and is_link_id(name):
+            found.add(name)
+        opened = entry.items.open(str(index))
+        if isinstance(opened, Present):
+            with opened.value as directory:
+                link = directory.read(layout.LINK, _LINK_LIMIT, parse_link)
+                if isinstance(link, Present):
+                    found.add(link.value)
+    return frozenset(found)

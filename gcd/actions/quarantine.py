@@ -1,0 +1,199 @@
+"""
+Quarantine: a unit leaves its place whole, by one rename an item, and can be put back exactly.
+
+Refused, with nothing changed: what is not there as the plan says; what lies on another device or mount, or is one, or
+has one below it; what has a quota project (the rename may be EXDEV, and the project be given to a new container, S19);
+the directories that a store stands on, whatever a finding says; volumes; the last layer dir when nothing else would be
+left in the driver's home (an empty one makes Docker 29 switch stores).
+
+Moving frees nothing: the bytes are the root's until the entry is purged.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
+
+from gcd.actions.items import parent_of, put_back, take, taken_of
+from gcd.actions.manifest import begin, close_entry, discard, new_manifest, put_all_back, reopen
+from gcd.actions.mountguard import mounted_below
+from gcd.actions.refusal import Refused, of_error, refuse
+from gcd.formats.manifest import is_item_path
+from gcd.formats.texts import parse_digest, parse_layer_dir_id
+from gcd.model import layout
+from gcd.model.entry import EntryState, Item, Operation
+from gcd.model.facts import FileType
+from gcd.model.ids import ChainId
+from gcd.model.plan import Deed, Outcome, Reason
+from gcd.model.reading import Present, value_of
+from gcd.root.boundaries import project_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gcd.actions.manifest import OpenEntry
+    from gcd.actions.place import Place
+    from gcd.model.entry import Manifest, RunId
+    from gcd.model.ids import LayerDirId
+    from gcd.model.plan import Move
+    from gcd.root.tree import Directory
+
+T = TypeVar("T")
+
+_TEXT_LIMIT = 4096
+
+
+def move(place: Place, step: Move, *, run_id: RunId, now_ns: int) -> Deed:
+    """
+    Carry out `step`: all its paths into one new entry, or none. Never raises for what the root or the disk does.
+
+    The caller has looked at the step right before (`gcd.actions.closelook`), in every mount namespace.
+    """
+    finding = step.finding
+    try:
+        _demand_movable(place, step.paths)
+        items = tuple(_described(place, path) for path in step.paths)
+        parents = dict(parents_of(place, step.paths))
+        manifest = new_manifest(
+            place, Operation.QUARANTINE, finding, items, run_id=run_id, now_ns=now_ns, parents=parents
+        )
+        entry = _begun(place, manifest)
+    except Refused as refused:
+        return Deed(step, Outcome.REFUSED, refused.reason, refused.why)
+    with entry:
+        try:
+            for index, item in enumerate(items):
+                _take(entry, index, item)
+            close_entry(entry)
+        except Refused as refused:
+            return _undone(step, entry, refused)
+        except OSError as error:
+            return _undone(step, entry, of_error(error, layout.GCD))
+        return Deed(step, Outcome.DONE, entry=entry.id, disk_bytes=finding.disk_bytes or 0)
+
+
+def parents_of(place: Place, paths: tuple[str, ...]) -> Iterator[tuple[ChainId, LayerDirId]]:
+    """The parent chains that the records among `paths` name, with their cache ids, as far as these can be read."""
+    homes = (f"{layout.layer_records(place.driver)}/", f"{layout.rw_layer_records(place.driver)}/")
+    for path in paths:
+        if path.startswith(homes):
+            parent = _text_of(place.root, f"{path}/{layout.PARENT}", lambda raw: parse_digest(raw, layout.PARENT))
+            if parent is not None:
+                chain = ChainId(parent)
+                where = f"{layout.layer_record(chain, place.driver)}/{layout.CACHE_ID}"
+                cache_id = _text_of(place.root, where, lambda raw: parse_layer_dir_id(raw, layout.CACHE_ID))
+                if cache_id is not None:
+                    yield chain, cache_id
+
+
+def is_structure(path: str, driver: str) -> bool:
+    """Whether a store stands on `path`, so that it never moves, whatever a finding says; volumes are their users'."""
+    standing = {
+        layout.link_farm(driver),
+        layout.image_tree(driver),
+        layout.layerdb(driver),
+        layout.layer_records(driver),
+        layout.rw_layer_records(driver),
+        layout.write_sets(driver),
+        layout.imagedb(driver),
+        layout.image_configs(driver),
+        layout.image_metadata_records(driver),
+        layout.distribution(driver),
+        *map(layout.build_database, (layout.BUILD_SNAPSHOTS, layout.BUILD_RECORDS, layout.BUILD_LEASES)),
+    }
+    above = {place.rpartition("/")[0] for place in standing}
+    top = path.partition("/")[0]
+    is_top = "/" not in path and path != layout.OLD_TMP
+    return is_top or top == layout.VOLUMES or path in standing or path in above
+
+
+def _demand_movable(place: Place, paths: tuple[str, ...]) -> None:
+    driver = place.driver
+    if not paths:
+        refuse(Reason.NO_REMEDY, "the finding names nothing that could be moved")
+    for path in paths:
+        if not is_item_path(path) or is_structure(path, driver):
+            refuse(Reason.PLACE, f"{path} is never moved")
+    parts = sorted(path.split("/") for path in paths)
+    if any(below[: len(above)] == above for above, below in pairwise(parts)):
+        refuse(Reason.PLACE, "its paths lie within one another")
+    leaving = {name for folder, _, name in (path.rpartition("/") for path in paths) if folder == driver}
+    if leaving:
+        home = place.root.open(driver)
+        if isinstance(home, Present):
+            with home.value as directory:
+                if not directory.list().entries.keys() - leaving:
+                    refuse(
+                        Reason.PLACE,
+                        f"{driver} would be left empty, and the engine would take another store for its own",
+                    )
+    point = mounted_below(place.root, paths)
+    if point:
+        refuse(Reason.IN_USE, f"something is mounted at {point}")
+
+
+def _described(place: Place, path: str) -> Item:
+    try:
+        with parent_of(place.root, path) as (parent, name):
+            taken = taken_of(parent, name)
+            if taken.device != place.root.stat().st_dev:
+                refuse(Reason.PLACE, f"{path} lies on another device than the root")
+            if taken.type is FileType.DIRECTORY:
+                _demand_no_project(parent, name, path)
+    except OSError as error:
+        raise of_error(error, path) from None
+    return Item(path, taken)
+
+
+def _demand_no_project(parent: Directory, name: str, path: str) -> None:
+    opened = parent.open(name)
+    if isinstance(opened, Present):
+        with opened.value as directory:
+            project = project_of(directory.fd)
+        if project:
+            refuse(Reason.PLACE, f"{path} has the quota project {project}")
+    else:
+        refuse(Reason.PLACE, f"{path} cannot be opened to see whether it has a quota project")
+
+
+def _begun(place: Place, manifest: Manifest) -> OpenEntry:
+    try:
+        return begin(place, manifest)
+    except OSError as error:
+        raise of_error(error, layout.GCD) from None
+
+
+def _take(entry: OpenEntry, index: int, item: Item) -> None:
+    """Take one item; `Refused` if that fails, or if it was not what its manifest says."""
+    assert item.taken is not None
+    try:
+        with parent_of(entry.place.root, item.path) as (parent, name):
+            take(item, index, entry.items, parent, name)
+            if taken_of(entry.items, str(index)).inode != item.taken.inode:
+                # Somebody swapped it between look and act: whatever this is goes back where it was.
+                put_back(item, index, entry.items, parent, name)
+                refuse(Reason.CHANGED, f"something else stood at {item.path} than a moment before")
+    except OSError as error:
+        raise of_error(error, item.path) from None
+
+
+def _undone(step: Move, entry: OpenEntry, refused: Refused) -> Deed:
+    """Put everything back; where even that fails the entry stays open, for `recover`."""
+    try:
+        if entry.state is EntryState.CLOSED:
+            reopen(entry)
+        moved = put_all_back(entry)
+        discard(entry)
+    except OSError as error:
+        why = f"{refused.why}; the next start of gcd puts it back ({of_error(error, step.paths[0]).why})"
+        return Deed(step, Outcome.FAILED, refused.reason, why, entry.id)
+    return Deed(step, Outcome.FAILED if moved else Outcome.REFUSED, refused.reason, refused.why)
+
+
+def _text_of(root: Directory, path: str, parse: Callable[[bytes], T]) -> T | None:
+    """What the small file at `path` says; None if it says nothing."""
+    try:
+        with parent_of(root, path) as (parent, name):
+            return value_of(parent.read(name, _TEXT_LIMIT, parse))
+    except OSError:
+        return None

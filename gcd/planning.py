@@ -4,41 +4,163 @@ Planning: from a root to a `Plan` that nobody has applied yet. Reads the root as
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
 
-from gcd.policy.policy import BY_POLICY, DEFAULT
+from gcd.mends.mending import NOTHING_SAID, Unproven
+from gcd.mends.table import mend
+from gcd.model.facts import EngineState, Listed
+from gcd.model.finding import RemedyKind
+from gcd.model.ids import ChainId
+from gcd.model.plan import Identity, LeftAlone, Mend, Move, Plan, Reason, Release
+from gcd.model.reading import value_of
+from gcd.model.storegraph import StoreGraph
+from gcd.policy.case import Situation
+from gcd.policy.decision import decide
+from gcd.policy.order import Standing, nodes_of
+from gcd.policy.policy import BY_POLICY, DEFAULT, History
+from gcd.policy.refusals import Outlook, leaves_nothing, refusal
+from gcd.root.tree import open_root
+from gcd.root.witness import RootWitness
+from gcd.run import collecting_no_cycles, result_of, see
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from gcd.model.finding import Acceptance, FindingId
-    from gcd.model.plan import Plan
+    from gcd.mends.mending import Consent
+    from gcd.model.finding import Acceptance, Finding, Remedy
+    from gcd.model.inventory import Inventory
+    from gcd.model.plan import Step
     from gcd.model.result import RunResult
     from gcd.policy.policy import Policy, Selection
     from gcd.root.progress import Progress
+    from gcd.root.tree import Directory
+
+ENGINE_ID = "engine-id"
+ENGINE_ID_LIMIT = 4096
 
 
-def plan(  # noqa: PLR0913 - what a plan depends on, each by name
-    path: str,
-    *,
-    now_ns: int,
-    policy: Policy = DEFAULT,
-    selection: Selection = BY_POLICY,
-    seen_ns: Mapping[FindingId, int] | None = None,
-    acceptances: Sequence[Acceptance] = (),
-    engine_lists_none: bool | None = None,
-    allow_empty: bool = False,
-    progress: Progress | None = None,
-    proc: str = "/proc",
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """
+    What somebody wants, and what they know.
+
+    `history` is what earlier runs saw. `consent` is what the owner allows repairs to do. `listing` asks the API of the
+    running engine; it is called before and after the root is read. `allow_empty` is the word of somebody who knows that
+    a root without images is not a damaged one (S22).
+    """
+
+    policy: Policy = DEFAULT
+    selection: Selection = BY_POLICY
+    history: History = field(default_factory=History)
+    consent: Consent = NOTHING_SAID
+    acceptances: Sequence[Acceptance] = ()
+    listing: Callable[[], Listed] | None = None
+    allow_empty: bool = False
+
+
+ALL_BY_DEFAULT = Wish()
+
+
+@collecting_no_cycles()
+def plan(
+    path: str, *, now_ns: int, wish: Wish = ALL_BY_DEFAULT, progress: Progress | None = None, proc: str = "/proc"
 ) -> tuple[RunResult, Plan]:
     """
-    Check the Docker root at `path`, and say of every finding what is to be done about it, or why it is left alone.
-
-    The root is read as `gcd.run.check` does. `seen_ns` says for how many nanoseconds of this boot findings have been
-    seen already. `engine_lists_none` is what the API of the running engine says, if it was asked: that it has no image,
-    no container and no build cache. `allow_empty` is the word of somebody who knows that a root without images and
-    containers is not a damaged one (S22).
+    Check the Docker root at `path`, and say of every finding that is asked for what is to be done about it, or why it
+    is left alone. `now_ns` is the wall clock time; all rules run.
 
     Raises `CannotCheck` where the run cannot begin; that nothing may be done is a `Plan` with a `refusal`.
     """
-    raise NotImplementedError
+    began_ns = time.monotonic_ns()
+    identity = identity_of(path)
+    before = wish.listing() if wish.listing is not None else None
+    sight = see(path, now_ns=now_ns, progress=progress, proc=proc)
+    after = wish.listing() if wish.listing is not None else None
+    inventory = sight.inventory
+    result = result_of(sight, now_ns=now_ns, began_ns=began_ns, acceptances=wish.acceptances)
+    outlook = Outlook(
+        inventory, now_ns, wish.history, _is_read_only(path), _listed_all_along(before, after), wish.allow_empty
+    )
+    why = refusal(outlook)
+    steps, left = _decided(inventory, result.findings, outlook, wish)
+    why = why or leaves_nothing(inventory, [n for s in steps if not isinstance(s, Mend) for n in nodes_of(s.finding)])
+    if why:
+        left = (*left, *(LeftAlone(step.finding, Reason.RUN_REFUSED, "nothing is done in this run") for step in steps))
+        steps = ()
+    return result, Plan(inventory.root, identity, inventory.engine, now_ns, steps, left, why)
+
+
+def _decided(
+    inventory: Inventory, findings: Sequence[Finding], outlook: Outlook, wish: Wish
+) -> tuple[tuple[Step, ...], tuple[LeftAlone, ...]]:
+    graph = StoreGraph(inventory, inventory.engine.proof_bound(outlook.now_ns))
+    situation = Situation(
+        engine=inventory.engine,
+        now_ns=outlook.now_ns,
+        policy=wish.policy,
+        selection=wish.selection,
+        history=wish.history,
+        is_writing=_is_writing(inventory),
+        listed_dirs=outlook.listed.dirs if outlook.listed else frozenset(),
+    )
+    with open_root(inventory.root) as root:
+        make = _maker(inventory, graph, root, wish.consent)
+        return decide(findings, situation, Standing(inventory, graph, findings), make)
+
+
+def _maker(
+    inventory: Inventory, graph: StoreGraph, root: Directory, consent: Consent
+) -> Callable[[Finding, Remedy], Step | LeftAlone]:
+    witness = RootWitness(root)
+
+    def make(finding: Finding, remedy: Remedy) -> Step | LeftAlone:
+        match remedy.kind:
+            case RemedyKind.REPAIR:
+                mending = mend(inventory, graph, finding, witness, consent)
+                if isinstance(mending, Unproven):
+                    return LeftAlone(finding, mending.reason, mending.why)
+                return Mend(finding, mending.changes, mending.foretold)
+            case RemedyKind.RELEASE:
+                return Release(finding, ChainId(finding.subject.id))
+            case RemedyKind.QUARANTINE:
+                if not finding.paths:
+                    return LeftAlone(finding, Reason.NO_REMEDY, "what would have to be moved is not known")
+                return Move(finding, finding.paths)
+            case _:
+                assert_never(remedy.kind)
+
+    return make
+
+
+def _is_writing(inventory: Inventory) -> bool:
+    """Whether the running engine is making a layer, as far as write sets tell (S6)."""
+    engine = inventory.engine
+    if engine.state is EngineState.STOPPED:
+        return False
+    return any(engine.epoch_ns is None or w.ctime_ns >= engine.epoch_ns for w in inventory.write_sets.values())
+
+
+def _is_read_only(path: str) -> bool:
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _listed_all_along(before: Listed | None, after: Listed | None) -> Listed | None:
+    """What was there before and after; the dirs of either, for what is in use is to be kept."""
+    if before is None or after is None:
+        return None
+    return Listed(before.images & after.images, before.containers & after.containers, before.dirs | after.dirs)
+
+
+def identity_of(path: str) -> Identity:
+    """Newer engines keep an id of their own in ``engine-id``; a root of an older one is known by its inode alone."""
+    with open_root(path) as directory:
+        status = directory.stat()
+        engine_id = value_of(directory.read(ENGINE_ID, ENGINE_ID_LIMIT, _text))
+    return Identity(status.st_dev, status.st_ino, engine_id or "")
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("ascii", "backslashreplace").strip()

@@ -56,7 +56,7 @@ class Sight:
 
 
 @contextmanager
-def _collecting_no_cycles() -> Iterator[None]:
+def collecting_no_cycles() -> Iterator[None]:
     """
     Inside, memory is freed by reference counts alone. An inventory is a million values without a cycle among them:
     looking for one again and again while they are made was a fifth of a run's time, and freed nothing. It ends when the
@@ -71,7 +71,7 @@ def _collecting_no_cycles() -> Iterator[None]:
             gc.enable()
 
 
-@_collecting_no_cycles()
+@collecting_no_cycles()
 def check(
     path: str,
     *,
@@ -86,8 +86,20 @@ def check(
 
     Raises `CannotCheck` where the run cannot begin: no such root, no rights, a store that gcd does not read.
     """
-    started = time.monotonic_ns()
+    began_ns = time.monotonic_ns()
     sight = see(path, now_ns=now_ns, codes=codes, progress=progress, proc=proc)
+    return result_of(sight, now_ns=now_ns, began_ns=began_ns, codes=codes, acceptances=acceptances)
+
+
+def result_of(
+    sight: Sight,
+    *,
+    now_ns: int,
+    began_ns: int,
+    codes: Collection[Code] = ALL_CODES,
+    acceptances: Sequence[Acceptance] = (),
+) -> RunResult:
+    """What is told of `sight`: its findings measured, sorted and counted. It began at `began_ns` of time.monotonic."""
     inventory = sight.inventory
     findings = accept(_measured(inventory.root, sight.findings), acceptances, now_ns)
     return RunResult(
@@ -99,7 +111,7 @@ def check(
         findings=tuple(sorted(findings, key=lambda f: (-f.severity.rank, f.code, f.subject))),
         not_checked=sight.not_checked,
         checked_ns=now_ns,
-        duration_ns=time.monotonic_ns() - started,
+        duration_ns=time.monotonic_ns() - began_ns,
         expired=expired(findings, acceptances, now_ns),
         rules=len(ALL_CODES),
         rules_left_out=len(ALL_CODES) - len(codes),

@@ -97,6 +97,14 @@ class Policy:
     protection: Protection = Protection()
     is_offline: bool = False
 
+    def verbs_of(self, finding: Finding) -> tuple[Verb, ...]:
+        """What is said of `finding`: by its code, else by its kind, else by its severity; nothing if by none."""
+        if finding.code in self.codes:
+            return self.codes[finding.code]
+        if finding.kind in self.kinds:
+            return self.kinds[finding.kind]
+        return self.severities.get(finding.severity, ())
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -113,6 +121,17 @@ class Selection:
 
     def includes(self, finding: Finding) -> bool:
         return not (self.codes or self.ids) or finding.code in self.codes or finding.id in self.ids
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """
+    What earlier runs saw of this root. `seen_ns`: for how many nanoseconds of this boot, by its own clock (S5), each
+    finding has been there. `last_ns`: the wall clock time of the latest of these runs, 0 if there was none.
+    """
+
+    seen_ns: Mapping[FindingId, int] = field(default_factory=dict)
+    last_ns: int = 0
 
 
 DEFAULT = Policy()

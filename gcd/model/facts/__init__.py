@@ -22,7 +22,7 @@ from __future__ import annotations
 from gcd.model.facts.buildkit import BuildCache, BuildLease, BuildRecord, BuildSnapshot, SnapshotKind
 from gcd.model.facts.containers import Container, ContainerConfig, HostConfig, ImageMountPoint, MountPoint
 from gcd.model.facts.files import FileType, TemporaryFile
-from gcd.model.facts.host import SETTLED_NS, DormantStore, Engine, EngineState, KernelMount, Plugin, Volume
+from gcd.model.facts.host import SETTLED_NS, DormantStore, Engine, EngineState, KernelMount, Listed, Plugin, Volume
 from gcd.model.facts.images import DistributionRecord, Image, ImageConfig, ImageMetadata, Repositories, RepositoriesCopy
 from gcd.model.facts.layerdb import LayerRecord, RemovingRecord, RwLayerRecord, WriteSet
 from gcd.model.facts.overlay2 import BadElement, LayerDir, LinkFarm, LinkSymlink, Lower
@@ -51,6 +51,7 @@ __all__ = [
     "LayerRecord",
     "LinkFarm",
     "LinkSymlink",
+    "Listed",
     "Lower",
     "MountPoint",
     "Plugin",

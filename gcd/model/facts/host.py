@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
-    from gcd.model.ids import LayerDirId, LinkId
+    from gcd.model.ids import ContainerId, ImageId, LayerDirId, LinkId
     from gcd.model.reading import Reading
 
 
@@ -54,6 +54,18 @@ class Engine:
                 return None
             case _:
                 assert_never(self.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """
+    What the API of the running engine lists: all its images and containers, and the layer dirs that they say they use
+    (``GraphDriver.Data``).
+    """
+
+    images: frozenset[ImageId] = frozenset()
+    containers: frozenset[ContainerId] = frozenset()
+    dirs: frozenset[LayerDirId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

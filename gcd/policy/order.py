@@ -1,0 +1,86 @@
+"""
+In which order things are done, and what stands on what.
+
+Repairs come first, what lies below before what stands on it: a layer loads only if its parent does. Then releases, then
+moves, both the other way round: dependents before what they depend on, so that a run may end anywhere and leaves
+nothing behind that has lost what it stood on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcd.model import edges, layout
+from gcd.model.finding import Kind, Node, NodeKind, RemedyKind
+from gcd.model.ids import ChainId, LayerDirId
+from gcd.model.storegraph import lower_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from gcd.model.finding import Finding
+    from gcd.model.inventory import Inventory
+    from gcd.model.storegraph import StoreGraph
+
+_GROUND: Mapping[NodeKind, int] = {NodeKind.LAYER: 1, NodeKind.LAYER_DIR: 2, NodeKind.LINK: 3, NodeKind.LINK_FARM: 4}
+"""How near the ground of a store a kind of thing is; what is not named stands on all of these."""
+
+_KINDS = (RemedyKind.REPAIR, RemedyKind.RELEASE, RemedyKind.QUARANTINE)
+
+
+class Standing:
+    """What stands on what among `findings`, and how high."""
+
+    def __init__(self, inventory: Inventory, graph: StoreGraph, findings: Sequence[Finding]) -> None:
+        self._inventory = inventory
+        self._graph = graph
+        self._leaked = {
+            ChainId(finding.subject.id): finding
+            for finding in findings
+            if finding.kind is Kind.ORPHAN and finding.subject.kind is NodeKind.LAYER
+        }
+
+    def key(self, finding: Finding, kind: RemedyKind) -> tuple[int, int, int, str]:
+        """Sorts findings into the order in which the remedy of `kind` is done about each."""
+        ground, height = _GROUND.get(finding.subject.kind, 0), self._height(finding.subject)
+        if kind is RemedyKind.REPAIR:
+            return _KINDS.index(kind), -ground, height, finding.id
+        return _KINDS.index(kind), ground, -height, finding.id
+
+    def _height(self, node: Node) -> int:
+        """How many layers lie below `node`, as far as its records tell."""
+        if node.kind is NodeKind.LAYER:
+            return self._graph.depth(ChainId(node.id)) or 0
+        layer_dir = self._inventory.layer_dirs.get(LayerDirId(node.id)) if node.kind is NodeKind.LAYER_DIR else None
+        return lower_of(layer_dir).depth if layer_dir is not None else 0
+
+    def on(self, nodes: Iterable[Node]) -> tuple[Node, ...]:
+        """All that refers to one of `nodes` itself, by a record or by a ``lower``."""
+        own = tuple(nodes)
+        found = dict.fromkeys(node for here in own for node in self._directly_on(here))
+        return tuple(node for node in found if node not in own)
+
+    def _directly_on(self, node: Node) -> Iterator[Node]:
+        yield from self._graph.graph.referrers(node)
+        if node.kind is NodeKind.LAYER_DIR:
+            yield from map(edges.dir_node, self._graph.citers_of(LayerDirId(node.id)))
+
+    def disk_bytes(self, finding: Finding) -> int:
+        """What comes back when `finding` is done about; of leaked layers all that hang together count as one."""
+        if finding.kind is not Kind.ORPHAN or finding.subject.kind is not NodeKind.LAYER:
+            return finding.disk_bytes or 0
+        return sum(other.disk_bytes or 0 for other in self.leaked_with(finding))
+
+    def leaked_with(self, finding: Finding) -> tuple[Finding, ...]:
+        """The leaked layers that stand on the one of `finding`, or that it stands on; itself among them."""
+        node = finding.subject
+        below = {edges.layer_node(chain) for chain in self._graph.ancestors(ChainId(node.id))}
+        together = below | self._graph.graph.dependents(node) | {node}
+        return tuple(found for chain, found in self._leaked.items() if edges.layer_node(chain) in together)
+
+
+def nodes_of(finding: Finding) -> tuple[Node, ...]:
+    """All things that are taken away with `finding`: its subject, its other names, and the dirs among its paths."""
+    parts = (path.split("/") for path in finding.paths)
+    dirs = (part[1] for part in parts if len(part) == 2 and part[0] == layout.OVERLAY2)
+    return tuple(dict.fromkeys((finding.subject, *finding.related, *map(edges.dir_node, dirs))))

@@ -26,6 +26,7 @@ COMMANDS = {
     "check": ("gcd.commands.check:check", "Say what is wrong with a Docker root. Changes nothing."),
     "df": ("gcd.commands.df:df", "Say what every byte of a Docker root is for. Changes nothing."),
     "inspect": ("gcd.commands.inspect:inspect", "Show everything that one id, name or path connects to."),
+    "history": ("gcd.commands.history:history", "Show what gcd did to a Docker root, and what it refused."),
     "explain": ("gcd.commands.explain:explain", "Explain a code: harm, cause, remedy."),
     "rules": ("gcd.commands.rules:rules", "List all codes."),
     "demo": ("gcd.commands.demo:demo", "Build a small broken Docker root and check it."),

@@ -18,7 +18,18 @@ from gcd.model import layout
 from gcd.model.facts import EngineState
 from gcd.model.ids import is_layer_dir_id
 from gcd.model.inventory import Coverage
-from gcd.model.plan import LeftAlone, MakeDirectory, MakeSymlink, Mend, Move, Reason, Release, SetAside, WriteFile
+from gcd.model.plan import (
+    DropReference,
+    LeftAlone,
+    MakeDirectory,
+    MakeSymlink,
+    Mend,
+    Move,
+    Reason,
+    Release,
+    SetAside,
+    WriteFile,
+)
 from gcd.model.reading import Absent, Present
 from gcd.root.dockerd import identity_of
 from gcd.root.engine import read_engine
@@ -86,7 +97,7 @@ class CloseLook:
             self._demand_same_root()
             host = self._host_now()
             paths = paths_of(step)
-            for path in paths:
+            for path in _paths_as_they_were(step):
                 self._demand_unchanged(path, is_needed=not isinstance(step, Mend))
             _demand_unmounted(step, host.mounts)
             self._demand_unopened(paths)
@@ -170,6 +181,13 @@ def paths_of(step: Step) -> tuple[str, ...]:
             assert_never(step)
 
 
+def _paths_as_they_were(step: Step) -> tuple[str, ...]:
+    """Those of `paths_of` that must not have changed: not what an earlier step may have made, or made shorter."""
+    if isinstance(step, Mend):
+        return tuple(c.path for c in step.changes if not isinstance(c, MakeDirectory | DropReference))
+    return paths_of(step)
+
+
 def _is_same_engine(planned: Engine, now: Engine) -> bool:
     if (planned.state, planned.pid, planned.others) != (now.state, now.pid, now.others):
         return False
@@ -214,7 +232,7 @@ def _is_minded(change: Change) -> bool:
             return path.endswith(f"/{layout.LOWER}")
         case SetAside():
             return True
-        case MakeSymlink() | MakeDirectory():
+        case MakeSymlink() | MakeDirectory() | DropReference():
             return False
         case _:
             assert_never(change)

@@ -10,7 +10,7 @@ from gcd.mends.whose import hands_off, like_link, not_lost
 from gcd.model import layout
 from gcd.model.facts import FileType
 from gcd.model.ids import LayerDirId
-from gcd.model.plan import MakeDirectory, SetAside, WriteFile
+from gcd.model.plan import MakeDirectory, WriteFile
 from gcd.rules.stacking import links_cited_for
 
 if TYPE_CHECKING:
@@ -51,6 +51,4 @@ def missing_work(case: Case) -> Mending | Unproven:
     if doubt is not None:
         return doubt
     home = layout.layer_dir(layer_dir.id)
-    work = f"{home}/{layout.WORK}"
-    aside = (SetAside(work),) if layer_dir.work is not None else ()
-    return Mending((*aside, MakeDirectory(work, WORK_MODE, f"{home}/{layout.DIFF}")))
+    return Mending((MakeDirectory(f"{home}/{layout.WORK}", WORK_MODE, f"{home}/{layout.DIFF}"),))

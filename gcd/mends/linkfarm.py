@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from gcd.mends.mending import Mending, Unproven
 from gcd.mends.whose import hands_off
 from gcd.model import layout
+from gcd.model.facts import FileType
 from gcd.model.ids import LayerDirId, LinkId, is_init_dir
-from gcd.model.plan import Change, MakeDirectory, MakeSymlink, SetAside
+from gcd.model.plan import Change, MakeDirectory, MakeSymlink
 from gcd.model.reading import Present, Unreadable, value_of
 from gcd.rules.stacking import dir_at, known_diff_ids
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from gcd.mends.mending import Case
 
-FARM_MODE = 0o700
+_FARM = MakeDirectory(layout.link_farm(), 0o700, layout.OVERLAY2)
 """As all engines since 20.10.9 make it (moby ``daemon/graphdriver/overlay2/overlay.go`` Init)."""
 
 
@@ -28,7 +29,7 @@ def missing_symlink(case: Case) -> Mending | Unproven:
     if layer_dir is None or link is None:
         return Unproven("no layer dir says that it is the one")
     doubt = hands_off(case, layer_dir.id) or ambiguity(case, link, layer_dir.id)
-    return doubt or Mending((*_farm(case), _symlink(link, layer_dir.id)))
+    return doubt or Mending((_FARM, _symlink(link, layer_dir.id)))
 
 
 def wrong_target(case: Case) -> Mending | Unproven:
@@ -56,16 +57,17 @@ def damaged_farm(case: Case) -> Mending | Unproven:
     shared = sorted(link for link, claimants in case.graph.claimants.items() if len(claimants) > 1)
     if shared:
         return Unproven(f"several layer dirs say that {shared[0]} is their link id")
-    farm = layout.link_farm()
     symlinks = (_symlink(link, claimants[0]) for link, claimants in sorted(case.graph.claimants.items()))
-    return Mending((SetAside(farm), MakeDirectory(farm, FARM_MODE, layout.OVERLAY2), *symlinks))
+    return Mending((_FARM, *symlinks))
 
 
 def restored_symlink(case: Case, link: LinkId, layer_dir: LayerDirId) -> Iterator[Change]:
-    """What gives `layer_dir` its symlink `link`; nothing where it has it."""
-    symlink = case.inventory.link_farm.symlinks.get(link)
-    if symlink is None or value_of(symlink.target) != layer_dir:
-        yield from _farm(case)
+    """What gives `layer_dir` its symlink `link`; nothing where it has it, or where the farm itself is damaged."""
+    farm = case.inventory.link_farm
+    symlink = farm.symlinks.get(link)
+    has_it = symlink is not None and value_of(symlink.target) == layer_dir
+    if farm.type in (FileType.DIRECTORY, None) and not has_it:
+        yield _FARM
         yield _symlink(link, layer_dir)
 
 
@@ -86,11 +88,6 @@ def ambiguity(case: Case, link: LinkId, layer_dir: LayerDirId) -> Unproven | Non
         if is_pair or (known and known.isdisjoint(known_diff_ids(case.graph, place))):
             return Unproven(f"the lower file of {citer} means {place} by it")
     return None
-
-
-def _farm(case: Case) -> Iterator[Change]:
-    if case.inventory.link_farm.type is None:
-        yield MakeDirectory(layout.link_farm(), FARM_MODE, layout.OVERLAY2)
 
 
 def _symlink(link: LinkId, layer_dir: LayerDirId) -> MakeSymlink:

@@ -15,7 +15,7 @@ from gcd.mends.whose import not_lost, unread
 from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.inventory import Source
-from gcd.model.plan import Reason, SetAside, WriteFile
+from gcd.model.plan import DropReference, Reason, SetAside, WriteFile
 from gcd.model.reading import Present, value_of
 from gcd.rules.references import newer_copy, proven_references
 
@@ -57,10 +57,10 @@ def lost_references(case: Case) -> Mending | Unproven:
 def dangling(case: Case) -> Mending | Unproven:
     """GCD405: the references without this one."""
     repositories = value_of(case.inventory.repositories)
-    if repositories is None or case.finding.subject.id not in repositories.references:
+    name = case.finding.subject.id
+    if repositories is None or name not in repositories.references:
         return Unproven("the references cannot be read")
-    kept = {name: image for name, image in repositories.references.items() if name != case.finding.subject.id}
-    return Mending((WriteFile(_FILE, write_repositories(kept), _LIKE),))
+    return Mending((DropReference(_FILE, name, repositories.references[name]),))
 
 
 def _taken_from(case: Case, copy: RepositoriesCopy) -> Mending | Unproven:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gcd.model.facts import Engine
     from gcd.model.finding import Finding, FindingId
-    from gcd.model.ids import ChainId
+    from gcd.model.ids import ChainId, ImageId
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,27 @@ class MakeSymlink:
 
 @dataclass(frozen=True, slots=True)
 class MakeDirectory:
-    """The directory `path`, which is not there, shall be made with `mode`, owner and label as those of `like`."""
+    """
+    `path` shall be a directory. One that is there stays as it is; a new one, empty, has `mode` and the owner and label
+    of `like`, and what stood in its place is kept in the entry.
+    """
 
     path: str
     mode: int
     like: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropReference:
+    """
+    The references to images in the file `path` shall be as they are, but without `reference`, which names `image`.
+
+    Unlike the content of a whole file it holds whatever else was dropped before it.
+    """
+
+    path: str
+    reference: str
+    image: ImageId
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +74,7 @@ class SetAside:
     path: str
 
 
-Change = WriteFile | MakeSymlink | MakeDirectory | SetAside
+Change = WriteFile | MakeSymlink | MakeDirectory | DropReference | SetAside
 """One thing that a repair does. What was in its place before is kept in the entry, so that it can be undone."""
 
 

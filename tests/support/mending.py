@@ -7,7 +7,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from gcd.model.plan import MakeDirectory, MakeSymlink, SetAside, WriteFile
+from gcd.formats.repositories import parse_repositories, write_repositories
+from gcd.model.plan import DropReference, MakeDirectory, MakeSymlink, SetAside, WriteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,8 +31,14 @@ def carry_out(root: Path, changes: Iterable[Change]) -> None:
                 _clear(path)
                 path.symlink_to(target)
             case MakeDirectory(_, mode, _):
-                path.mkdir()
-                path.chmod(mode)
+                if not path.is_dir() or path.is_symlink():
+                    _clear(path)
+                    path.mkdir()
+                    path.chmod(mode)
+            case DropReference(_, reference, image):
+                references = dict(parse_repositories(path.read_bytes()).references)
+                assert references.pop(reference) == image
+                path.write_bytes(write_repositories(references))
             case SetAside():
                 assert path.is_symlink() or path.exists(), change
                 _clear(path)

@@ -85,7 +85,7 @@ class _Case:
 
 
 def prove(scene: Scene, tip: ChainId) -> Proof | Unproven:
-    """What becomes of the layers of `tip`'s chain when an image of it comes and goes, or why that cannot be foretold."""
+    """What becomes of the layers of `tip`'s chain when an image of it comes and goes, or why nobody can tell."""
     layers = scene.inventory.layers
     chain = tuple(scene.graph.ancestors(tip))
     missing = [name for name in chain if name not in layers]
@@ -100,8 +100,8 @@ def prove(scene: Scene, tip: ChainId) -> Proof | Unproven:
     if (doubt := _first_doubt(FREE, [_Case(scene, layers[name], going) for name in going])) is not None:
         return doubt
     return Proof(
-        diff_ids=tuple(d for record in reversed(records) if (d := value_of(record.diff_id)) is not None),
-        goes={name: d for name in going if (d := value_of(layers[name].cache_id)) is not None},
+        diff_ids=tuple(record.diff_id.value for record in reversed(records) if isinstance(record.diff_id, Present)),
+        goes={name: cache_id for name in going if (cache_id := value_of(layers[name].cache_id)) is not None},
         stays=chain[len(going) :],
     )
 

@@ -43,6 +43,8 @@ _FLAGS = {
     "-s": "storage-driver",
     "--userns-remap": "userns-remap",
     "--feature": "feature",
+    "--host": "host",
+    "-H": "host",
 }
 _IN_A_ROOT = (".", layout.OVERLAY2, "image", layout.CONTAINERS, layout.VOLUMES, layout.BUILDKIT)
 _FILE_LIMIT = 1 << 20
@@ -56,12 +58,14 @@ class Settings:
     What an engine's flags, or a ``daemon.json``, say of its store; "" and None where they say nothing.
 
     `data_root` is a path as the engine sees it. `snapshotter` is the feature that chooses the containerd image store.
+    `hosts` is where its API listens: ``unix://`` with a path as the engine sees it, ``fd://``, ``tcp://``.
     """
 
     data_root: str = ""
     driver: str = ""
     snapshotter: bool | None = None
     userns_remap: str = ""
+    hosts: tuple[str, ...] = ()
 
     def over(self, other: Settings) -> Settings:
         """These settings, and those of `other` where these say nothing."""
@@ -70,6 +74,7 @@ class Settings:
             self.driver or other.driver,
             other.snapshotter if self.snapshotter is None else self.snapshotter,
             self.userns_remap or other.userns_remap,
+            self.hosts or other.hosts,
         )
 
 
@@ -95,20 +100,25 @@ def parse_daemon_json(raw: bytes) -> Settings:
         raise FormatError("daemon.json", expected="a JSON object", found=type(content).__name__)
     features = content.get("features")
     snapshotter = features.get(SNAPSHOTTER_FEATURE) if isinstance(features, dict) else None
+    hosts = content.get("hosts")
     return Settings(
         data_root=_text(content, "data-root") or _text(content, "graph"),
         driver=_text(content, "storage-driver"),
         snapshotter=snapshotter if isinstance(snapshotter, bool) else None,
         userns_remap=_text(content, "userns-remap"),
+        hosts=tuple(host for host in hosts if isinstance(host, str)) if isinstance(hosts, list) else (),
     )
 
 
 def parse_flags(arguments: list[str]) -> tuple[Settings, str]:
     """The settings in dockerd's command line (program first), and the configuration file that it names, or ""."""
     found: dict[str, str] = {}
+    hosts: list[str] = []
     snapshotter: bool | None = None
     for name, value in _flags(arguments[1:]):
         found[name] = value
+        if name == "host":
+            hosts.append(value)
         feature, _, switch = value.partition("=")
         if name == "feature" and feature == SNAPSHOTTER_FEATURE:
             snapshotter = switch.lower() in {"", "1", "t", "true"}
@@ -117,6 +127,7 @@ def parse_flags(arguments: list[str]) -> tuple[Settings, str]:
         driver=found.get("storage-driver", ""),
         snapshotter=snapshotter,
         userns_remap=found.get("userns-remap", ""),
+        hosts=tuple(hosts),
     ), found.get("config-file", "")
 
 
@@ -189,7 +200,7 @@ def _engine_of(process: Process) -> RunningEngine | None:
     arguments = process.arguments()
     if not arguments:
         return None
-    top = _top_of(process)
+    top = top_of(process)
     flags, config_file = parse_flags(arguments)
     default_root, default_file = _defaults_of(process)
     settings = flags.over(_settings_in(process, top, config_file or default_file))
@@ -205,7 +216,7 @@ def _engine_of(process: Process) -> RunningEngine | None:
     return RunningEngine(process.pid, path, identity_of(Path(path).stat()), settings, is_nested)
 
 
-def _top_of(process: Process) -> str:
+def top_of(process: Process) -> str:
     """The path under which gcd sees the root directory of `process`."""
     mine = read_link(f"{process.proc}/self/ns/mnt")
     if mine is None or process.link("ns/mnt") in {mine, None}:

@@ -9,9 +9,13 @@ Actions: the only package that writes under a Docker root.
     items.py       one item of an entry: taken out of its place, put back, and where it is now
     refusal.py     why something is not done
     mountguard.py  whether anything of an entry is mounted, or mounted in it
+    ground.py      what a unit stands on
     moments.py     what may be put back while the engine runs
     quarantine.py  a unit moved into an entry
     recover.py     what was cut short, finished or undone
+    restore.py     an entry put back exactly
+    purge.py       an entry deleted
+    felling.py     a tree deleted, by descriptors
 
 Nothing is ever deleted but what `purge` is told to: what leaves its place goes into an entry of the quarantine, by one
 rename on one file system. Each change is either not begun, or done, or will be finished or undone at the next start,

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -27,7 +25,7 @@ from gcd.actions import syscalls
 from gcd.actions.items import Where, parent_of, put_back, where
 from gcd.formats.manifest import MOST_BYTES, manifest_bytes, parse_manifest
 from gcd.model import layout
-from gcd.model.entry import EntryId, EntryState, Manifest
+from gcd.model.entry import EntryId, EntryState, Ground, Manifest
 from gcd.model.facts import FileType
 from gcd.model.reading import Malformed, Present, value_of
 
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from gcd.actions.place import Place
     from gcd.model.entry import Item, Operation, RunId
     from gcd.model.finding import Finding
-    from gcd.model.ids import ChainId, LayerDirId
     from gcd.model.reading import Reading
     from gcd.root.tree import Directory
 
@@ -46,7 +43,6 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _NEW_MANIFEST = "manifest.new"
 _ID_LIMIT = 256
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -85,11 +81,11 @@ def new_manifest(
     *,
     run_id: RunId,
     now_ns: int,
-    parents: dict[ChainId, LayerDirId] | None = None,
+    ground: Ground | None = None,
 ) -> Manifest:
     """The manifest of a new entry of `place`, with what identifies its root now."""
     return Manifest(
-        entry=_new_id(now_ns),
+        entry=place.new_id(now_ns),
         run=run_id,
         operation=operation,
         made_ns=now_ns,
@@ -98,7 +94,7 @@ def new_manifest(
         store_inode=store_inode_of(place.root, place.driver),
         finding=finding,
         items=items,
-        parents=parents or {},
+        ground=ground or Ground({}, {}),
     )
 
 
@@ -247,8 +243,3 @@ def _directory(parent: Directory, name: str) -> Directory:
     if isinstance(reading, Present):
         return reading.value
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-
-
-def _new_id(now_ns: int) -> EntryId:
-    moment = _EPOCH + timedelta(microseconds=now_ns // 1000)
-    return EntryId(f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}")

@@ -24,11 +24,13 @@ import errno
 import fcntl
 import os
 import stat
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from gcd.actions.syscalls import Dress, make_directory, open_lock, remove_directory, rename_noreplace, sync_directory
+from gcd.formats.manifest import is_entry_id
 from gcd.model import layout
-from gcd.model.entry import EntryState
+from gcd.model.entry import EntryId, EntryState, order_of
 from gcd.model.errors import CannotAct
 from gcd.model.reading import Absent, Malformed, Present
 from gcd.root.boundaries import mount_of, project_of
@@ -42,6 +44,7 @@ PLANS = "plans"
 STATES = {EntryState.OPEN: "open", EntryState.CLOSED: "entries", EntryState.PURGING: "purging"}
 """The directory that the entries of each state lie in."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HALF_MADE = f"{layout.GCD}.new"
 
 
@@ -58,6 +61,8 @@ class Place:
         self.driver = driver
         self._lock = lock
         self._states: dict[EntryState, Directory] = {}
+        self._second = ""
+        self._number = 0
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +101,16 @@ class Place:
     def check(self) -> None:
         """Raise `CannotAct` unless the place is still what was opened. To be called before each step."""
         _check(self.root, self.directory)
+
+    def new_id(self, now_ns: int) -> EntryId:
+        """The id of a new entry: later than that of every entry that is there, if the clock does not go back."""
+        second = f"{_EPOCH + timedelta(microseconds=now_ns // 1000):%Y%m%dT%H%M%S}"
+        if second > self._second:
+            names = [name for state in self._states.values() for name in state.list().entries]
+            numbers = [order_of(name)[1] for name in names if is_entry_id(name) and name.startswith(f"{second}-")]
+            self._second, self._number = second, max(numbers, default=0)
+        self._number += 1
+        return EntryId(f"{self._second}-{self._number:04d}")
 
     def plans(self) -> Directory:
         """The directory of saved plans that were applied, made where it is not there; for the caller to close."""

@@ -12,35 +12,27 @@ Moving frees nothing: the bytes are the root's until the entry is purged.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from gcd.actions.ground import ground_of
 from gcd.actions.items import parent_of, put_back, take, taken_of
 from gcd.actions.manifest import begin, close_entry, discard, new_manifest, put_all_back, reopen
 from gcd.actions.mountguard import mounted_below
 from gcd.actions.refusal import Refused, of_error, refuse
 from gcd.formats.manifest import is_item_path
-from gcd.formats.texts import parse_digest, parse_layer_dir_id
 from gcd.model import layout
 from gcd.model.entry import EntryState, Item, Operation
 from gcd.model.facts import FileType
-from gcd.model.ids import ChainId
 from gcd.model.plan import Deed, Outcome, Reason
-from gcd.model.reading import Present, value_of
+from gcd.model.reading import Present
 from gcd.root.boundaries import project_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from gcd.actions.manifest import OpenEntry
     from gcd.actions.place import Place
     from gcd.model.entry import Manifest, RunId
-    from gcd.model.ids import LayerDirId
     from gcd.model.plan import Move
     from gcd.root.tree import Directory
-
-T = TypeVar("T")
-
-_TEXT_LIMIT = 4096
 
 
 def move(place: Place, step: Move, *, run_id: RunId, now_ns: int) -> Deed:
@@ -53,9 +45,14 @@ def move(place: Place, step: Move, *, run_id: RunId, now_ns: int) -> Deed:
     try:
         _demand_movable(place, step.paths)
         items = tuple(_described(place, path) for path in step.paths)
-        parents = dict(parents_of(place, step.paths))
         manifest = new_manifest(
-            place, Operation.QUARANTINE, finding, items, run_id=run_id, now_ns=now_ns, parents=parents
+            place,
+            Operation.QUARANTINE,
+            finding,
+            items,
+            run_id=run_id,
+            now_ns=now_ns,
+            ground=ground_of(place, step.paths),
         )
         entry = _begun(place, manifest)
     except Refused as refused:
@@ -70,20 +67,6 @@ def move(place: Place, step: Move, *, run_id: RunId, now_ns: int) -> Deed:
         except OSError as error:
             return _undone(step, entry, of_error(error, layout.GCD))
         return Deed(step, Outcome.DONE, entry=entry.id, disk_bytes=finding.disk_bytes or 0)
-
-
-def parents_of(place: Place, paths: tuple[str, ...]) -> Iterator[tuple[ChainId, LayerDirId]]:
-    """The parent chains that the records among `paths` name, with their cache ids, as far as these can be read."""
-    homes = (f"{layout.layer_records(place.driver)}/", f"{layout.rw_layer_records(place.driver)}/")
-    for path in paths:
-        if path.startswith(homes):
-            parent = _text_of(place.root, f"{path}/{layout.PARENT}", lambda raw: parse_digest(raw, layout.PARENT))
-            if parent is not None:
-                chain = ChainId(parent)
-                where = f"{layout.layer_record(chain, place.driver)}/{layout.CACHE_ID}"
-                cache_id = _text_of(place.root, where, lambda raw: parse_layer_dir_id(raw, layout.CACHE_ID))
-                if cache_id is not None:
-                    yield chain, cache_id
 
 
 def is_structure(path: str, driver: str) -> bool:
@@ -188,12 +171,3 @@ def _undone(step: Move, entry: OpenEntry, refused: Refused) -> Deed:
         why = f"{refused.why}; the next start of gcd puts it back ({of_error(error, step.paths[0]).why})"
         return Deed(step, Outcome.FAILED, refused.reason, why, entry.id)
     return Deed(step, Outcome.FAILED if moved else Outcome.REFUSED, refused.reason, refused.why)
-
-
-def _text_of(root: Directory, path: str, parse: Callable[[bytes], T]) -> T | None:
-    """What the small file at `path` says; None if it says nothing."""
-    try:
-        with parent_of(root, path) as (parent, name):
-            return value_of(parent.read(name, _TEXT_LIMIT, parse))
-    except OSError:
-        return None

@@ -30,7 +30,7 @@ from gcd.actions.mountguard import mounted_below, mounted_entry
 from gcd.actions.refusal import of_error
 from gcd.formats.manifest import is_entry_id
 from gcd.model import layout
-from gcd.model.entry import EntryId, EntryState, Operation
+from gcd.model.entry import EntryId, EntryState, Operation, order_of
 from gcd.model.facts import EngineState
 from gcd.model.reading import Present
 from gcd.root.engine import read_engine
@@ -65,7 +65,7 @@ def recover(place: Place, *, engine: EngineState | None = None, proc: str = PROC
 
     `engine` is STOPPED for a caller that holds the fence; None: it is looked at, if there is anything to recover.
     """
-    names = sorted(filter(is_entry_id, place.state(EntryState.OPEN).list().entries))
+    names = sorted(filter(is_entry_id, place.state(EntryState.OPEN).list().entries), key=order_of)
     if names and engine is None:
         engine = read_engine(place.root, proc).state
     return tuple(_recovered(place, name, engine is EngineState.STOPPED, proc) for name in names)

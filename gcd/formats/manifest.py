@@ -4,7 +4,8 @@
 ::
 
     {"schema": 1, "entry", "run", "operation", "made_ns", "boot_id", "engine_id", "store_inode",
-     "finding": {…}, "items": [{"path", "taken": {…} | null, "made": {…} | null}], "parents": {chain: cache id}}
+     "finding": {…}, "items": [{"path", "taken": {…} | null, "made": {…} | null}],
+     "ground": {"parents": {chain: cache id}, "links": {link id: layer dir}}}
 
 The reader is strict, for a root is hostile: every key must be there and no other; paths are relative, go nowhere but
 down and lead to nothing of gcd's own. A manifest of a later schema is refused with a sentence that says so.
@@ -21,13 +22,13 @@ from gcd.formats.escape import escaped
 from gcd.formats.findings import choice, finding_from, finding_value
 from gcd.formats.strictjson import Fields, read_object, text_from, text_value
 from gcd.model import layout
-from gcd.model.entry import EntryId, Item, Made, Manifest, Operation, RunId, Taken
+from gcd.model.entry import EntryId, Ground, Item, Made, Manifest, Operation, RunId, Taken
 from gcd.model.errors import FormatError
 from gcd.model.facts import FileType
-from gcd.model.ids import ChainId, is_digest, is_layer_dir_id
+from gcd.model.ids import ChainId, is_digest, is_layer_dir_id, is_link_id
 
 if TYPE_CHECKING:
-    from gcd.model.ids import LayerDirId
+    from gcd.model.ids import LayerDirId, LinkId
 
 SCHEMA = 1
 MOST_BYTES = 16 << 20
@@ -36,7 +37,7 @@ MOST_ITEMS = 10_000
 MOST_PATH_BYTES = 4095
 MOST_NAME_BYTES = 255
 
-_ENTRY_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
+_ENTRY_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9]{4,9}")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}|")
 _WHAT = "manifest"
@@ -74,7 +75,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
         "store_inode": manifest.store_inode,
         "finding": finding_value(manifest.finding),
         "items": [_item_value(item) for item in manifest.items],
-        "parents": dict(manifest.parents),
+        "ground": {"parents": dict(manifest.ground.parents), "links": dict(manifest.ground.links)},
     }
     return json.dumps(value, indent=1).encode() + b"\n"
 
@@ -95,7 +96,7 @@ def parse_manifest(raw: bytes) -> Manifest:
         store_inode=fields.integer("store_inode"),
         finding=finding_from(fields.fields("finding")),
         items=_items(fields, operation),
-        parents=dict(_parent(key, text_from(value, f"{_WHAT}: parents")) for key, value in fields.members("parents")),
+        ground=_ground_from(fields.fields("ground")),
     )
     fields.end()
     return manifest
@@ -184,7 +185,28 @@ def _made_from(fields: Fields) -> Made:
     return made
 
 
-def _parent(chain: str, cache_id: str) -> tuple[ChainId, LayerDirId]:
-    if not is_digest(chain) or not is_layer_dir_id(cache_id):
-        raise FormatError(f"{_WHAT}: parents", expected="cache ids by chain", found=escaped(f"{chain}: {cache_id}"))
-    return ChainId(chain), cache_id
+def _ground_from(fields: Fields) -> Ground:
+    parents, links = fields.members("parents"), fields.members("links")
+    fields.end()
+    return Ground(
+        parents={_digest(chain): _layer_dir(text_from(name, fields.what)) for chain, name in parents},
+        links={_link(link): _layer_dir(text_from(name, fields.what)) for link, name in links},
+    )
+
+
+def _digest(text: str) -> ChainId:
+    if not is_digest(text):
+        raise FormatError(f"{_WHAT}: ground", expected="a chain id", found=escaped(text))
+    return ChainId(text)
+
+
+def _link(text: str) -> LinkId:
+    if not is_link_id(text):
+        raise FormatError(f"{_WHAT}: ground", expected="a link id", found=escaped(text))
+    return text
+
+
+def _layer_dir(text: str) -> LayerDirId:
+    if not is_layer_dir_id(text):
+        raise FormatError(f"{_WHAT}: ground", expected="the name of a layer dir", found=escaped(text))
+    return text

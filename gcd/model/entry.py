@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 
     from gcd.model.facts import FileType
     from gcd.model.finding import Finding
-    from gcd.model.ids import ChainId, LayerDirId
+    from gcd.model.ids import ChainId, LayerDirId, LinkId
+    from gcd.model.plan import Outcome, Reason
 
 EntryId = NewType("EntryId", str)
-"""When the entry was made, in UTC, and six hex digits: ``20261128T091236-3f9a1c``."""
+"""When the entry was made, in UTC, and its number among those of that second: ``20261128T091236-0001``."""
 
 RunId = NewType("RunId", str)
 """Of one ``gcd apply``: letters, digits, ``.``, ``_`` and ``-``; at most 64 of them."""
+
+
+def order_of(entry: EntryId) -> tuple[str, int]:
+    """The key by which entries are sorted, those made first first."""
+    second, _, number = entry.partition("-")
+    return second, int(number)
 
 
 class Operation(StrEnum):
@@ -83,11 +90,21 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """
+    What a unit stood on when it was taken, as far as it could be read: the parent chains of its records with their
+    cache ids, and the link ids in its ``lower`` files with the dirs that they led to.
+    """
+
+    parents: Mapping[ChainId, LayerDirId]
+    links: Mapping[LinkId, LayerDirId]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """
     `made_ns` is by the wall clock; `engine_id` is "" where the root has none. `store_inode` is that of the driver's
     home (``overlay2``), 0 where there is none: another one means that somebody made the root anew (safety rule S20).
-    `parents` are the parent chains of the records among the items, with the cache ids that they had.
     """
 
     entry: EntryId
@@ -99,4 +116,18 @@ class Manifest:
     store_inode: int
     finding: Finding
     items: tuple[Item, ...]
-    parents: Mapping[ChainId, LayerDirId]
+    ground: Ground
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDeed:
+    """
+    What became of an entry that was to be restored or purged. `reason` and `why`, one clause for people, say why not,
+    or what is not quite as it was. `disk_bytes` are those that a purge freed.
+    """
+
+    entry: EntryId
+    outcome: Outcome
+    reason: Reason | None = None
+    why: str = ""
+    disk_bytes: int = 0

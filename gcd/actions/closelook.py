@@ -145,6 +145,8 @@ class CloseLook:
             if folder:
                 opened = self._root.open_path(folder)
                 if not isinstance(opened, Present):
+                    if not is_needed:
+                        return  # it is made by the same repair, or the repair fails
                     raise _Trouble(Reason.CHANGED, f"{folder} cannot be opened any more")
                 parent = stack.enter_context(opened.value)
             status = parent.lstat(name)

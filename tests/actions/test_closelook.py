@@ -15,8 +15,20 @@ from support.results import hex64, orphan
 from gcd.actions import closelook
 from gcd.actions.closelook import CloseLook, paths_of
 from gcd.actions.fence import fence
-from gcd.model.ids import ChainId
-from gcd.model.plan import Identity, MakeSymlink, Mend, Move, Plan, Reason, Release, SetAside, WriteFile
+from gcd.model.ids import ChainId, ImageId
+from gcd.model.plan import (
+    DropReference,
+    Identity,
+    MakeDirectory,
+    MakeSymlink,
+    Mend,
+    Move,
+    Plan,
+    Reason,
+    Release,
+    SetAside,
+    WriteFile,
+)
 from gcd.root.engine import read_engine
 from gcd.root.tree import open_root
 
@@ -149,6 +161,24 @@ def test_no_symlink_is_followed_on_the_way(root: Directory, docker: Path, proc: 
         (docker / "overlay2").rename(docker / "elsewhere")
         (docker / "overlay2").symlink_to("elsewhere")
         assert told(look, MOVE) == (Reason.CHANGED, "overlay2 cannot be opened any more")
+
+
+def test_a_repair_makes_the_folder_that_it_needs(root: Directory, docker: Path, proc: FakeProc):
+    link = f"overlay2/l/{LINK}"
+    mend = Mend(FINDING, (MakeDirectory("overlay2/l", 0o700, "overlay2"), MakeSymlink(link, f"../{LAYER}/diff")))
+    with looking(root, docker, proc) as look:
+        shutil.rmtree(docker / "overlay2/l")
+        assert told(look, mend) is None
+        (docker / "overlay2/l").write_bytes(b"")
+        assert told(look, mend) is None
+
+
+def test_what_an_earlier_step_made_or_shortened_is_no_change(root: Directory, docker: Path, proc: FakeProc):
+    changes = (MakeDirectory("overlay2/l", 0o700, "overlay2"), DropReference("repositories", "web:1", ImageId("x")))
+    with looking(root, docker, proc) as look:
+        for path in ("overlay2/l/new", "repositories"):
+            (docker / path).write_bytes(b"")
+        assert told(look, Mend(FINDING, changes)) is None
 
 
 def test_another_root_in_its_place(root: Directory, docker: Path, proc: FakeProc):

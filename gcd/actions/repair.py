@@ -1,0 +1,246 @@
+"""
+Repair: files, symlinks and directories made anew in their places, what stood there kept in an entry.
+
+All that is new is made whole in the entry first: content, owner, mode, label, synced. Then each thing goes to its place
+by one rename, which swaps it with what stands there, so that nobody ever sees neither or a half. Restoring the entry
+swaps them back. What is as it shall be already is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, assert_never
+
+from gcd.actions import syscalls
+from gcd.actions.items import found_at, made_of, parent_of, put_back, take, taken_of
+from gcd.actions.manifest import begin, close_entry, discard, new_manifest, put_all_back, reopen
+from gcd.actions.refusal import Refused, of_error, refuse
+from gcd.actions.syscalls import Dress
+from gcd.formats.manifest import MOST_ITEMS, is_item_path
+from gcd.formats.repositories import parse_repositories, write_repositories
+from gcd.model import layout
+from gcd.model.entry import EntryState, Item, Operation
+from gcd.model.errors import FormatError
+from gcd.model.facts import FileType
+from gcd.model.plan import (
+    Deed,
+    DropReference,
+    MakeDirectory,
+    MakeSymlink,
+    Outcome,
+    Reason,
+    SetAside,
+    WriteFile,
+)
+from gcd.model.reading import value_of
+
+if TYPE_CHECKING:
+    from gcd.actions.manifest import OpenEntry
+    from gcd.actions.place import Place
+    from gcd.model.entry import RunId, Taken
+    from gcd.model.plan import Change, Mend
+    from gcd.root.tree import Directory
+
+REFERENCES_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """
+    One item, and what is made for it: `content` is that of a file or the text of a symlink; `dress` is None where
+    nothing is made.
+    """
+
+    item: Item
+    content: bytes = b""
+    dress: Dress | None = None
+
+
+def repair(place: Place, step: Mend, *, run_id: RunId, now_ns: int) -> Deed:
+    """
+    Carry out all changes of `step`, in their order, or none. Never raises for what the root or the disk does.
+
+    The caller has looked at the step right before (`gcd.actions.closelook`). A deed that is done and has no entry found
+    everything as it shall be.
+    """
+    try:
+        works = _works(place.root, step.changes)
+        if not works:
+            return Deed(step, Outcome.DONE)
+        items = tuple(work.item for work in works)
+        entry = _begun(place, step, items, run_id, now_ns)
+    except Refused as refused:
+        return Deed(step, Outcome.REFUSED, refused.reason, refused.why)
+    with entry:
+        try:
+            _make_all(entry, works)
+            for index, item in enumerate(items):
+                _put_in_place(entry, index, item)
+            close_entry(entry)
+        except Refused as refused:
+            return _undone(step, entry, refused)
+        except OSError as error:
+            return _undone(step, entry, of_error(error, layout.GCD))
+        return Deed(step, Outcome.DONE, entry=entry.id)
+
+
+def _works(root: Directory, changes: tuple[Change, ...]) -> tuple[_Work, ...]:
+    """What is to be made and taken; `Refused` where something is not as the changes presume."""
+    works: dict[str, _Work] = {}
+    for change in changes:
+        if not is_item_path(change.path) or change.path in works:
+            refuse(Reason.PLACE, f"{change.path} is not changed by a repair")
+        is_new = change.path.rpartition("/")[0] in works
+        try:
+            work = _in_new_directory(works, change) if is_new else _work(root, change)
+        except OSError as error:
+            raise of_error(error, change.path) from None
+        if work is not None:
+            works[change.path] = work
+    if len(works) > MOST_ITEMS:
+        refuse(Reason.PLACE, f"{len(works)} things would have to be made, and an entry holds {MOST_ITEMS}")
+    return tuple(works.values())
+
+
+def _work(root: Directory, change: Change) -> _Work | None:
+    """None where all is as it shall be. `OSError` of what cannot be looked at."""
+    with parent_of(root, change.path) as (parent, name):
+        match change:
+            case WriteFile(path, content, like):
+                return _file(parent, name, Item(path, _standing(parent, name)), content, _model(root, like))
+            case DropReference(path):
+                return _dropping(parent, name, change, _model(root, path))
+            case MakeSymlink():
+                return _symlink(parent, name, change, _model(root, change.path.rpartition("/")[0]))
+            case MakeDirectory():
+                return _directory(parent, name, change, _model(root, change.like))
+            case SetAside(path):
+                return _Work(Item(path, _needed(parent, name, path)))
+            case _:
+                assert_never(change)
+
+
+def _file(parent: Directory, name: str, item: Item, content: bytes, model: Taken) -> _Work | None:
+    """It wears what the file wears that it replaces; else what `model` does, without rights to execute."""
+    made = made_of(FileType.FILE, content)
+    if found_at(parent, name) == made:
+        return None
+    if item.taken is not None and item.taken.type is FileType.FILE:
+        dress = _dress(item.taken)
+    else:
+        dress = _dress(model)
+        dress = replace(dress, mode=dress.mode & ~(stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH))
+    return _Work(replace(item, made=made), content, dress)
+
+
+def _dropping(parent: Directory, name: str, change: DropReference, model: Taken) -> _Work | None:
+    raw = value_of(parent.read(name, REFERENCES_LIMIT, bytes))
+    try:
+        references = dict(parse_repositories(raw or b"").references)
+    except FormatError:
+        refuse(Reason.CHANGED, f"{change.path} cannot be read any more")
+    if change.reference not in references:
+        return None
+    if references.pop(change.reference) != change.image:
+        refuse(Reason.CHANGED, f"{change.reference} names another image by now")
+    item = Item(change.path, _needed(parent, name, change.path))
+    return _file(parent, name, item, write_repositories(references), model)
+
+
+def _symlink(parent: Directory, name: str, change: MakeSymlink, folder: Taken) -> _Work | None:
+    """It wears what the symlink wears that it replaces; else what its directory does."""
+    made = made_of(FileType.SYMLINK, os.fsencode(change.target))
+    if found_at(parent, name) == made:
+        return None
+    taken = _standing(parent, name)
+    model = taken if taken is not None and taken.type is FileType.SYMLINK else folder
+    return _Work(Item(change.path, taken, made), os.fsencode(change.target), _dress(model))
+
+
+def _directory(parent: Directory, name: str, change: MakeDirectory, model: Taken) -> _Work | None:
+    taken = _standing(parent, name)
+    if taken is not None and taken.type is FileType.DIRECTORY:
+        return None
+    return _Work(Item(change.path, taken, made_of(FileType.DIRECTORY)), dress=replace(_dress(model), mode=change.mode))
+
+
+def _in_new_directory(works: dict[str, _Work], change: Change) -> _Work:
+    """A symlink in a directory that the same repair makes: nothing stands in its place."""
+    folder = works[change.path.rpartition("/")[0]]
+    if not isinstance(change, MakeSymlink) or folder.dress is None:
+        refuse(Reason.PLACE, f"{change.path} is not made together with its directory")
+    target = os.fsencode(change.target)
+    return _Work(Item(change.path, None, made_of(FileType.SYMLINK, target)), target, folder.dress)
+
+
+def _standing(parent: Directory, name: str) -> Taken | None:
+    try:
+        return taken_of(parent, name)
+    except FileNotFoundError:
+        return None
+
+
+def _needed(parent: Directory, name: str, path: str) -> Taken:
+    taken = _standing(parent, name)
+    if taken is None:
+        refuse(Reason.CHANGED, f"{path} is not there any more")
+    return taken
+
+
+def _dress(model: Taken) -> Dress:
+    return Dress(model.uid, model.gid, model.mode, model.label)
+
+
+def _model(root: Directory, like: str) -> Taken:
+    with parent_of(root, like) as (parent, name):
+        return taken_of(parent, name)
+
+
+def _begun(place: Place, step: Mend, items: tuple[Item, ...], run_id: RunId, now_ns: int) -> OpenEntry:
+    manifest = new_manifest(place, Operation.REPAIR, step.finding, items, run_id=run_id, now_ns=now_ns)
+    try:
+        return begin(place, manifest)
+    except OSError as error:
+        raise of_error(error, layout.GCD) from None
+
+
+def _make_all(entry: OpenEntry, works: tuple[_Work, ...]) -> None:
+    """Make what is new, by its index, in the entry."""
+    for index, work in enumerate(works):
+        made, dress, name = work.item.made, work.dress, str(index)
+        if made is None or dress is None:
+            continue
+        if made.type is FileType.DIRECTORY:
+            syscalls.make_directory(entry.items, name, dress)
+        elif made.type is FileType.SYMLINK:
+            syscalls.make_symlink(entry.items, name, os.fsdecode(work.content), dress)
+        else:
+            syscalls.write_new_file(entry.items, name, work.content, dress)
+    syscalls.sync_directory(entry.items)
+
+
+def _put_in_place(entry: OpenEntry, index: int, item: Item) -> None:
+    """One rename; `Refused` if that fails, or if something else stood there than the manifest says."""
+    try:
+        with parent_of(entry.place.root, item.path) as (parent, name):
+            take(item, index, entry.items, parent, name)
+            if item.taken is not None and taken_of(entry.items, str(index)).inode != item.taken.inode:
+                put_back(item, index, entry.items, parent, name)
+                refuse(Reason.CHANGED, f"something else stood at {item.path} than a moment before")
+    except OSError as error:
+        raise of_error(error, item.path) from None
+
+
+def _undone(step: Mend, entry: OpenEntry, refused: Refused) -> Deed:
+    """Put everything back; where even that fails the entry stays open, for `recover`."""
+    try:
+        if entry.state is EntryState.CLOSED:
+            reopen(entry)
+        moved = put_all_back(entry)
+        discard(entry)
+    except OSError as error:
+        why = f"{refused.why}; it could not be undone ({of_error(error, layout.GCD).why}), the next start of gcd will"
+        return Deed(step, Outcome.FAILED, refused.reason, why, entry.id)
+    return Deed(step, Outcome.FAILED if moved else Outcome.REFUSED, refused.reason, refused.why)

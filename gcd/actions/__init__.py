@@ -3,6 +3,9 @@ Actions: the only package that writes under a Docker root.
 
 ::
 
+    apply.py       a plan carried out, step by step
+    closelook.py   what is asked right before each step
+    fence.py       no engine starts while gcd writes
     syscalls.py    every call that changes something, on directory descriptors
     place.py       ``.gcd``: where it is, whose, and who holds it
     manifest.py    entries: begun, closed, discarded
@@ -12,6 +15,9 @@ Actions: the only package that writes under a Docker root.
     ground.py      what a unit stands on
     moments.py     what may be put back while the engine runs
     quarantine.py  a unit moved into an entry
+    repair.py      new files swapped into place
+    release.py     layers that the running engine is made to delete
+    engineapi.py   the API of the engine that owns the root
     recover.py     what was cut short, finished or undone
     restore.py     an entry put back exactly
     purge.py       an entry deleted

@@ -163,7 +163,7 @@ def test_files_stay_short():
     assert long == {}
 
 
-@pytest.mark.parametrize("name", ["model", "model/facts", "formats", "root", "rules", "report"])
+@pytest.mark.parametrize("name", ["model", "model/facts", "formats", "root", "rules", "policy", "report"])
 def test_a_package_tells_what_is_in_it(name):
     folder = PACKAGE / name
     text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))

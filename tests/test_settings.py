@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import os
+from datetime import UTC, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from gcd.model.errors import UsageError
+from gcd.model.finding import Confidence, Kind, Severity
+from gcd.policy.policy import Verb, Weekday
 from gcd.settings import FailOn, ReportFormat, load, sample
+from gcd.settings.units import duration_in_words, hours_of, nanoseconds, zone_of
 
 SAMPLE = Path(__file__).resolve().parent.parent / "config" / "gcd.toml"
 
 
 @pytest.fixture
 def directory(tmp_path, monkeypatch):
-    for name in ("GCD_ROOT", "GCD_FORMAT", "GCD_FAIL_ON", "GCD_SKIP", "GCD_STATE_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("GCD_")]:
+        monkeypatch.delenv(name)
     (tmp_path / "conf.d").mkdir()
     return tmp_path
 
@@ -73,6 +79,34 @@ def test_the_state_directory_moves_with_its_variable(directory, monkeypatch):
         ("root = [", "cannot be read as TOML"),
         ("root = \xff", "cannot be read as TOML"),
         ("[root]\nfail_on = 1", "root = {'fail_on': 1} does not fit"),
+        ("[polcy]\ngrace = '1h'", "there is no setting 'polcy'; did you mean policy"),
+        ("[policy]\ngracee = '1h'", "there is no setting 'policy.gracee'; did you mean grace?"),
+        ("[policy]\nzzzz = '1h'", "there is no setting 'policy.zzzz'; the settings of policy are codes, kinds,"),
+        ("[policy.kinds]\norphans = 'report'", "there is no setting 'policy.kinds.orphans'; did you mean orphan?"),
+        ("[policy.severities]\nwarn = 'report'", "'policy.severities.warn'; did you mean warning?"),
+        ("[[policy.windows]]\nhour = '1'", "there is no setting 'policy.windows[0].hour'; did you mean hours?"),
+        ("[accept.x]\nresaon = 'y'", "there is no setting 'accept.x.resaon'; did you mean reason?"),
+        ("[hooks]\non_find = []", "there is no setting 'hooks.on_find'; did you mean on_finding"),
+        ("policy = 1", "policy = 1 does not fit"),
+        ("[policy]\ngrace = 24", "policy.grace = 24 does not fit: it must be a text such as 90s, 30m,"),
+        ("[policy]\ngrace = '-1h'", "policy.grace = '-1h' does not fit"),
+        ("[policy]\nmin_size = '12 apples'", "policy.min_size = '12 apples' does not fit"),
+        ("[policy]\nmax_items = 0", "policy.max_items = 0 does not fit"),
+        ("[policy]\nmin_confidence = 'provn'", "policy.min_confidence = 'provn' does not fit"),
+        ("[policy.codes]\nGCD101 = 'delete'", "policy.codes.GCD101.0 = 'delete' does not fit"),
+        ("[policy.codes]\nGCD101 = []", "it must be ignore or report alone, or one or more of repair, release and"),
+        ("[policy.kinds]\norphan = ['report', 'repair']", "it must be ignore or report alone"),
+        (
+            "[[policy.windows]]\nhours = '22:00'",
+            "policy.windows.0.hours = '22:00' does not fit: it must be",
+        ),
+        ("[[policy.windows]]\nhours = '24:00-01:00'", "no hour of a day is later than 24:00, and none begins there"),
+        ("[[policy.windows]]\nhours = '20:00-24:30'", "no hour of a day is later than 24:00, and none begins there"),
+        ("[[policy.windows]]\nhours = '20:00-25:00'", "it must be two times of a day"),
+        ("[[policy.windows]]\nhours = '1:00-2:00'\n", "it must be two times of a day"),
+        ("[[policy.windows]]\nhours = '01:00-02:00'\ndays = ['mo']", "policy.windows.0.days.0 = 'mo' does not fit"),
+        ("[[policy.windows]]\nhours = '01:00-02:00'\nzone = 'Mars/Base'", "it is no time zone that this host knows"),
+        ("[[policy.windows]]\nhours = '01:00-02:00'\nzone = '../passwd'", "it is no time zone that this host knows"),
     ],
 )
 def test_a_bad_file_is_named_with_what_is_wrong(directory, text, told):
@@ -107,3 +141,113 @@ def test_the_sample_uncommented_is_valid(directory):
     (directory / "gcd.toml").write_text("\n".join(lines))
 
     assert set(load({}, directory=directory).origins.values()) == {str(directory / "gcd.toml")}
+
+
+def test_the_tables_are_read_whole(directory):
+    (directory / "gcd.toml").write_text(
+        """
+        [policy]
+        min_confidence = "suspected"
+        grace = "36h"
+        min_size = "10MiB"
+        max_items = 7
+        max_bytes = 1000
+        offline_node = true
+        windows = [{ days = ["sat"], hours = "22:00-04:30", zone = "Europe/Berlin" }, { hours = "00:00-24:00" }]
+        [policy.codes]
+        GCD211 = ["release", "quarantine"]
+        [policy.kinds]
+        orphan = "quarantine"
+        [policy.severities]
+        info = "ignore"
+        [protect]
+        codes = ["GCD116"]
+        findings = ["GCD101:*"]
+        images = ["shop/*"]
+        containers = ["db-*"]
+        [quarantine]
+        retention = "3d"
+        [hooks]
+        on_finding = ["/bin/tell", "-x"]
+        timeout = "90s"
+        """
+    )
+
+    settings = load({}, directory=directory).settings
+
+    assert settings.policy.min_confidence is Confidence.SUSPECTED
+    assert settings.policy.grace == timedelta(hours=36)
+    assert settings.policy.min_size == 10 << 20
+    assert (settings.policy.max_items, settings.policy.max_bytes) == (7, 1000)
+    assert settings.policy.offline_node
+    assert [(w.days, w.hours, w.zone) for w in settings.policy.windows] == [
+        ((Weekday.SATURDAY,), "22:00-04:30", "Europe/Berlin"),
+        (tuple(Weekday), "00:00-24:00", "UTC"),
+    ]
+    assert settings.policy.codes == {"GCD211": (Verb.RELEASE, Verb.QUARANTINE)}
+    assert settings.policy.kinds == {Kind.ORPHAN: (Verb.QUARANTINE,)}
+    assert settings.policy.severities == {Severity.INFO: (Verb.IGNORE,)}
+    assert settings.protect.codes == ("GCD116",)
+    assert settings.protect.findings == ("GCD101:*",)
+    assert settings.protect.images == ("shop/*",)
+    assert settings.protect.containers == ("db-*",)
+    assert settings.quarantine.retention == timedelta(days=3)
+    assert settings.hooks.on_finding == ("/bin/tell", "-x")
+    assert settings.hooks.on_action == ()
+    assert settings.hooks.timeout == timedelta(seconds=90)
+
+
+def test_tables_of_several_files_are_merged_and_each_key_knows_its_origin(directory, monkeypatch):
+    (directory / "gcd.toml").write_text('[policy]\ngrace = "48h"\nmax_items = 3\n[policy.codes]\nGCD101 = "report"\n')
+    (directory / "conf.d" / "10.toml").write_text('[policy]\nmax_items = 4\n[policy.codes]\nGCD102 = "report"\n')
+    monkeypatch.setenv("GCD_POLICY__GRACE", "72h")
+
+    loaded = load({}, directory=directory)
+
+    assert loaded.settings.policy.grace == timedelta(hours=72)
+    assert loaded.settings.policy.max_items == 4
+    assert loaded.settings.policy.codes == {"GCD101": (Verb.REPORT,), "GCD102": (Verb.REPORT,)}
+    assert loaded.origins["policy.grace"] == "GCD_POLICY__GRACE"
+    assert loaded.origins["policy.max_items"] == str(directory / "conf.d" / "10.toml")
+    assert loaded.origins["policy.codes"] == f"{directory / 'gcd.toml'}, {directory / 'conf.d' / '10.toml'}"
+    assert loaded.origins["policy.min_size"] == "default"
+    assert loaded.value("policy.grace") == timedelta(hours=72)
+
+
+def test_an_unknown_variable_of_a_table_is_an_error(directory, monkeypatch):
+    monkeypatch.setenv("GCD_POLICY__GRACEE", "72h")
+
+    with pytest.raises(
+        UsageError, match=r"GCD_POLICY__GRACEE: there is no setting 'policy.gracee'; did you mean grace"
+    ):
+        load({}, directory=directory)
+
+
+def test_a_table_in_a_variable_that_is_no_json_is_told(directory, monkeypatch):
+    monkeypatch.setenv("GCD_ACCEPT", "{")
+
+    with pytest.raises(UsageError, match=r"a variable of the environment cannot be read: .*accept"):
+        load({}, directory=directory)
+
+
+@pytest.mark.parametrize(
+    ("duration", "told"),
+    [
+        (timedelta(hours=24), "24h"),
+        (timedelta(days=14), "14d"),
+        (timedelta(seconds=90), "90s"),
+        (timedelta(minutes=1), "60s"),
+        (timedelta(0), "0s"),
+        (timedelta(hours=36), "36h"),
+    ],
+)
+def test_durations_are_told_as_they_are_written(duration, told):
+    assert duration_in_words(duration) == told
+
+
+def test_units():
+    assert nanoseconds(timedelta(hours=1)) == 3_600_000_000_000
+    assert hours_of("22:00-04:30") == (time(22), time(4, 30))
+    assert hours_of("00:00-24:00") == (time(0), time(0))
+    assert zone_of("UTC") is UTC
+    assert zone_of("Europe/Berlin") == ZoneInfo("Europe/Berlin")

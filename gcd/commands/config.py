@@ -18,7 +18,7 @@ def show() -> None:
     loaded = load({})
     lines = {}
     for key in loaded.origins:
-        value = getattr(loaded.settings, key)
+        value = loaded.value(key)
         lines[key] = f"# {key} is unset" if value is None else f"{key} = {toml_value(value)}"
     width = max(map(len, lines.values()))
     for key, line in lines.items():

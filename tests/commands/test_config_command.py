@@ -8,6 +8,7 @@ import pytest
 from gcd import cli, settings
 from gcd.commands import config
 from gcd.model.errors import ExitBits
+from gcd.settings.keys import leaves
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def test_each_value_is_shown_with_its_origin(directory, monkeypatch, capsys):
     assert origins['skip = ["GCD104"]'] == str(directory / "gcd.toml")
     assert origins['fail_on = "error"'] == "GCD_FAIL_ON"
     assert origins['format = "text"'] == "default"
-    assert len(origins) == len(settings.Settings.model_fields)
+    assert origins['policy.grace = "24h"'] == "default"
+    assert len(origins) == len(list(leaves()))
 
 
 def test_what_is_shown_is_toml(directory, monkeypatch, capsys):

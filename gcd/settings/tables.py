@@ -1,0 +1,125 @@
+"""The tables of the settings: what may be done, what is never touched, how long things are kept, whom to tell."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
+
+from gcd.model.finding import Confidence, Kind, Severity
+from gcd.policy.policy import Verb, Weekday
+from gcd.settings.units import Duration, Hours, Size, Zone
+
+_ALONE = frozenset({Verb.IGNORE, Verb.REPORT})
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _agreeing(verbs: tuple[Verb, ...]) -> tuple[Verb, ...]:
+    if not verbs or (len(verbs) > 1 and _ALONE & set(verbs)):
+        raise ValueError("it must be ignore or report alone, or one or more of repair, release and quarantine")
+    return verbs
+
+
+Verbs = Annotated[tuple[Verb, ...], BeforeValidator(_one_or_more), AfterValidator(_agreeing)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WindowTable(Table):
+    days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = tuple(Weekday)
+    hours: Hours
+    zone: Zone = "UTC"
+
+
+class PolicyTable(Table):
+    """What is done about findings. Without any verb nothing is: gcd reports."""
+
+    codes: dict[str, Verbs] = Field(
+        default={},
+        description="By code or its name, one verb or a list: ignore, report, repair, release, quarantine. Remedies "
+        "that are opt-in (gcd rules) are done only by a verb here; manual ones by no policy.",
+        examples=[{"GCD101": "quarantine", "GCD211": ["release", "quarantine"]}],
+    )
+    kinds: dict[Kind, Verbs] = Field(
+        default={},
+        description="The same by kind, for codes that are not named: orphan, dangling, damaged, leftover, hazard.",
+        examples=[{"leftover": "quarantine", "hazard": "report"}],
+    )
+    severities: dict[Severity, Verbs] = Field(
+        default={},
+        description="The same by severity, for what neither its code nor its kind settles: info, warning, error, "
+        "critical. What is only suspected has the severity info.",
+        examples=[{"info": "ignore"}],
+    )
+    min_confidence: Confidence = Field(
+        default=Confidence.PROVEN,
+        description="proven, or suspected: what may belong to work under way too, once it was there for the grace and "
+        "nothing is under way.",
+    )
+    grace: Duration = Field(
+        default=timedelta(hours=24),
+        description="How long what is suspected, and damage that is mended under a running engine, must have been seen "
+        "(gcd check --record). While an engine runs it is never less than 24h.",
+    )
+    min_size: Size = Field(default=ByteSize(0), description="Orphans and leftovers smaller than this are left alone.")
+    max_items: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="The most findings that one run acts upon.", examples=[50]
+    )
+    max_bytes: Size | None = Field(
+        default=None, description="The most bytes on disk that one run moves or releases.", examples=["20GiB"]
+    )
+    windows: tuple[WindowTable, ...] = Field(
+        default=(),
+        description="When things may be done: days (mon to sun, default all), hours, time zone (default UTC). Hours "
+        "that end before they begin go over midnight. Unset: at any time.",
+        examples=[[{"days": ["sat", "sun"], "hours": "22:00-04:30", "zone": "Europe/Berlin"}]],
+    )
+    offline_node: bool = Field(
+        default=False,
+        description="This host cannot pull: never move or release a layer record or an image, not even a damaged one.",
+    )
+
+
+class ProtectTable(Table):
+    """What is never touched, whatever asks for it."""
+
+    codes: tuple[str, ...] = Field(default=(), description="By code or its name.", examples=[["GCD116"]])
+    findings: tuple[str, ...] = Field(
+        default=(), description="By the id of a finding, or a glob over ids.", examples=[["GCD101:layer-dir:13f2*"]]
+    )
+    images: tuple[str, ...] = Field(
+        default=(),
+        description="What costs one of these images: globs over references as docker images shows them.",
+        examples=[["registry.example.com/shop/*"]],
+    )
+    containers: tuple[str, ...] = Field(
+        default=(), description="What costs one of these containers: globs over names.", examples=[["db-*"]]
+    )
+
+
+class QuarantineTable(Table):
+    """The quarantine, in .gcd below the root."""
+
+    retention: Duration = Field(
+        default=timedelta(days=14), description="How long an entry is kept before gcd quarantine purge takes it."
+    )
+
+
+class HooksTable(Table):
+    """Commands, as lists of words and without a shell, that get an event as JSON on stdin. They decide nothing."""
+
+    on_finding: tuple[str, ...] = Field(
+        default=(),
+        description="Called for each finding that gcd check --record sees for the first time.",
+        examples=[["/usr/local/bin/tell", "--team", "storage"]],
+    )
+    on_action: tuple[str, ...] = Field(
+        default=(), description="Called for each thing that was done or refused.", examples=[["/usr/local/bin/tell"]]
+    )
+    timeout: Duration = Field(default=timedelta(seconds=10), description="After this long a command is killed.")

@@ -1,0 +1,76 @@
+"""Values of settings with units of their own: durations (``36h``), sizes (``20GiB``), hours of a day, time zones."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, time, timedelta
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d{1,9})([smhd])")
+_HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
+_MIDNIGHT = 24
+
+
+def _duration(value: object) -> object:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("it must be a text such as 90s, 30m, 36h or 14d")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Size = Annotated[ByteSize, Field(ge=0)]
+
+
+def duration_in_words(duration: timedelta) -> str:
+    """`duration` as settings write it: in the largest unit that gives a whole number above one (24h, not 1d)."""
+    seconds = int(duration.total_seconds())
+    whole = (unit for unit in reversed(_UNITS) if seconds % _UNITS[unit] == 0 and seconds > _UNITS[unit])
+    unit = next(whole, "s")
+    return f"{seconds // _UNITS[unit]}{unit}"
+
+
+def nanoseconds(duration: timedelta) -> int:
+    return duration // timedelta(microseconds=1) * 1000
+
+
+def hours_of(text: str) -> tuple[time, time]:
+    """Begin and end of ``22:00-04:30``; 24:00 is the midnight that ends the day. Raises `ValueError`."""
+    match = _HOURS.fullmatch(text)
+    if match is None:
+        raise ValueError("it must be two times of a day, such as 22:00-04:30")
+    begin, end = ((int(match[i]), int(match[i + 1])) for i in (1, 3))
+    if begin[0] == _MIDNIGHT or end > (_MIDNIGHT, 0):
+        raise ValueError("no hour of a day is later than 24:00, and none begins there")
+    return time(*begin), time(end[0] % _MIDNIGHT, end[1])
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone `name`, of the system's own table. Raises `ValueError` where it is not in it."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("it is no time zone that this host knows, such as UTC or Europe/Berlin") from None
+
+
+def _checked_hours(text: str) -> str:
+    hours_of(text)
+    return text
+
+
+def _checked_zone(name: str) -> str:
+    zone_of(name)
+    return name
+
+
+Hours = Annotated[str, AfterValidator(_checked_hours)]
+Zone = Annotated[str, AfterValidator(_checked_zone)]

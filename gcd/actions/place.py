@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Self
 from gcd.actions.syscalls import Dress, make_directory, open_lock, remove_directory, rename_noreplace, sync_directory
 from gcd.formats.manifest import is_entry_id
 from gcd.model import layout
-from gcd.model.entry import EntryId, EntryState, order_of
+from gcd.model.entry import FOLDERS, EntryId, EntryState, order_of
 from gcd.model.errors import CannotAct
 from gcd.model.reading import Absent, Malformed, Present
 from gcd.root.boundaries import mount_of, project_of
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 PLANS = "plans"
-STATES = {EntryState.OPEN: "open", EntryState.CLOSED: "entries", EntryState.PURGING: "purging"}
-"""The directory that the entries of each state lie in."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HALF_MADE = f"{layout.GCD}.new"
@@ -117,7 +115,7 @@ class Place:
         return _subdirectory(self.directory, PLANS, self.dress)
 
     def open_states(self) -> None:
-        for state, name in STATES.items():
+        for state, name in FOLDERS.items():
             self._states[state] = _subdirectory(self.directory, name, self.dress)
 
 

@@ -48,6 +48,10 @@ class EntryState(StrEnum):
     """Some of it may be gone already: it can only be purged."""
 
 
+FOLDERS = {EntryState.OPEN: "open", EntryState.CLOSED: "entries", EntryState.PURGING: "purging"}
+"""The directory of ``.gcd`` that the entries of each state lie in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """

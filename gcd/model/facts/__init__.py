@@ -12,6 +12,7 @@ used because no unprivileged writer can set them back. Paths are relative to the
     images.py       image configs, their metadata and names, what registries have
     containers.py   containers and what is mounted into them
     buildkit.py     what BuildKit's databases say
+    quarantine.py   what gcd took from the root
     host.py         the engine, kernel mounts, other stores, plugins, volumes
 
 Importers take every fact from this package: in which room one is kept is nobody else's business.
@@ -26,6 +27,7 @@ from gcd.model.facts.host import SETTLED_NS, DormantStore, Engine, EngineState, 
 from gcd.model.facts.images import DistributionRecord, Image, ImageConfig, ImageMetadata, Repositories, RepositoriesCopy
 from gcd.model.facts.layerdb import LayerRecord, RemovingRecord, RwLayerRecord, WriteSet
 from gcd.model.facts.overlay2 import BadElement, LayerDir, LinkFarm, LinkSymlink, Lower
+from gcd.model.facts.quarantine import QuarantineEntry
 
 __all__ = [
     "SETTLED_NS",
@@ -55,6 +57,7 @@ __all__ = [
     "Lower",
     "MountPoint",
     "Plugin",
+    "QuarantineEntry",
     "RemovingRecord",
     "Repositories",
     "RepositoriesCopy",

@@ -5,7 +5,8 @@ The last look before any write is a plan made anew: everything is read again, th
 mends are asked again. Only steps that both plans hold are carried out, each after a close look at it, and only for
 `LOOK_NS`; then everything is looked at once more. With the engine stopped all of that time the fence is held.
 
-A step that fails or is refused never ends the run; that the whole run is refused does. Every step has its `Deed`.
+A step that fails or is refused never ends the run; that the whole run is refused does, and so does a release whose
+outcome is not what was foretold (S10). Every step has its `Deed`.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Run:
                     if held is not None:
                         held.check()
                     self._carry_out(group, fresh, look, deadline_ns)
-                    if time.monotonic_ns() > deadline_ns:
+                    if not self._pending or time.monotonic_ns() > deadline_ns:
                         break
         except CannotAct as error:
             return str(error)
@@ -121,12 +122,17 @@ class Run:
                 case _:
                     assert_never(step)
         if releases:
-            with contextlib.closing(self._release(fresh, releases)) as blows:
-                for deeds in blows:
-                    for deed in deeds:
-                        self._settle(deed)
-                    if time.monotonic_ns() > deadline_ns:
-                        break
+            self._have_released(releases, fresh, deadline_ns)
+
+    def _have_released(self, steps: Sequence[Release], fresh: Plan, deadline_ns: int) -> None:
+        with contextlib.closing(self._release(fresh, steps)) as blows:
+            for deeds in blows:
+                for deed in deeds:
+                    self._settle(deed)
+                if any(deed.outcome is Outcome.FAILED for deed in deeds):
+                    self._refuse_all(Reason.RUN_REFUSED, f"a release did not end as foretold: {deeds[0].why}")
+                if not self._pending or time.monotonic_ns() > deadline_ns:
+                    break
 
     def _door(self, fresh: Plan) -> AbstractContextManager[Fence | None]:
         if fresh.engine.state is EngineState.STOPPED:

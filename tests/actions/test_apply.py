@@ -334,3 +334,29 @@ def test_a_release_goes_on_in_the_next_look_when_its_time_is_over(
 
     assert words(run.apply(replace(plan, steps=steps))) == [("GCD211", "done", None)] * 2
     assert ended == [2, 1]
+
+
+def test_a_release_that_ends_otherwise_than_foretold_ends_the_run(docker: Path, place: Place):
+    """S10: what the engine did was not understood, so nothing more is done beside it."""
+    layers.add_unused_layer(docker, "")
+    layers.add_unused_layer(docker, "")
+    overlay2.add_layer_dir(docker, "")
+    planner = Planner(docker)
+    plan = planner()
+    steps = tuple(
+        Release(s.finding, s.finding.subject.id) if s.finding.code == "GCD211" else s
+        for s in sorted(plan.steps, key=lambda s: s.finding.code, reverse=True)
+    )
+
+    def release(_fresh: Plan, wanted: Sequence[Release]):
+        yield (Deed(wanted[0], Outcome.FAILED, Reason.ENGINE_REFUSED, "another layer went too"),)
+
+    run = Run(place, run_id=RunId("r"), replan=lambda: replace(planner(), steps=steps), release=release)
+    deeds = run.apply(replace(plan, steps=steps))
+
+    assert words(deeds) == [
+        ("GCD211", "failed", "engine-refused"),
+        ("GCD211", "refused", "run-refused"),
+        ("GCD101", "refused", "run-refused"),
+    ]
+    assert deeds[2].why == "a release did not end as foretold: another layer went too"

@@ -48,7 +48,7 @@ class Wish:
     What somebody wants, and what they know.
 
     `history` is what earlier runs saw. `consent` is what the owner allows repairs to do. `listing` asks the API of the
-    running engine; it is called before and after the root is read. `allow_empty` is the word of somebody who knows that
+    engine, and gives None if none runs; it is called before and after the root is read. `allow_empty` is the word of somebody who knows that
     a root without images is not a damaged one (S22).
     """
 
@@ -57,7 +57,7 @@ class Wish:
     history: History = field(default_factory=History)
     consent: Consent = NOTHING_SAID
     acceptances: Sequence[Acceptance] = ()
-    listing: Callable[[], Listed] | None = None
+    listing: Callable[[], Listed | None] | None = None
     allow_empty: bool = False
 
 

@@ -48,8 +48,8 @@ class Wish:
     What somebody wants, and what they know.
 
     `history` is what earlier runs saw. `consent` is what the owner allows repairs to do. `listing` asks the API of the
-    engine, and gives None if none runs; it is called before and after the root is read. `allow_empty` is the word of somebody who knows that
-    a root without images is not a damaged one (S22).
+    engine, and gives None if none runs; it is called before and after the root is read. `allow_empty` is the word of
+    somebody who knows that a root without images is not a damaged one (S22).
     """
 
     policy: Policy = DEFAULT

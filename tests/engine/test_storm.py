@@ -1,17 +1,22 @@
 """
 A storm: pulls, builds of both kinds, runs, commits, removals and prunes at once, and gcd looking all the while.
 
-Nothing that the engine does is a fault; what was planted before is found in every pass; and what a crash in the middle
-of it leaves behind is found in every pass after the restart. It lasts ``GCD_STORM_SECONDS`` (120; ``make storm``: 600).
+Nothing that the engine does is a fault, but for one race of its own (test_pruned_while_built.py), of which a witness
+that reads the files with code of its own must have seen each case; what was planted before is found in every pass; and
+what a crash in the middle of it leaves behind is found in every pass after the restart. It lasts ``GCD_STORM_SECONDS``
+(120; ``make storm``: 600).
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from support.engine import SETTLE, EngineError, copy_root
@@ -20,6 +25,7 @@ from support.scenes import judge, keep_evidence, told
 from gcd.demo.faults import layers, overlay2
 from gcd.demo.faults.fault import Target
 from gcd.demo.faults.targets import find_targets
+from gcd.model.facts import EngineState
 from gcd.model.finding import Kind, Severity
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 
     from support.engine import Engine, Registry
 
+    from gcd.model.finding import Finding
     from gcd.model.result import RunResult
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -38,6 +45,13 @@ QUICK_LAYERS = 9
 LEAST_CHECKED = 0.8
 LEAST_LEAKS = 20
 PASSES_AFTER = 10
+KNOWN_PANIC = "cache.(*cacheManager).GetByBlob"
+"""
+Where dockerd 20.10 ends itself when a ``builder prune`` meets the ``FROM`` of a BuildKit build: nil dereference, seen
+with 20.10.24 once in five minutes of storm (moby/buildkit issue 2153). The storm goes on with another engine then.
+"""
+
+WITNESSED_EVERY = 0.02
 REMAINS = {"GCD101", "GCD601"}
 """What killed pulls leave besides the layers that they had registered: the dir and the write set of the one at hand."""
 
@@ -61,8 +75,9 @@ def pull(engine: Engine, name: str) -> None:
 
 
 def build(engine: Engine, number: int, *, buildkit: bool) -> None:
+    """Its first step is like none of the other builder's, lest it leak a dir (test_duplicate_builds.py)."""
     tag = f"made{int(buildkit)}"
-    run = f'RUN ["/bin/busybox", "sh", "-c", "echo {number} >/made"]'
+    run = f'RUN ["/bin/busybox", "sh", "-c", "echo {tag} {number} >/made"]'
     engine.build(tag, f"FROM app\n{run}\nCOPY f /f\n", {"f": os.urandom(20_000)}, buildkit=buildkit)
     engine.docker("run", "--rm", "--network=none", tag, "/bin/busybox", "cat", "/made")
     engine.docker("rmi", "-f", tag)
@@ -82,10 +97,19 @@ def prune(engine: Engine, number: int) -> None:
     time.sleep(2)
 
 
+def works_on(engine: Engine, names: list[str]) -> dict[str, Callable[[int], None]]:
+    return {
+        **{f"pull {name}": lambda _, name=name: pull(engine, name) for name in names[:2]},
+        "classic build": lambda number: build(engine, number, buildkit=False),
+        "BuildKit build": lambda number: build(engine, number, buildkit=True),
+        "commit": lambda number: commit(engine, number),
+        "prune": lambda number: prune(engine, number),
+    }
+
+
 @contextlib.contextmanager
-def storm(works: dict[str, Callable[[int], None]]) -> Iterator[dict[str, int]]:
-    """While inside, each of `works` is done over and over in a thread of its own; gives how often each was done."""
-    done = dict.fromkeys(works, 0)
+def storm(works: dict[str, Callable[[int], None]], done: Counter[str]) -> Iterator[None]:
+    """While inside, each of `works` is done over and over in a thread of its own; `done` counts how often."""
     is_over = threading.Event()
 
     def repeat(name: str) -> None:
@@ -101,11 +125,60 @@ def storm(works: dict[str, Callable[[int], None]]) -> Iterator[dict[str, int]]:
     for thread in threads:
         thread.start()
     try:
-        yield done
+        yield
     finally:
         is_over.set()
         for thread in threads:
             thread.join(150)
+
+
+Name = tuple[str, str]
+"""A reference and the id of the image that it names."""
+
+
+class Witness:
+    """While inside, sees which names are of no image, some dozen times a second."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._last_seen: dict[Name, float] = {}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join(10)
+
+    def saw(self, name: Name, since: float) -> bool:
+        """Whether `name` was of no image at some moment since `since`, a time of ``time.monotonic``."""
+        return self._last_seen.get(name, -1.0) >= since
+
+    def _look(self) -> None:
+        while not self._is_over.wait(WITNESSED_EVERY):
+            for name in names_of_nothing(self._engine):
+                self._last_seen[name] = time.monotonic()
+
+
+def names_of_nothing(engine: Engine) -> set[Name]:
+    """The names that are there before and after it was seen that their image is not."""
+    content = engine.root / "image/overlay2/imagedb/content"
+    dangling = {(name, image) for name, image in all_names(engine) if not (content / image.replace(":", "/")).exists()}
+    return dangling and dangling & all_names(engine)
+
+
+def all_names(engine: Engine) -> set[Name]:
+    file = engine.root / "image/overlay2/repositories.json"
+    return {name for names in json.loads(file.read_bytes())["Repositories"].values() for name in names.items()}
+
+
+def named_by(finding: Finding) -> Name:
+    """The name that a GCD405 is about."""
+    (evidence,) = finding.evidence
+    return finding.subject.id, evidence.found.removesuffix(", absent")
 
 
 def planted_in(root: Path) -> set[str]:
@@ -118,8 +191,53 @@ def planted_in(root: Path) -> set[str]:
     }
 
 
-def grave(result: RunResult) -> set[str]:
-    return {finding.id for finding in result.findings if finding.severity is not Severity.INFO}
+def grave(result: RunResult, witness: Callable[[Name], bool]) -> set[str]:
+    """The findings above info, without the names of nothing that `witness` saw too."""
+    return {
+        finding.id
+        for finding in result.findings
+        if finding.severity is not Severity.INFO and not (finding.code == "GCD405" and witness(named_by(finding)))
+    }
+
+
+@dataclass
+class Tally:
+    """What came of a storm, over all its engines."""
+
+    seconds: float = 0.0
+    passes: int = 0
+    unchecked: int = 0
+    done: Counter[str] = field(default_factory=Counter)
+
+
+def rage(engine: Engine, names: list[str], planted: set[str], tally: Tally) -> bool:
+    """
+    Storm on `engine` until there was enough of it; whether it is still alive then.
+
+    A pass in which the engine died says nothing: it may die of the panic that is known of it, and of nothing else.
+    """
+    pid = engine.pid
+    began = time.monotonic()
+    with Witness(engine) as witness, storm(works_on(engine, names), tally.done):
+        while (start := time.monotonic()) - began < SECONDS - tally.seconds:
+            result = judge(engine)
+            lived = (result.engine.state, result.engine.pid, result.engine.doubts) == (EngineState.RUNNING, pid, ())
+            if not lived and engine.has_ended(within=2):
+                break
+            assert lived, result.engine
+            tally.passes += 1
+            tally.unchecked += bool(result.not_checked)
+            found = grave(result, lambda name, start=start: witness.saw(name, start))
+            is_right = found <= planted if result.not_checked else found == planted
+            if not is_right:
+                keep_evidence(engine, "storm")
+            assert is_right, (planted - found, told(result, least=Severity.INFO), result.engine)
+    tally.seconds += time.monotonic() - began
+    if engine.has_ended():
+        said = engine.log.read_text(errors="replace")
+        assert KNOWN_PANIC in said, said[said.find("panic:") :][:4000]
+        return False
+    return True
 
 
 def test_a_storm_makes_no_findings_and_its_leaks_are_all_found(
@@ -131,38 +249,25 @@ def test_a_storm_makes_no_findings_and_its_leaks_are_all_found(
     source = tmp_path / "planted"
     copy_root(base_root, source)
     planted = planted_in(source)
-    engine = make_engine(source, settle=True)
-    works: dict[str, Callable[[int], None]] = {
-        **{f"pull {name}": lambda _, name=name: pull(engine, name) for name in names[:2]},
-        "classic build": lambda number: build(engine, number, buildkit=False),
-        "BuildKit build": lambda number: build(engine, number, buildkit=True),
-        "commit": lambda number: commit(engine, number),
-        "prune": lambda number: prune(engine, number),
-    }
 
-    passes = 0
-    unchecked = 0
-    with storm(works) as done:
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            result = judge(engine)
-            passes += 1
-            unchecked += bool(result.not_checked)
-            is_right = grave(result) <= planted if result.not_checked else grave(result) == planted
-            if not is_right:
-                keep_evidence(engine, "storm")
-            assert is_right, (planted - grave(result), told(result, least=Severity.INFO), result.engine)
-    assert min(done.values()) >= SECONDS / 60, done
-    assert passes >= SECONDS / 10
-    assert 1 - unchecked / passes >= LEAST_CHECKED, f"{unchecked} of {passes} passes were not fully checked"
+    tally = Tally()
+    while not rage(engine := make_engine(source, settle=True), names, planted, tally):
+        engine.dispose()
+
+    assert len(tally.done) == len(works_on(engine, names))
+    assert min(tally.done.values()) >= SECONDS / 60, tally
+    assert tally.passes >= SECONDS / 10, tally
+    assert 1 - tally.unchecked / tally.passes >= LEAST_CHECKED, tally
 
     leaks = leave_leaks(engine, names)
     engine.start()
+    of_nothing = names_of_nothing(engine)
     for _ in range(PASSES_AFTER):
         result = judge(engine)
-        found = {finding.id for finding in result.findings if finding.kind is Kind.ORPHAN}
-        assert leaks <= found, told(result)
-        assert {f.split(":")[0] for f in grave(result) - planted - leaks} <= REMAINS, told(result)
+        assert leaks <= {finding.id for finding in result.findings if finding.kind is Kind.ORPHAN}, told(result)
+        others = grave(result, of_nothing.__contains__) - planted - leaks
+        assert {f.split(":")[0] for f in others} <= REMAINS, told(result)
+        assert {named_by(f) for f in result.findings if f.code == "GCD405"} == of_nothing
         assert result.not_checked == ()
 
 

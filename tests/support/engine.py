@@ -167,6 +167,14 @@ class Engine:
         self.dispose()
         raise EngineError(f"dockerd did not come up:\n{tail}")
 
+    def has_ended(self, within: float = 0.0) -> bool:
+        """Whether dockerd has ended by itself, or does so within so many seconds."""
+        try:
+            self._running().wait(within)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def stop(self, limit: float = 40.0, *, keep_containers: bool = False) -> None:
         """The orderly end: dockerd gets SIGTERM, stops its containers (with live-restore: not) and cleans up."""
         process = self._running()

@@ -65,7 +65,7 @@ def check(  # noqa: PLR0913 - one parameter a flag
     """
     del dry_run  # A check applies no plan; there is nothing that the flag could hold back.
     flags = {"root": root, "format": form, "only": only or None, "skip": skip or None, "fail_on": fail_on}
-    settings = load({**flags, "log_level": _level(verbose, quiet=quiet)}).settings
+    settings = load({**flags, "log_level": level(verbose, quiet=quiet)}).settings
     codes = selected(settings.only, settings.skip)
     path = find_root(None if settings.root is None else str(settings.root))
     # A check writes nothing below a root, not even what it was asked to write elsewhere.
@@ -84,7 +84,8 @@ def check(  # noqa: PLR0913 - one parameter a flag
     return exit_bits(result, FAIL_ON[settings.fail_on])
 
 
-def _level(verbose: int, *, quiet: bool) -> LogLevel | None:
+def level(verbose: int, *, quiet: bool) -> LogLevel | None:
+    """What the flags -v and -q say of the log, None if nothing."""
     if quiet:
         return LogLevel.ERROR
     return {0: None, 1: LogLevel.INFO}.get(verbose, LogLevel.DEBUG)

@@ -151,6 +151,15 @@ class State:
         )
         return tuple(Sighting(*row) for row in rows)
 
+    def last_run_ns(self, identity: Identity) -> int:
+        """The wall clock time of the latest run on this root, by its own account; 0 if there was none."""
+        (latest,) = self._connection.execute(
+            "SELECT max(checked_ns) FROM runs JOIN roots ON roots.id = runs.root"
+            " WHERE device = ? AND inode = ? AND engine_id = ?",
+            (_signed(identity.device), _signed(identity.inode), identity.engine_id),
+        ).fetchone()
+        return int(latest or 0)
+
     def record_acts(self, identity: Identity, path: str, acts: Iterable[Act]) -> None:
         """Keep `acts`, which were done to the root at `path` or refused, all or nothing."""
         with self._connection:
@@ -229,16 +238,26 @@ def open_state(directory: Path) -> Iterator[State]:
             _prepare(connection, path)
             yield State(connection)
     except (OSError, sqlite3.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise CannotCheck(
-            f"the state in {path} cannot be used ({reason}); name another directory by state_dir"
-        ) from error
+        raise _unusable(path, error) from error
+
+
+@contextlib.contextmanager
+def read_state(directory: Path) -> Iterator[State | None]:
+    """The state in `directory` for reading alone, None where there is none; errors are those of `open_state`."""
+    path = directory / FILE
+    try:
+        if not path.exists():
+            yield None
+            return
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            _demand_not_newer(connection, path)
+            yield State(connection)
+    except (OSError, sqlite3.Error) as error:
+        raise _unusable(path, error) from error
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA:
-        raise CannotCheck(f"{path} has schema {version}, written by a newer gcd; this one knows {SCHEMA}")
+    version = _demand_not_newer(connection, path)
     if version < SCHEMA:
         steps = _TABLES if version == 0 else "".join(_MIGRATIONS[older] for older in range(version, SCHEMA))
         connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA}; COMMIT;")
@@ -254,6 +273,18 @@ def _act(row: tuple[Any, ...]) -> Act:
     run, at_ns, kind, finding, outcome, reason, why, entry, disk_bytes = row
     known = Reason(reason) if reason else None
     return Act(RunId(run), at_ns, ActKind(kind), finding, Outcome(outcome), known, why, entry, disk_bytes)
+
+
+def _demand_not_newer(connection: sqlite3.Connection, path: Path) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA:
+        raise CannotCheck(f"{path} has schema {version}, written by a newer gcd; this one knows {SCHEMA}")
+    return int(version)
+
+
+def _unusable(path: Path, error: OSError | sqlite3.Error) -> CannotCheck:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return CannotCheck(f"the state in {path} cannot be used ({reason}); name another directory by state_dir")
 
 
 def _signed(number: int) -> int:

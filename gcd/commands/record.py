@@ -21,6 +21,9 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 def record(directory: Path, root: str, result: RunResult, codes: AbstractSet[Code]) -> None:
     """Keep `result` in the state of `directory`; rules that could not run count as not having looked."""
     ran = codes - {item.code for item in result.not_checked}
-    boot = BootTime(BOOT_ID.read_text().strip(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
     with open_state(directory) as state:
-        state.record(identity_of(root), result, boot, ran)
+        state.record(identity_of(root), result, boot_time(), ran)
+
+
+def boot_time() -> BootTime:
+    return BootTime(BOOT_ID.read_text().strip(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))

@@ -102,9 +102,8 @@ def _youth(state: EngineState) -> str:
 
 def seen_long_enough(case: Case) -> LeftAlone | None:
     """
-    What is only suspected, and damage that shall be mended under a running engine, was there a grace ago too (S6, S15).
-
-    While an engine runs the grace is a day at least.
+    What is only suspected, and damage that shall be mended under a running engine, was there a grace ago too, and has
+    not changed since (S6, S15). While an engine runs the grace is a day at least.
     """
     situation = case.situation
     is_running = situation.engine.state is not EngineState.STOPPED
@@ -112,7 +111,9 @@ def seen_long_enough(case: Case) -> LeftAlone | None:
     if case.finding.confidence is Confidence.PROVEN and not is_repair_online:
         return None
     grace_ns = max(situation.policy.grace_ns, DAY_NS) if is_running else situation.policy.grace_ns
-    seen_ns = situation.history.seen_ns.get(case.finding.id)
+    changed_ns, seen_ns = case.finding.since_ns, situation.history.seen_ns.get(case.finding.id)
+    if changed_ns is not None and changed_ns > situation.now_ns - grace_ns:
+        return case.left_alone(Reason.IN_GRACE, f"it changed within the last {grace_ns / _HOUR_NS:.1f} h")
     if (seen_ns or 0) >= grace_ns:
         return None
     since = "not been seen before" if seen_ns is None else f"been seen for {seen_ns / _HOUR_NS:.1f} h"

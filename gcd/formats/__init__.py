@@ -22,6 +22,7 @@ Formats: bytes to values.
     strictjson.py       JSON of gcd's own files
     findings.py         findings as JSON and back
     manifest.py         what an entry of the quarantine holds
+    planfile.py         plans as JSON and back
     escape.py           texts from a root, made safe to print
 
 Pure parsers, no paths and no I/O. Each is total: any bytes give a value or raise one `FormatError` that says what is

@@ -52,14 +52,19 @@ class Fields:
         if self._left:
             raise FormatError(self.what, expected="no other key", found=escaped(min(self._left)))
 
+    @property
+    def left(self) -> tuple[str, ...]:
+        """The keys that were not taken yet."""
+        return tuple(self._left)
+
     def text(self, name: str) -> str:
         return text_from(self._take(name), f"{self.what}: {name}")
 
     def integer(self, name: str) -> int:
-        value = self._take(name)
-        if not isinstance(value, Number) or len(value.literal) > 20 or not value.literal.lstrip("-").isdigit():
-            refuse(f"{self.what}: {name}", "a whole number", value)
-        return int(value.literal)
+        return _integer_from(self._take(name), f"{self.what}: {name}")
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        return tuple(_integer_from(item, f"{self.what}: {name}") for item in self.items(name))
 
     def flag(self, name: str) -> bool:
         value = self._take(name)
@@ -103,6 +108,12 @@ class Fields:
 
     def _missing(self, name: str) -> NoReturn:
         raise FormatError(self.what, expected=f"the key {name}", found="none")
+
+
+def _integer_from(value: Json, what: str) -> int:
+    if not isinstance(value, Number) or len(value.literal) > 20 or not value.literal.lstrip("-").isdigit():
+        refuse(what, "a whole number", value)
+    return int(value.literal)
 
 
 def text_from(value: Json, what: str) -> str:

@@ -112,7 +112,9 @@ class Reason(StrEnum):
     NO_REMEDY = "no-remedy"
     ACCEPTED = "accepted"
     POLICY = "policy"
-    """The policy says to report or ignore it, or leaves what is `opt-in` or `manual` to be named."""
+    """The policy says to report it, or leaves what is `opt-in` or `manual` to be named."""
+    IGNORED = "ignored"
+    """The policy says to ignore it."""
     PROTECTED = "protected"
     SUSPECTED = "suspected"
     BLOCKED = "blocked"
@@ -175,6 +177,22 @@ class Plan:
     steps: tuple[Step, ...]
     left_alone: tuple[LeftAlone, ...]
     refusal: str = ""
+
+
+VALID_NS = 3_600_000_000_000
+"""How long after its reading a saved plan may be applied."""
+
+
+def why_stale(plan: Plan, now_ns: int) -> str:
+    """Why `plan` may not be applied any more at the wall clock time `now_ns`, as one clause; "" if it may."""
+    age_ns = now_ns - plan.read_ns
+    if age_ns < 0:
+        return "it was made in the future: the clock was set back"
+    if age_ns >= VALID_NS:
+        return (
+            f"it was made {age_ns // 60_000_000_000} minutes ago, and a plan is good for {VALID_NS // 60_000_000_000}"
+        )
+    return ""
 
 
 class Outcome(StrEnum):

@@ -44,13 +44,13 @@ def _by_name(finding: Finding, kind: RemedyKind, selection: Selection) -> tuple[
         kinds = " or ".join(dict.fromkeys(remedy.kind for remedy in finding.remedies))
         return LeftAlone(finding, Reason.NO_REMEDY, f"its remedy is not {kind} but {kinds}")
     allowed = tuple(r for r in fitting if r.applicability is not Applicability.MANUAL or finding.id in selection.ids)
-    return allowed or LeftAlone(finding, Reason.POLICY, _only_by_id(finding, kind))
+    return allowed or LeftAlone(finding, Reason.POLICY, _only_by_id(kind))
 
 
 def _by_policy(finding: Finding, policy: Policy) -> tuple[Remedy, ...] | LeftAlone:
     verbs = policy.verbs_of(finding)
     if Verb.IGNORE in verbs:
-        return LeftAlone(finding, Reason.POLICY, "the policy says to ignore it")
+        return LeftAlone(finding, Reason.IGNORED, "the policy says to ignore it")
     kinds = {REMEDY_OF[verb] for verb in verbs if verb in REMEDY_OF}
     fitting = tuple(remedy for remedy in finding.remedies if remedy.kind in kinds)
     if not kinds:
@@ -80,9 +80,9 @@ def _by_hand(finding: Finding) -> str:
     """Which command does it by name."""
     remedy = finding.remedies[0]
     if remedy.applicability is Applicability.MANUAL:
-        return _only_by_id(finding, remedy.kind)
+        return _only_by_id(remedy.kind)
     return f"gcd {remedy.kind} {finding.code} does it by name"
 
 
-def _only_by_id(finding: Finding, kind: RemedyKind) -> str:
-    return f"only gcd {kind} {finding.id} does it"
+def _only_by_id(kind: RemedyKind) -> str:
+    return f"only gcd {kind} with its own id does it"

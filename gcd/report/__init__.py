@@ -8,6 +8,7 @@ Reports: a result as text for people and as JSON for programs. Pure functions of
     grouping.py      findings in the order that people need
     byhand.py        what to type for a finding
     json.py          a check as JSON
+    plan_text.py     a plan as text
     df_text.py       disk usage as text
     df_json.py       disk usage as JSON
     df_words.py      why Docker says otherwise

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from support.cases import QUARANTINE, QUARANTINE_STOPPED, RELEASE, leaked, missing_link
-from support.results import hex64, orphan
+from support.results import orphan
 
 from gcd.model.finding import Applicability, Code, Kind, RemedyKind, Severity
 from gcd.model.plan import LeftAlone, Reason
@@ -36,7 +36,7 @@ def test_without_a_verb_a_finding_is_only_reported():
 
 def test_what_is_ignored_says_so():
     assert by_policy(orphan("a"), kinds={Kind.ORPHAN: (Verb.IGNORE,)}) == (
-        Reason.POLICY,
+        Reason.IGNORED,
         "the policy says to ignore it",
     )
 
@@ -78,14 +78,14 @@ def test_what_is_opt_in_needs_a_policy_that_names_its_code():
 def test_user_data_is_moved_by_no_policy():
     """S9: GCD116, and all that is manual."""
     found = replace(orphan("a", remedies=(MANUAL,)), code=Code("GCD116"))
-    left = (Reason.POLICY, f"its remedy is manual: only gcd quarantine GCD116:layer-dir:{hex64('a')} does it")
+    left = (Reason.POLICY, "its remedy is manual: only gcd quarantine with its own id does it")
 
     assert by_policy(found, codes={Code("GCD116"): QUARANTINES}) == left
     assert by_policy(found, kinds={Kind.ORPHAN: QUARANTINES}) == left
     assert by_policy(found, severities={Severity.WARNING: QUARANTINES}) == left
     assert by_policy(found) == (
         Reason.POLICY,
-        f"the policy only reports it; only gcd quarantine GCD116:layer-dir:{hex64('a')} does it",
+        "the policy only reports it; only gcd quarantine with its own id does it",
     )
 
 
@@ -108,7 +108,7 @@ def test_by_name_a_remedy_needs_no_verb():
 
 def test_what_is_manual_is_done_only_by_its_id():
     found = orphan("a", remedies=(MANUAL,))
-    left = (Reason.POLICY, f"only gcd quarantine GCD101:layer-dir:{hex64('a')} does it")
+    left = (Reason.POLICY, "only gcd quarantine with its own id does it")
 
     assert by_name(found, RemedyKind.QUARANTINE) == left
     assert by_name(found, RemedyKind.QUARANTINE, codes=[ORPHAN]) == left

@@ -1,0 +1,234 @@
+"""
+A plan as JSON: what ``gcd plan`` prints and saves, and ``gcd apply FILE`` reads back, without loss.
+
+::
+
+    {"schema": 1, "digest", "root", "identity": {"device", "inode", "engine_id"},
+     "engine": {"state", "pid", "epoch_ns", "doubts", "others"}, "read_ns", "refusal",
+     "steps": [{"repair": {"changes": [<change>, …], "foretold"}, "finding": {…}} |
+               {"release": {"chain"}, "finding": {…}} |
+               {"quarantine": {"paths"}, "finding": {…}}],
+     "left_alone": [{"reason", "why", "finding": {…}}]}
+
+    a change: {"write": {"path", "like", "base64"}} | {"symlink": {"path", "target"}} | {"aside": {"path"}} |
+              {"directory": {"path", "mode", "like"}} | {"drop_reference": {"path", "reference", "image"}}
+
+`digest` is the SHA-256 of the rest, as JSON with sorted keys and nothing between its tokens: whoever changes a saved
+plan gets no other plan, but none. The reader is strict: every key must be there and no other. Times are nanoseconds of
+the wall clock. The output is ASCII, so that no name of a root can reach a terminal.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from typing import TYPE_CHECKING, assert_never
+
+from gcd.formats.escape import escaped
+from gcd.formats.findings import Object, choice, finding_from, finding_value
+from gcd.formats.strictjson import Fields, read_object, text_value
+from gcd.model.errors import FormatError
+from gcd.model.facts import Engine, EngineState
+from gcd.model.ids import ChainId, ImageId, is_digest
+from gcd.model.plan import (
+    DropReference,
+    Identity,
+    LeftAlone,
+    MakeDirectory,
+    MakeSymlink,
+    Mend,
+    Move,
+    Plan,
+    Reason,
+    Release,
+    SetAside,
+    WriteFile,
+)
+
+if TYPE_CHECKING:
+    from gcd.model.plan import Change, Step
+
+SCHEMA = 1
+MOST_BYTES = 64 << 20
+"""No saved plan is longer: some ten thousand steps."""
+
+_WHAT = "plan"
+
+
+def plan_json(plan: Plan) -> str:
+    return json.dumps({"schema": SCHEMA, "digest": plan_digest(plan), **plan_value(plan)}, indent=2) + "\n"
+
+
+def plan_digest(plan: Plan) -> str:
+    """By what a saved plan is known, so that it is applied only once: 64 hex digits."""
+    text = json.dumps(plan_value(plan), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def parse_plan(raw: bytes) -> Plan:
+    """The plan in `raw`; `FormatError` if it is none, was changed, or is of a later schema than this gcd knows."""
+    if len(raw) > MOST_BYTES:
+        raise FormatError(_WHAT, expected=f"at most {MOST_BYTES} bytes", found="more")
+    fields = read_object(raw, _WHAT)
+    if (schema := fields.integer("schema")) != SCHEMA:
+        raise FormatError(_WHAT, expected=f"schema {SCHEMA}", found=str(schema))
+    digest = fields.text("digest")
+    plan = Plan(
+        root=fields.text("root"),
+        identity=_identity_from(fields.fields("identity")),
+        engine=_engine_from(fields.fields("engine")),
+        read_ns=fields.integer("read_ns"),
+        refusal=fields.text("refusal"),
+        steps=tuple(_step_from(step) for step in fields.objects("steps")),
+        left_alone=tuple(_left_from(left) for left in fields.objects("left_alone")),
+    )
+    fields.end()
+    if digest != plan_digest(plan):
+        raise FormatError(_WHAT, expected="what its digest says", found="something else: it was changed")
+    return plan
+
+
+def plan_value(plan: Plan) -> Object:
+    """`plan` without what only its file has."""
+    identity, engine = plan.identity, plan.engine
+    return {
+        "root": text_value(plan.root),
+        "identity": {
+            "device": identity.device,
+            "inode": identity.inode,
+            "engine_id": text_value(identity.engine_id),
+        },
+        "engine": {
+            "state": engine.state,
+            "pid": engine.pid,
+            "epoch_ns": engine.epoch_ns,
+            "doubts": [text_value(doubt) for doubt in engine.doubts],
+            "others": list(engine.others),
+        },
+        "read_ns": plan.read_ns,
+        "refusal": text_value(plan.refusal),
+        "steps": [_step_value(step) for step in plan.steps],
+        "left_alone": [
+            {"reason": left.reason, "why": text_value(left.why), "finding": finding_value(left.finding)}
+            for left in plan.left_alone
+        ],
+    }
+
+
+def _step_value(step: Step) -> Object:
+    finding = finding_value(step.finding)
+    match step:
+        case Mend():
+            changes = [_change_value(change) for change in step.changes]
+            return {"repair": {"changes": changes, "foretold": text_value(step.foretold)}, "finding": finding}
+        case Release():
+            return {"release": {"chain": text_value(step.chain)}, "finding": finding}
+        case Move():
+            return {"quarantine": {"paths": [text_value(path) for path in step.paths]}, "finding": finding}
+        case _:
+            assert_never(step)
+
+
+def _step_from(fields: Fields) -> Step:
+    finding = finding_from(fields.fields("finding"))
+    match kind := _only_key(fields):
+        case "repair":
+            said = fields.fields(kind)
+            changes = tuple(_change_from(change) for change in said.objects("changes"))
+            step: Step = Mend(finding, changes, said.text("foretold"))
+        case "release":
+            said = fields.fields(kind)
+            step = Release(finding, ChainId(_digest(said, "chain")))
+        case "quarantine":
+            said = fields.fields(kind)
+            step = Move(finding, said.texts("paths"))
+        case _:
+            raise FormatError(fields.what, expected="repair, release or quarantine", found=escaped(kind))
+    said.end()
+    return step
+
+
+def _change_value(change: Change) -> Object:
+    match change:
+        case WriteFile():
+            content = base64.b64encode(change.content).decode("ascii")
+            return {"write": {"path": text_value(change.path), "like": text_value(change.like), "base64": content}}
+        case MakeSymlink():
+            return {"symlink": {"path": text_value(change.path), "target": text_value(change.target)}}
+        case MakeDirectory():
+            like = text_value(change.like)
+            return {"directory": {"path": text_value(change.path), "mode": change.mode, "like": like}}
+        case SetAside():
+            return {"aside": {"path": text_value(change.path)}}
+        case DropReference():
+            said = {"path": change.path, "reference": change.reference, "image": change.image}
+            return {"drop_reference": {key: text_value(text) for key, text in said.items()}}
+        case _:
+            assert_never(change)
+
+
+def _change_from(fields: Fields) -> Change:
+    kind = _only_key(fields)
+    said = fields.fields(kind)
+    match kind:
+        case "write":
+            change: Change = WriteFile(said.text("path"), _content(said), said.text("like"))
+        case "symlink":
+            change = MakeSymlink(said.text("path"), said.text("target"))
+        case "directory":
+            change = MakeDirectory(said.text("path"), said.integer("mode"), said.text("like"))
+        case "aside":
+            change = SetAside(said.text("path"))
+        case "drop_reference":
+            change = DropReference(said.text("path"), said.text("reference"), ImageId(_digest(said, "image")))
+        case _:
+            raise FormatError(fields.what, expected="a kind of change", found=escaped(kind))
+    said.end()
+    return change
+
+
+def _left_from(fields: Fields) -> LeftAlone:
+    left = LeftAlone(finding_from(fields.fields("finding")), choice(fields, "reason", Reason), fields.text("why"))
+    fields.end()
+    return left
+
+
+def _identity_from(fields: Fields) -> Identity:
+    identity = Identity(fields.integer("device"), fields.integer("inode"), fields.text("engine_id"))
+    fields.end()
+    return identity
+
+
+def _engine_from(fields: Fields) -> Engine:
+    engine = Engine(
+        choice(fields, "state", EngineState),
+        fields.integer("pid") if fields.stated("pid") else None,
+        fields.integer("epoch_ns") if fields.stated("epoch_ns") else None,
+        fields.texts("doubts"),
+        fields.integers("others"),
+    )
+    fields.end()
+    return engine
+
+
+def _only_key(fields: Fields) -> str:
+    """The one key that is left of an object."""
+    if len(fields.left) != 1:
+        raise FormatError(fields.what, expected="one kind", found=str(len(fields.left)))
+    return fields.left[0]
+
+
+def _digest(fields: Fields, name: str) -> str:
+    text = fields.text(name)
+    if not is_digest(text):
+        raise FormatError(f"{fields.what}: {name}", expected="sha256: and 64 hex digits", found=escaped(text))
+    return text
+
+
+def _content(fields: Fields) -> bytes:
+    try:
+        return base64.b64decode(fields.text("base64"), validate=True)
+    except (binascii.Error, ValueError):
+        raise FormatError(f"{fields.what}: base64", expected="base64", found="something else") from None

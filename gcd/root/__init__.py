@@ -28,6 +28,7 @@ Reading a Docker root: the only package that does.
     boundaries.py    mounts and quota projects that no device number shows
     statx.py         when an inode was born, and through which mount it was reached
     usage.py         what groups of trees take on disk
+    layercontent.py  whether a layer dir holds exactly what a layer's tar-split says
     witness.py       what only the content of files tells, when something is to be mended
     walk.py          what each unit of a whole root takes
     descent.py       the inner loop of both

@@ -12,6 +12,7 @@ from gcd.formats.tarsplit import Member, parse_tar_split
 from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.reading import Absent, Present, Reading, value_of
+from gcd.root.layercontent import lack_of_content
 
 if TYPE_CHECKING:
     from gcd.model.ids import ChainId, DiffId, LayerDirId
@@ -59,9 +60,16 @@ class RootWitness:
             if isinstance(content, Present) and ctime_ns > than_ns
         )
 
-    def lacks(self, layer_dir: LayerDirId, chain: ChainId, diff_id: DiffId) -> str:  # noqa: ARG002
-        """Nothing is shown yet."""
-        return "gcd does not compare contents yet"
+    def lacks(self, layer_dir: LayerDirId, chain: ChainId, diff_id: DiffId) -> str:
+        """Why `layer_dir` is not known to hold what the tar-split of `chain` says, as one clause; "" if it is."""
+        tar_split = value_of(self._read(layout.layer_record(chain), layout.TAR_SPLIT, TAR_SPLIT_LIMIT))
+        if tar_split is None:
+            return "the tar-split cannot be read"
+        opened = self._root.open_path(f"{layout.layer_dir(layer_dir)}/{layout.DIFF}")
+        if not isinstance(opened, Present):
+            return "its diff cannot be opened"
+        with opened.value as diff:
+            return lack_of_content(diff, tar_split, diff_id)
 
     def _read(self, home: str, name: str, limit: int) -> Reading[bytes]:
         opened = self._root.open_path(home)

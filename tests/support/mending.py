@@ -68,3 +68,38 @@ def difference(one: Path, other: Path) -> dict[str, tuple[object, object]]:
     first, second = whole(one), whole(other)
     paths = sorted(first.keys() | second.keys())
     return {path: (first.get(path), second.get(path)) for path in paths if first.get(path) != second.get(path)}
+
+
+# --- faults that leave something to mend from -------------------------------------------------------------------------
+
+
+def lose_config_that_was_being_written(root: Path, container: str) -> None:
+    """``config.v2.json`` is empty, and the copy that was to take its place is whole."""
+    _lose(root / "containers" / container / "config.v2.json")
+
+
+def lose_host_config_that_was_being_written(root: Path, container: str) -> None:
+    _lose(root / "containers" / container / "hostconfig.json")
+
+
+def _lose(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    copy = path.with_name(f".tmp-{path.name}481516234")
+    while not copy.exists() or copy.stat().st_ctime_ns <= path.stat().st_ctime_ns:  # a tick of the clock later
+        copy.write_bytes(content)
+        copy.chmod(path.stat().st_mode & 0o777)
+
+
+NOTHING_LEFT = {
+    "cite_unknown_link": "no layer dir says that it is the one",
+    "empty_container_config": "no newer valid copy of {container}/config.v2.json is beside it",
+    "drop_container_config": "no newer valid copy of {container}/config.v2.json is beside it",
+    "garble_container_config": "no newer valid copy of {container}/config.v2.json is beside it",
+    "nullify_process_config": "no newer valid copy of {container}/config.v2.json is beside it",
+    "empty_host_config": "no newer valid copy of {container}/hostconfig.json is beside it",
+}
+"""Planters of the catalogue that leave nothing to mend from, each with what is said then."""
+
+NAMES_LOST = {"empty_repositories", "drop_repositories", "clear_repositories"}
+"""Planters after which only the names come back that containers prove."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "check": ("gcd.commands.check:check", "Say what is wrong with a Docker root. Changes nothing."),
+    "plan": ("gcd.commands.plan:plan", "Show what would be done about findings, and why not the rest."),
     "df": ("gcd.commands.df:df", "Say what every byte of a Docker root is for. Changes nothing."),
     "inspect": ("gcd.commands.inspect:inspect", "Show everything that one id, name or path connects to."),
     "history": ("gcd.commands.history:history", "Show what gcd did to a Docker root, and what it refused."),

@@ -24,13 +24,13 @@ from gcd.policy.policy import BY_POLICY, DEFAULT, History
 from gcd.policy.refusals import Outlook, leaves_nothing, refusal
 from gcd.root.tree import open_root
 from gcd.root.witness import RootWitness
-from gcd.run import collecting_no_cycles, result_of, see
+from gcd.run import ALL_CODES, collecting_no_cycles, result_of, see
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from gcd.mends.mending import Consent
-    from gcd.model.finding import Acceptance, Finding, Remedy
+    from gcd.model.finding import Acceptance, Code, Finding, Remedy
     from gcd.model.inventory import Inventory
     from gcd.model.plan import Step
     from gcd.model.result import RunResult
@@ -42,14 +42,19 @@ ENGINE_ID = "engine-id"
 ENGINE_ID_LIMIT = 4096
 
 
+def _ask_nobody() -> None:
+    """What stands for an engine's API where it is not asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """
     What somebody wants, and what they know.
 
-    `history` is what earlier runs saw. `consent` is what the owner allows repairs to do. `listing` asks the API of the
-    engine, and gives None if none runs; it is called before and after the root is read. `allow_empty` is the word of
-    somebody who knows that a root without images is not a damaged one (S22).
+    `history` is what earlier runs saw. `consent` is what the owner allows repairs to do. Of findings whose code is not
+    in `codes` nothing is said, though all rules run. `listing` asks the API of the engine, and gives None if none runs;
+    it is called before and after the root is read. `allow_empty` is the word of somebody who knows that a root without
+    images is not a damaged one (S22).
     """
 
     policy: Policy = DEFAULT
@@ -57,7 +62,8 @@ class Wish:
     history: History = field(default_factory=History)
     consent: Consent = NOTHING_SAID
     acceptances: Sequence[Acceptance] = ()
-    listing: Callable[[], Listed | None] | None = None
+    codes: Collection[Code] = ALL_CODES
+    listing: Callable[[], Listed | None] = _ask_nobody
     allow_empty: bool = False
 
 
@@ -70,17 +76,17 @@ def plan(
 ) -> tuple[RunResult, Plan]:
     """
     Check the Docker root at `path`, and say of every finding that is asked for what is to be done about it, or why it
-    is left alone. `now_ns` is the wall clock time; all rules run.
+    is left alone. `now_ns` is the wall clock time.
 
     Raises `CannotCheck` where the run cannot begin; that nothing may be done is a `Plan` with a `refusal`.
     """
     began_ns = time.monotonic_ns()
     identity = identity_of(path)
-    before = wish.listing() if wish.listing is not None else None
-    sight = see(path, now_ns=now_ns, progress=progress, proc=proc)
-    after = wish.listing() if wish.listing is not None else None
+    before = wish.listing()
+    sight = see(path, now_ns=now_ns, codes=wish.codes, progress=progress, proc=proc)
+    after = wish.listing()
     inventory = sight.inventory
-    result = result_of(sight, now_ns=now_ns, began_ns=began_ns, acceptances=wish.acceptances)
+    result = result_of(sight, now_ns=now_ns, began_ns=began_ns, codes=wish.codes, acceptances=wish.acceptances)
     outlook = Outlook(
         inventory, now_ns, wish.history, _is_read_only(path), _listed_all_along(before, after), wish.allow_empty
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -11,16 +12,18 @@ import click
 from gcd.commands.codes import selected
 from gcd.commands.output import keep_out, write
 from gcd.commands.progress import ProgressBar
-from gcd.commands.terminal import report, show
+from gcd.commands.terminal import report, width_and_colour
 from gcd.model.finding import Severity
 from gcd.model.result import exit_bits
-from gcd.report.json import json_report
+from gcd.report.json import json_report, report_object
 from gcd.root.discover import find_root
 from gcd.run import check as run_check
 from gcd.settings import FailOn, LogFormat, LogLevel, ReportFormat, Settings, load
 
 if TYPE_CHECKING:
     from gcd.model.errors import ExitBits
+    from gcd.model.finding import Code
+    from gcd.model.plan import Plan
     from gcd.model.result import RunResult
 
 FAIL_ON = {FailOn.ERROR: Severity.ERROR, FailOn.WARNING: Severity.WARNING, FailOn.NEVER: None}
@@ -29,7 +32,9 @@ FAIL_ON = {FailOn.ERROR: Severity.ERROR, FailOn.WARNING: Severity.WARNING, FailO
 @click.command()
 @click.option("--root", metavar="DIR", help="The Docker root. Without it gcd finds that of the running engine.")
 @click.option(
-    "--dry-run", is_flag=True, help="Show what would be done. gcd check never does anything, with it or without."
+    "--dry-run",
+    is_flag=True,
+    help="Show too what gcd apply would do. gcd check never does anything, with it or without.",
 )
 @click.option(
     "--format", "form", type=click.Choice([str(form) for form in ReportFormat]), help="text (default) or json."
@@ -61,22 +66,19 @@ def check(  # noqa: PLR0913 - one parameter a flag
     """
     Say what is wrong with a Docker root: orphans, damage, and what they cost.
 
-    Reads only. Run it as root on the host, engine running or stopped.
+    Reads only. Run it as root on the host, engine running or stopped. With --dry-run the report is followed by what
+    gcd apply would do by the policy of the settings.
     """
-    del dry_run  # A check applies no plan; there is nothing that the flag could hold back.
     flags = {"root": root, "format": form, "only": only or None, "skip": skip or None, "fail_on": fail_on}
     settings = load({**flags, "log_level": level(verbose, quiet=quiet)}).settings
     codes = selected(settings.only, settings.skip)
     path = find_root(None if settings.root is None else str(settings.root))
     # A check writes nothing below a root, not even what it was asked to write elsewhere.
     keep_out(path, "check", {"--output": output, "state_dir": str(settings.state_dir) if is_recorded else None})
-    with ProgressBar() as progress:
-        result = run_check(
-            path, now_ns=time.time_ns(), codes=codes, acceptances=settings.acceptances, progress=progress
-        )
+    result, plan = _checked(path, settings, codes, is_planned=dry_run)
     if settings.log_level in {LogLevel.DEBUG, LogLevel.INFO}:
         _log(result, settings)
-    _deliver(result, settings.format, output)
+    _deliver(result, plan, settings.format, output)
     if is_recorded:
         from gcd.commands.record import record  # noqa: PLC0415 - SQLite is for those who keep something
 
@@ -115,11 +117,44 @@ def _log(result: RunResult, settings: Settings) -> None:
     )
 
 
-def _deliver(result: RunResult, form: ReportFormat, output: str | None) -> None:
+def _checked(
+    path: str, settings: Settings, codes: frozenset[Code], *, is_planned: bool
+) -> tuple[RunResult, Plan | None]:
+    """The result of the run, and with `is_planned` what would be done about its findings."""
+    with ProgressBar() as progress:
+        if is_planned:
+            from gcd.commands.plan import planned_beside  # noqa: PLC0415 - most checks plan nothing
+
+            return planned_beside(path, settings, codes, progress)
+        result = run_check(
+            path, now_ns=time.time_ns(), codes=codes, acceptances=settings.acceptances, progress=progress
+        )
+        return result, None
+
+
+def _deliver(result: RunResult, plan: Plan | None, form: ReportFormat, output: str | None) -> None:
     is_json = form is ReportFormat.JSON
     if output is not None:
-        write(output, json_report(result) if is_json else report(result))
+        write(output, _json(result, plan) if is_json else _text(result, plan))
     elif is_json:
-        click.echo(json_report(result), nl=False)
+        click.echo(_json(result, plan), nl=False)
     else:
-        show(result)
+        width, colour = width_and_colour()
+        click.echo(_text(result, plan, width=width, colour=colour), nl=False, color=colour)
+
+
+def _text(result: RunResult, plan: Plan | None, *, width: int | None = None, colour: bool = False) -> str:
+    text = report(result, width=width, colour=colour)
+    if plan is None:
+        return text
+    from gcd.report.plan_text import plan_text  # noqa: PLC0415
+
+    return f"{text}\n{plan_text(plan, width=width, colour=colour)}"
+
+
+def _json(result: RunResult, plan: Plan | None) -> str:
+    if plan is None:
+        return json_report(result)
+    from gcd.formats.planfile import plan_document  # noqa: PLC0415
+
+    return json.dumps({**report_object(result), "plan": plan_document(plan)}, indent=2) + "\n"

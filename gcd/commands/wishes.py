@@ -15,10 +15,9 @@ from gcd.settings.units import hours_of, nanoseconds, zone_of
 from gcd.state import read_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from gcd.model.facts import Listed
     from gcd.model.finding import Code, RemedyKind
     from gcd.model.result import RunResult
     from gcd.rules.rule import Rule
@@ -33,7 +32,6 @@ def wish_of(
     words: Sequence[str] = (),
     *,
     remedy: RemedyKind | None = None,
-    listing: Callable[[], Listed] | None = None,
     allow_empty: bool = False,
 ) -> Wish:
     """
@@ -47,7 +45,6 @@ def wish_of(
         selection=selection_of(words, remedy),
         history=history_of(settings.state_dir, root),
         acceptances=settings.acceptances,
-        listing=listing,
         allow_empty=allow_empty,
     )
 

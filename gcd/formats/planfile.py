@@ -58,7 +58,11 @@ _WHAT = "plan"
 
 
 def plan_json(plan: Plan) -> str:
-    return json.dumps({"schema": SCHEMA, "digest": plan_digest(plan), **plan_value(plan)}, indent=2) + "\n"
+    return json.dumps(plan_document(plan), indent=2) + "\n"
+
+
+def plan_document(plan: Plan) -> Object:
+    return {"schema": SCHEMA, "digest": plan_digest(plan), **plan_value(plan)}
 
 
 def plan_digest(plan: Plan) -> str:

@@ -1,0 +1,27 @@
+"""What the engine's own API lists, asked beside each reading (safety rules S2, S22)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcd.model.facts import EngineState
+from gcd.root.engine import read_engine
+from gcd.root.tree import open_root
+
+if TYPE_CHECKING:
+    from gcd.model.facts import Listed
+
+
+def listed(path: str, socket: str = "") -> Listed | None:
+    """
+    What the engine on the root at `path` lists, None where none runs; `socket` is that of its API where the user names
+    it. Raises `CannotAct` where one runs and does not answer.
+    """
+    with open_root(path) as root:
+        engine = read_engine(root)
+        if engine.state is not EngineState.RUNNING:
+            return None
+        from gcd.actions.engineapi import connect  # noqa: PLC0415 - a tenth of a second, for running engines alone
+
+        with connect(root, engine, socket=socket) as api:
+            return api.listed()

@@ -96,7 +96,8 @@ def plan(
     if why:
         left = (*left, *(LeftAlone(step.finding, Reason.RUN_REFUSED, "nothing is done in this run") for step in steps))
         steps = ()
-    return result, Plan(inventory.root, identity, inventory.engine, now_ns, steps, left, why)
+    made = Plan(inventory.root, identity, inventory.engine, now_ns, steps, left, why, sight.not_checked)
+    return result, made
 
 
 def _decided(

@@ -109,7 +109,8 @@ def demand_found(selection: Selection, result: RunResult) -> None:
     """A `UsageError` that names the nearest findings if one that is asked for by its id is not there."""
     there = {finding.id: finding for finding in result.findings}
     for wanted in sorted(selection.ids - there.keys()):
-        near = difflib.get_close_matches(wanted, there, n=SUGGESTIONS, cutoff=0.5)
+        begun = sorted(name for name in there if name.startswith(wanted))
+        near = begun[:SUGGESTIONS] or difflib.get_close_matches(wanted, there, n=SUGGESTIONS, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "gcd check lists all findings"
         raise UsageError(f"there is no finding {wanted}; {hint}")
 

@@ -8,7 +8,7 @@ A plan as JSON: what ``gcd plan`` prints and saves, and ``gcd apply FILE`` reads
      "steps": [{"repair": {"changes": [<change>, …], "foretold"}, "finding": {…}} |
                {"release": {"chain"}, "finding": {…}} |
                {"quarantine": {"paths"}, "finding": {…}}],
-     "left_alone": [{"reason", "why", "finding": {…}}]}
+     "left_alone": [{"reason", "why", "finding": {…}}], "not_checked": [{"code", "name", "source", "why"}]}
 
     a change: {"write": {"path", "like", "base64"}} | {"symlink": {"path", "target"}} | {"aside": {"path"}} |
               {"directory": {"path", "mode", "like"}} | {"drop_reference": {"path", "reference", "image"}}
@@ -31,7 +31,9 @@ from gcd.formats.findings import Object, choice, finding_from, finding_value
 from gcd.formats.strictjson import Fields, read_object, text_value
 from gcd.model.errors import FormatError
 from gcd.model.facts import Engine, EngineState
+from gcd.model.finding import Code, NotChecked
 from gcd.model.ids import ChainId, ImageId, is_digest
+from gcd.model.inventory import Source
 from gcd.model.plan import (
     DropReference,
     Identity,
@@ -87,6 +89,7 @@ def parse_plan(raw: bytes) -> Plan:
         refusal=fields.text("refusal"),
         steps=tuple(_step_from(step) for step in fields.objects("steps")),
         left_alone=tuple(_left_from(left) for left in fields.objects("left_alone")),
+        not_checked=tuple(_not_checked_from(item) for item in fields.objects("not_checked")),
     )
     fields.end()
     if digest != plan_digest(plan):
@@ -117,6 +120,10 @@ def plan_value(plan: Plan) -> Object:
         "left_alone": [
             {"reason": left.reason, "why": text_value(left.why), "finding": finding_value(left.finding)}
             for left in plan.left_alone
+        ],
+        "not_checked": [
+            {"code": item.code, "name": item.name, "source": item.source, "why": text_value(item.why)}
+            for item in plan.not_checked
         ],
     }
 
@@ -197,6 +204,13 @@ def _left_from(fields: Fields) -> LeftAlone:
     left = LeftAlone(finding_from(fields.fields("finding")), choice(fields, "reason", Reason), fields.text("why"))
     fields.end()
     return left
+
+
+def _not_checked_from(fields: Fields) -> NotChecked:
+    source = choice(fields, "source", Source)
+    item = NotChecked(Code(fields.text("code")), fields.text("name"), source, fields.text("why"))
+    fields.end()
+    return item
 
 
 def _identity_from(fields: Fields) -> Identity:

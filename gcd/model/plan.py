@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gcd.model.facts import Engine
-    from gcd.model.finding import Finding, FindingId
+    from gcd.model.finding import Finding, FindingId, NotChecked
     from gcd.model.ids import ChainId, ImageId
 
 
@@ -167,7 +167,8 @@ class Plan:
     what they depend on.
 
     `refusal` is a sentence that says why nothing at all may be done; then `steps` is empty. `read_ns` is the wall clock
-    time at which the reading began that it was made of.
+    time at which the reading began that it was made of. Of the rules in `not_checked` nothing was found, and so nothing
+    is said.
     """
 
     root: str
@@ -177,6 +178,7 @@ class Plan:
     steps: tuple[Step, ...]
     left_alone: tuple[LeftAlone, ...]
     refusal: str = ""
+    not_checked: tuple[NotChecked, ...] = ()
 
 
 VALID_NS = 3_600_000_000_000

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 PATHS_SHOWN = 4
 NAMED_PER_CLAUSE = 5
 CONTENT_SHOWN = 80
+CODES_SHOWN = 8
 
 _REASONS = {
     Reason.RUN_REFUSED: "nothing is done in this run",
@@ -96,6 +97,9 @@ def _lines(plan: Plan) -> Iterator[Line]:
         yield 0, Text()
         yield 0, Text(f"Left alone: {counted(len(shown), 'finding')}{_sized(shown)}", style="bold")
         yield from _left_alone(shown)
+    if plan.not_checked:
+        yield 0, Text()
+        yield from _not_checked(plan)
     if ignored:
         yield 0, Text()
         yield 0, Text(f"Ignored, as the policy says: {counted(len(ignored), 'finding')}{_sized(ignored)}", style="dim")
@@ -189,6 +193,16 @@ def _named(items: Sequence[LeftAlone]) -> Iterator[Line]:
         yield 6, Text(f"{printable(item.finding.id)} {item.finding.name}{size}", no_wrap=True, style="dim")
     if len(items) > NAMED_PER_CLAUSE:
         yield 6, Text(f"… and {len(items) - NAMED_PER_CLAUSE} more", style="dim")
+
+
+def _not_checked(plan: Plan) -> Iterator[Line]:
+    yield 0, Text("Not checked, so that nothing is said of what these rules would find:", style="bold yellow")
+    for source in dict.fromkeys(item.source for item in plan.not_checked):
+        items = [item for item in plan.not_checked if item.source is source]
+        reasons = "; ".join(dict.fromkeys(printable(item.why) for item in items if item.why))
+        codes = sorted({item.code for item in items})
+        shown = f"{len(codes)} rules, {codes[0]} to {codes[-1]}" if len(codes) > CODES_SHOWN else ", ".join(codes)
+        yield 2, Text(f"{source}{f': {reasons}' if reasons else ''}: {shown}")
 
 
 def _bytes_of(items: Sequence[LeftAlone]) -> int:

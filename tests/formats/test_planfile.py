@@ -13,8 +13,9 @@ from gcd.formats import planfile
 from gcd.formats.planfile import parse_plan, plan_digest, plan_json
 from gcd.model.errors import FormatError
 from gcd.model.facts import Engine, EngineState
-from gcd.model.finding import Acceptance, Node, NodeKind
+from gcd.model.finding import Acceptance, Code, Node, NodeKind, NotChecked
 from gcd.model.ids import ChainId, ImageId
+from gcd.model.inventory import Source
 from gcd.model.plan import (
     DropReference,
     Identity,
@@ -52,6 +53,7 @@ PLAN = Plan(
     left_alone=(
         LeftAlone(orphan("e", accepted=Acceptance("GCD101:*", "known", 5)), Reason.ACCEPTED, "it is accepted"),
     ),
+    not_checked=(NotChecked(Code("GCD102"), "orphaned-build-dir", Source.BUILD_LEASES, "busy \x1b"),),
 )
 
 
@@ -65,7 +67,7 @@ def test_a_plan_comes_back_as_it_was():
 
 def test_a_refused_plan_without_steps_comes_back_too():
     stopped = Engine(EngineState.STOPPED, doubts=("a doubt",), others=(1, 2))
-    refused = replace(PLAN, steps=(), left_alone=(), engine=stopped, refusal="no \x1b[31m")
+    refused = replace(PLAN, steps=(), left_alone=(), not_checked=(), engine=stopped, refusal="no \x1b[31m")
 
     assert parse_plan(plan_json(refused).encode()) == refused
 
@@ -103,6 +105,7 @@ def test_the_digest_is_of_the_whole_plan():
         (changed(left_alone={}), "expected an array"),
         (changed(read_ns="9" * 30), "expected a whole number"),
         (changed(identity={"device": 1, "inode": 2}), "expected the key engine_id"),
+        (changed(not_checked=[{"source": "moon"}]), "expected one of overlay2, links,"),
         (changed(engine={"state": "asleep"}), "expected one of running, stopped, unknown, found asleep"),
     ],
 )

@@ -188,11 +188,11 @@ def has_a_dir_of_its_own(case: _Case) -> Unproven | None:
     if cache_id is None or cache_id not in case.scene.inventory.layer_dirs:
         return Unproven(Reason.CHANGED, f"the dir of {case.name} is not there")
     others = [node for node in case.scene.graph.owners(cache_id) if node != edges.layer_node(case.record.chain_id)]
-    if cache_id in case.scene.listed.dirs:
-        return Unproven(Reason.IN_USE, f"the engine says that an image or a container uses the dir of {case.name}")
     if others:
         reason = Reason.IN_USE if others[0].kind is NodeKind.MOUNT else Reason.BLOCKED
         return Unproven(reason, f"{others[0]} uses the dir of {case.name} too")
+    if cache_id in case.scene.listed.dirs:
+        return Unproven(Reason.IN_USE, f"the engine says that an image or a container uses the dir of {case.name}")
     return None
 
 
@@ -210,10 +210,10 @@ Check = Callable[[_Case], Unproven | None]
 
 SOUND: tuple[Check, ...] = (is_whole, is_settled, hashes_to_its_name)
 FREE: tuple[Check, ...] = (
-    is_orphaned,
-    is_not_below_what_is_being_removed,
     has_a_dir_of_its_own,
     is_below_nothing_alive,
+    is_not_below_what_is_being_removed,
+    is_orphaned,
 )
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.engine import SETTLE, Engine, Registry, copy_root, engine_lack, inside, place, unmount_below
-from support.scenes import expect_sound, fill, make_base, many_files, push_several_layers
+from support.scenes import branch_out, expect_sound, fill, make_base, many_files, push_several_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,6 +88,12 @@ def filled_root(engine_home: Path, base_root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def branched_root(engine_home: Path, base_root: Path) -> Path:
+    """A stopped root with images that share layers, and layers that only they hold: `support.scenes.branch_out`."""
+    return prepared(engine_home / "branched", branch_out, base_root)
+
+
+@pytest.fixture(scope="session")
 def big_root(engine_home: Path, base_root: Path) -> Path:
     """A stopped root with trees that take long to remove: `support.scenes.many_files`."""
     return prepared(engine_home / "big", lambda engine: many_files(engine, BIG), base_root)
@@ -107,20 +113,27 @@ def make_engine(engine_home: Path) -> Iterator[Callable[..., Engine]]:
     """
     ``make_engine(source)`` gives a running engine on a copy of the root `source`, or on a new root without it.
 
-    With `settle` all that was copied is older than the engine's epoch.
+    `harm` is done to the copy before the engine starts. With `settle` all that was copied, and the harm, is older than
+    the engine's epoch.
     """
     engines: list[Engine] = []
 
     def make(
-        source: Path | None = None, *, command: tuple[str, ...] = (), flags: tuple[str, ...] = (), settle: bool = False
+        source: Path | None = None,
+        *,
+        command: tuple[str, ...] = (),
+        flags: tuple[str, ...] = (),
+        settle: bool = False,
+        harm: Callable[[Engine], object] = lambda _: None,
     ) -> Engine:
         home = Path(tempfile.mkdtemp(prefix="e", dir=engine_home))
         if source is not None:
             copy_root(source, home / "root")
-        if settle:
-            time.sleep(SETTLE)
         engine = Engine(home, command=(*command, *newer(home)), flags=flags)
         engines.append(engine)
+        harm(engine)
+        if settle:
+            time.sleep(SETTLE)
         engine.start()
         return engine
 

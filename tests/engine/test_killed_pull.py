@@ -12,8 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support.engine import SETTLE, EngineError, disk_usage
-from support.scenes import judge, keep_evidence, told
+from support.engine import SETTLE, disk_usage
+from support.scenes import DONE_BEFORE_THE_KILL, judge, keep_evidence, kill_during_pull, told
 
 from gcd.model.finding import Severity
 
@@ -26,19 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
-DONE_BEFORE_THE_KILL = 3
-
-
-def kill_during_pull(engine: Engine, name: str) -> None:
-    """Kill the engine when it has registered the layers below, and is well into the layer of many files."""
-    pull = engine.spawn("pull", name)
-    while not is_well_into_the_slow_layer(engine):
-        if pull.poll() is not None:
-            raise EngineError("the pull was over before it could be killed")
-        time.sleep(0.002)
-    engine.crash()
-    pull.wait(20)
-
 
 @pytest.fixture
 def leaking(make_engine: Callable[..., Engine], several_layers: str) -> Engine:
@@ -49,14 +36,6 @@ def leaking(make_engine: Callable[..., Engine], several_layers: str) -> Engine:
     engine.start()
     engine.docker("system", "prune", "-a", "-f", "--volumes")
     return engine
-
-
-def is_well_into_the_slow_layer(engine: Engine) -> bool:
-    chains = engine.chains()
-    if len(chains) < DONE_BEFORE_THE_KILL or not engine.write_sets():
-        return False
-    extracting = engine.layer_dirs() - set(chains.values())
-    return any((engine.overlay2 / name / "diff/many/30").exists() for name in extracting)
 
 
 def of_code(findings: tuple[Finding, ...], code: str) -> list[Finding]:

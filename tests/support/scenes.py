@@ -14,14 +14,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.engine import EngineError
+
 from gcd.model.finding import Severity
 from gcd.root.read import read_inventory
 from gcd.run import check
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from support.engine import Engine
 
     from gcd.model.result import RunResult
+
+DONE_BEFORE_THE_KILL = 3
+"""How many layers a killed pull has registered at least."""
 
 HOURS_AHEAD = 2 * 3_600_000_000_000
 
@@ -72,6 +79,50 @@ def push_several_layers(engine: Engine, name: str) -> None:
     copies = "\n".join(f"COPY part{i} /part{i}" for i in range(3))
     engine.build(name, f"FROM scratch\n{copies}\nCOPY many /many\nCOPY part0 /last\n", files)
     engine.docker("push", name)
+
+
+def kill_during_pull(engine: Engine, name: str) -> None:
+    """
+    Kill the engine when it has registered the layers below, and is well into the layer of many files.
+
+    `name` is an image of `push_several_layers`.
+    """
+    there = engine.chains().keys()
+    pull = engine.spawn("pull", name)
+    while not _is_well_into_the_slow_layer(engine, there):
+        if pull.poll() is not None:
+            raise EngineError("the pull was over before it could be killed")
+        time.sleep(0.002)
+    engine.crash()
+    pull.wait(20)
+
+
+def _is_well_into_the_slow_layer(engine: Engine, there: AbstractSet[str]) -> bool:
+    chains = engine.chains()
+    if len(chains.keys() - there) < DONE_BEFORE_THE_KILL or not engine.write_sets():
+        return False
+    extracting = engine.layer_dirs() - set(chains.values())
+    return any((engine.overlay2 / name / "diff/many/30").exists() for name in extracting)
+
+
+def branch_out(engine: Engine) -> None:
+    """
+    The images ``branch`` (two layers) and ``twig`` (one), both on the two layers of ``stem``, brought by a load: so
+    nothing but these three images holds their layers.
+    """
+    busybox = 'CMD ["/stem/busybox", "sleep", "10000"]\nSTOPSIGNAL SIGKILL\n'
+    engine.build("stem", f"FROM scratch\nCOPY busybox /stem/busybox\nCOPY stem /stem/\n{busybox}", _random("stem", 2))
+    engine.build("branch", "FROM stem\nCOPY one /one\nCOPY two /two\n", _random("one", 3) | _random("two", 1))
+    engine.build("twig", "FROM stem\nCOPY twig /twig\n", _random("twig", 1))
+    archive = engine.home / "branches.tar"
+    engine.docker("save", "-o", str(archive), "stem", "branch", "twig")
+    engine.docker("rmi", "branch", "twig", "stem")
+    engine.docker("load", "-i", str(archive))
+    archive.unlink()
+
+
+def _random(name: str, megabytes: int) -> dict[str, bytes]:
+    return {name: os.urandom(megabytes << 20)}
 
 
 def many_files(engine: Engine, count: int) -> None:

@@ -32,7 +32,7 @@ from gcd.formats.manifest import is_entry_id
 from gcd.model import layout
 from gcd.model.entry import FOLDERS, EntryId, EntryState, order_of
 from gcd.model.errors import CannotAct
-from gcd.model.reading import Absent, Malformed, Present
+from gcd.model.reading import Absent, Malformed, Present, describe
 from gcd.root.boundaries import mount_of, project_of
 from gcd.root.tree import Directory, name_of
 
@@ -162,7 +162,7 @@ def _opened(root: Directory, create: bool) -> Directory:
         case Malformed(_, found):
             raise CannotAct(f"{layout.GCD} is no directory but {found}: move it away.")
         case _:
-            raise CannotAct(f"{layout.GCD} cannot be opened ({reading}): run gcd as root.")
+            raise CannotAct(f"{layout.GCD} is {describe(reading)}: run gcd as root.")
 
 
 def _make(root: Directory) -> None:

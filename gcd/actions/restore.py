@@ -38,7 +38,7 @@ from gcd.model import layout
 from gcd.model.entry import EntryDeed, EntryState, order_of
 from gcd.model.facts import EngineState, FileType
 from gcd.model.plan import Outcome, Reason
-from gcd.model.reading import Absent, Present
+from gcd.model.reading import Absent, Present, describe
 from gcd.root.processes import PROC
 from gcd.root.tree import type_of
 
@@ -73,7 +73,7 @@ def restore(place: Place, entries: Iterable[EntryId], *, engine: EngineState, pr
 def _restored(place: Place, name: EntryId, engine: EngineState, proc: str) -> EntryDeed:
     reading = open_entry(place, EntryState.CLOSED, name)
     if not isinstance(reading, Present):
-        refuse(Reason.CHANGED, f"its manifest or items cannot be read: {reading}")
+        refuse(Reason.CHANGED, f"its manifest or its items are {describe(reading)}")
     with reading.value as entry:
         _demand_same_root(place, entry.manifest)
         _demand_moment(place, entry.manifest, engine)
@@ -147,7 +147,7 @@ def _demand_room(root: Directory, items: tuple[Item, ...], index: int) -> None:
                     there = type_of(status.value).noun
                     refuse(Reason.CHANGED, f"{there} is at {item.path} again: move it away, or purge the entry")
                 elif not isinstance(status, Absent):
-                    refuse(Reason.CHANGED, f"{item.path} cannot be looked at ({status})")
+                    refuse(Reason.CHANGED, f"{item.path} is {describe(status)}")
             elif found_at(parent, name) != item.made:
                 refuse(Reason.CHANGED, f"{item.path} has changed since the repair: put it right by hand")
             elif item.made.type is FileType.DIRECTORY:

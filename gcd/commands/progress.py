@@ -16,9 +16,13 @@ PATIENCE_SECONDS = 1.0
 
 
 class ProgressBar:
-    """A context manager, to be called with what is read, how many items are done, and how many there are."""
+    """
+    A context manager, to be called with what is read (or what else is being done, as `doing` says), how many items are
+    done, and how many there are.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = "reading") -> None:
+        self._doing = doing
         self._began = time.monotonic()
         self._stack = ExitStack()
         self._bar: tuple[Progress, TaskID] | None = None
@@ -38,11 +42,11 @@ class ProgressBar:
         if self._bar is None:
             self._bar = self._start()
         progress, task = self._bar
-        progress.update(task, description=f"reading {source}", completed=done, total=total, refresh=True)
+        progress.update(task, description=f"{self._doing} {source}", completed=done, total=total, refresh=True)
 
     def _start(self) -> tuple[Progress, TaskID]:
         from rich.console import Console  # noqa: PLC0415
         from rich.progress import Progress  # noqa: PLC0415
 
         progress = self._stack.enter_context(Progress(console=Console(stderr=True), transient=True, auto_refresh=False))
-        return progress, progress.add_task("reading")
+        return progress, progress.add_task(self._doing)

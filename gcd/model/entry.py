@@ -124,6 +124,21 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """
+    An entry as it is shown: `trouble` says in one clause why `manifest` is None; `disk_bytes` are what a purge frees,
+    and `ends_ns` is when its retention ends.
+    """
+
+    id: EntryId
+    state: EntryState
+    manifest: Manifest | None
+    trouble: str
+    disk_bytes: int
+    ends_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class EntryDeed:
     """
     What became of an entry that was to be restored or purged. `reason` and `why`, one clause for people, say why not,

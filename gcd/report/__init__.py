@@ -15,6 +15,8 @@ Reports: a result as text for people and as JSON for programs. Pure functions of
     inspect_text.py  what one id connects to, as a tree
     inspect_why.py   what keeps a directory alive
     inspect_json.py  the same view as JSON
+    quarantine_text.py  what the quarantine holds, as text
+    quarantine_json.py  the same as JSON
     history.py       what was done to a root, as text and as JSON
     console.py       what Rich makes of a text
     printable.py     texts made safe for terminals and JSON

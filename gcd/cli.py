@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 COMMANDS = {
     "check": ("gcd.commands.check:check", "Say what is wrong with a Docker root. Changes nothing."),
     "plan": ("gcd.commands.plan:plan", "Show what would be done about findings, and why not the rest."),
+    "apply": ("gcd.commands.apply:apply", "Do what the policy says, or what a saved plan holds."),
+    "quarantine": ("gcd.commands.quarantine:quarantine", "Move aside what nothing needs; list, put back, purge."),
+    "repair": ("gcd.commands.repair:repair", "Mend what can be mended with certainty."),
+    "release": ("gcd.commands.release:release", "Have the running engine delete layers that nothing uses."),
     "df": ("gcd.commands.df:df", "Say what every byte of a Docker root is for. Changes nothing."),
     "inspect": ("gcd.commands.inspect:inspect", "Show everything that one id, name or path connects to."),
     "history": ("gcd.commands.history:history", "Show what gcd did to a Docker root, and what it refused."),
@@ -80,7 +84,8 @@ class LazyGroup(click.Group):
 
 
 EPILOG = (
-    "Exit status, added up: 0 clean, 4 findings left, 8 not done or not in full, 16 usage or settings, 32 interrupted."
+    "Exit status, added up: 0 clean, 1 something was done, 4 findings left, 8 not done or not in full, "
+    "16 usage or settings, 32 interrupted."
 )
 
 

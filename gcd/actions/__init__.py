@@ -6,6 +6,7 @@ Actions: the only package that writes under a Docker root.
     apply.py       a plan carried out, step by step
     closelook.py   what is asked right before each step
     fence.py       no engine starts while gcd writes
+    usedplans.py   saved plans are applied once
     syscalls.py    every call that changes something, on directory descriptors
     place.py       ``.gcd``: where it is, whose, and who holds it
     manifest.py    entries: begun, closed, discarded

@@ -20,7 +20,7 @@ from gcd.actions.closelook import CloseLook
 from gcd.actions.fence import fence
 from gcd.actions.quarantine import move
 from gcd.actions.repair import repair
-from gcd.model.errors import CannotAct
+from gcd.model.errors import CannotAct, GcdError
 from gcd.model.facts import EngineState
 from gcd.model.plan import Deed, Mend, Move, Outcome, Reason, Release
 from gcd.root.processes import PROC
@@ -75,7 +75,11 @@ class Run:
         fruitless = 0
         while self._pending:
             since_ns = time.time_ns()
-            fresh = self._replan()
+            try:
+                fresh = self._replan()
+            except GcdError as error:
+                self._refuse_all(Reason.RUN_REFUSED, str(error))
+                break
             refusal = fresh.refusal or _other_root(plan, fresh)
             if refusal:
                 self._refuse_all(Reason.RUN_REFUSED, refusal)

@@ -192,6 +192,19 @@ def test_another_root_in_its_place_is_a_refusal(docker: Path, place: Place):
     )
 
 
+@pytest.mark.usefixtures("orphan")
+def test_a_root_that_cannot_be_read_any_more_is_a_refusal(docker: Path, place: Place):
+    planner = Planner(docker)
+    plan = planner()
+    (docker / "overlay2").rename(docker / "elsewhere")
+    (docker / "image").rename(docker / "elsewhere/image")
+
+    [deed] = carry_out(place, planner, plan)
+
+    assert deed.reason is Reason.RUN_REFUSED
+    assert "Docker root" in deed.why
+
+
 def test_it_looks_anew_when_the_time_of_a_look_is_over(docker: Path, place: Place, monkeypatch: pytest.MonkeyPatch):
     for _ in range(3):
         overlay2.add_layer_dir(docker, "")

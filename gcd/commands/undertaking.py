@@ -1,0 +1,116 @@
+"""
+One undertaking: a root, what is wanted of it, and the ways to plan that and to carry it out.
+
+While the engine runs its API is asked before and after each reading what it has (S2): without an answer nothing is
+planned and nothing is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gcd import planning
+from gcd.actions.apply import Run
+from gcd.actions.fence import fence
+from gcd.actions.place import open_place
+from gcd.actions.recover import recover
+from gcd.actions.release import finish, release
+from gcd.actions.usedplans import mark_used
+from gcd.commands.listing import listed
+from gcd.model.audit import act_of
+from gcd.model.entry import EntryState
+from gcd.model.facts import EngineState
+from gcd.root.engine import read_engine
+from gcd.root.tree import open_root
+from gcd.run import reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from gcd.actions.place import Place
+    from gcd.actions.recover import Recovered
+    from gcd.commands.audit import Audit
+    from gcd.model.facts import Engine
+    from gcd.model.inventory import Inventory
+    from gcd.model.plan import Deed, Plan, Release
+    from gcd.model.result import RunResult
+    from gcd.planning import Wish
+    from gcd.root.discover import Store
+    from gcd.root.progress import Progress
+    from gcd.root.tree import Directory
+
+
+@dataclass(frozen=True, slots=True)
+class Undertaking:
+    """`socket` is that of the engine's API where the user names it, else ""."""
+
+    store: Store
+    wish: Wish
+    socket: str = ""
+
+    def plan(self, progress: Progress | None = None) -> tuple[RunResult, Plan]:
+        """What would be done now. Raises `CannotCheck`, and `CannotAct` where the engine runs and does not answer."""
+        wish = replace(self.wish, listing=lambda: listed(self.store.path, self.socket))
+        return planning.plan(self.store.path, now_ns=time.time_ns(), wish=wish, progress=progress)
+
+    def finish_releases(self, audit: Audit, told: Callable[[Deed], None]) -> None:
+        """Have the running engine remove what a release that was cut short left in it."""
+        with open_root(self.store.path) as root:
+            engine = read_engine(root)
+            if engine.state is EngineState.RUNNING:
+                blows = finish(root, engine, read=self._reader(), now_ns=time.time_ns(), socket=self.socket)
+                for deed in (deed for deeds in blows for deed in deeds):
+                    _note(deed, audit, told)
+
+    def carry_out(
+        self,
+        plan: Plan,
+        audit: Audit,
+        told: Callable[[Deed], None],
+        recovered: Callable[[Recovered], None],
+        digest: str = "",
+    ) -> tuple[Deed, ...]:
+        """
+        Carry out what `plan` and each plan made anew agree upon.
+
+        `told` hears of each deed, `recovered` of what an earlier run had left open. `digest` is that of a saved plan,
+        which is carried out once. Raises `CannotAct` where nothing can be begun.
+        """
+        with open_root(self.store.path) as root, open_place(root, create=True, driver=self.store.driver) as place:
+            for item in _recover(place):
+                recovered(item)
+            if digest:
+                mark_used(place, digest)
+            run = Run(
+                place,
+                run_id=audit.run,
+                replan=lambda: self.plan()[1],
+                release=lambda fresh, steps: self._releases(root, fresh.engine, steps),
+                told=lambda deed: _note(deed, audit, told),
+            )
+            return run.apply(plan)
+
+    def _releases(
+        self, root: Directory, engine: Engine, steps: Sequence[Release]
+    ) -> Generator[tuple[Deed, ...], None, None]:
+        yield from release(root, engine, steps, read=self._reader(), now_ns=time.time_ns(), socket=self.socket)
+
+    def _reader(self) -> Callable[[], Inventory]:
+        return reader(self.store, now_ns=time.time_ns())
+
+
+def _recover(place: Place) -> Iterator[Recovered]:
+    """Finish or undo what an earlier run left open; with the door held shut where the engine is stopped."""
+    if not place.state(EntryState.OPEN).list().entries:
+        return
+    engine = read_engine(place.root).state
+    with fence(place.root) if engine is EngineState.STOPPED else contextlib.nullcontext():
+        yield from recover(place, engine=engine)
+
+
+def _note(deed: Deed, audit: Audit, told: Callable[[Deed], None]) -> None:
+    audit.note(act_of(deed, audit.run, time.time_ns()))
+    told(deed)

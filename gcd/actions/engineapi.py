@@ -251,4 +251,4 @@ def _answers() -> Iterator[None]:
 
 
 def _told(what: object) -> str:
-    return escaped(str(what).strip(), _COMPLAINT)
+    return escaped(str(what).strip().removesuffix("."), _COMPLAINT)

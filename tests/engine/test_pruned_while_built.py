@@ -8,14 +8,13 @@ Naming one that is gone fails only after the name was written. Confirmed on Dock
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from support.engine import EngineError
-from support.scenes import expect_healthy, judge
+from support.scenes import all_names, expect_healthy, judge, named_by, names_of_nothing
 
 from gcd.model.finding import Confidence, Severity
 
@@ -39,11 +38,6 @@ def images(engine: Engine) -> set[str]:
     return {path.name for path in (engine.root / "image/overlay2/imagedb/content/sha256").glob("[0-9a-f]*")}
 
 
-def references(engine: Engine) -> dict[str, str]:
-    repositories = json.loads((engine.root / "image/overlay2/repositories.json").read_bytes())["Repositories"]
-    return {reference: image for names in repositories.values() for reference, image in names.items()}
-
-
 def prune_before_the_name(engine: Engine, tag: str) -> str:
     """Build `tag` and prune dangling images when its image is there and its name is not; the image's id."""
     before = images(engine)
@@ -64,7 +58,7 @@ def prune_before_the_name(engine: Engine, tag: str) -> str:
             assert time.monotonic() < deadline, "the build made no image"
             time.sleep(0.0005)
         with engine.frozen():
-            assert f"{tag}:latest" not in references(engine)
+            assert f"{tag}:latest" not in dict(all_names(engine))
             pruner.start()
             time.sleep(0.1)
         pruner.join(LIMIT)
@@ -82,12 +76,12 @@ def test_a_name_of_an_image_that_was_pruned_before_it_was_named(
 ) -> None:
     engine = make_engine(base_root)
     image = prune_before_the_name(engine, "raced")
-    assert references(engine)["raced:latest"] == image
+    assert names_of_nothing(engine) == {("raced:latest", image)}
 
     for _ in range(2):
         result = judge(engine)
         (dangling,) = [finding for finding in result.findings if finding.severity is not Severity.INFO]
-        assert (dangling.code, dangling.subject.id) == ("GCD405", "raced:latest")
+        assert (dangling.code, named_by(dangling)) == ("GCD405", ("raced:latest", image))
         assert dangling.confidence is Confidence.PROVEN
         with pytest.raises(EngineError, match="No such image"):
             engine.docker("rmi", "raced")

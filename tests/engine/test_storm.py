@@ -10,7 +10,6 @@ what a crash in the middle of it leaves behind is found in every pass after the 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 import time
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 from support.engine import SETTLE, EngineError, copy_root
-from support.scenes import judge, keep_evidence, told
+from support.scenes import judge, keep_evidence, named_by, names_of_nothing, told
 
 from gcd.demo.faults import layers, overlay2
 from gcd.demo.faults.fault import Target
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.engine import Engine, Registry
+    from support.scenes import Name
 
-    from gcd.model.finding import Finding
     from gcd.model.result import RunResult
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -133,10 +132,6 @@ def storm(works: dict[str, Callable[[int], None]], done: Counter[str]) -> Iterat
             thread.join(150)
 
 
-Name = tuple[str, str]
-"""A reference and the id of the image that it names."""
-
-
 class Witness:
     """While inside, sees which names are of no image, some dozen times a second."""
 
@@ -162,24 +157,6 @@ class Witness:
         while not self._is_over.wait(WITNESSED_EVERY):
             for name in names_of_nothing(self._engine):
                 self._last_seen[name] = time.monotonic()
-
-
-def names_of_nothing(engine: Engine) -> set[Name]:
-    """The names that are there before and after it was seen that their image is not."""
-    content = engine.root / "image/overlay2/imagedb/content"
-    dangling = {(name, image) for name, image in all_names(engine) if not (content / image.replace(":", "/")).exists()}
-    return dangling and dangling & all_names(engine)
-
-
-def all_names(engine: Engine) -> set[Name]:
-    file = engine.root / "image/overlay2/repositories.json"
-    return {name for names in json.loads(file.read_bytes())["Repositories"].values() for name in names.items()}
-
-
-def named_by(finding: Finding) -> Name:
-    """The name that a GCD405 is about."""
-    (evidence,) = finding.evidence
-    return finding.subject.id, evidence.found.removesuffix(", absent")
 
 
 def planted_in(root: Path) -> set[str]:

@@ -6,6 +6,7 @@ Scenes: what engines are asked to do before a root is checked, and the assertion
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
 
     from support.engine import Engine
 
+    from gcd.model.finding import Finding
     from gcd.model.result import RunResult
 
 DONE_BEFORE_THE_KILL = 3
 """How many layers a killed pull has registered at least."""
+
+Name = tuple[str, str]
+"""A reference and the id of the image that it names."""
 
 HOURS_AHEAD = 2 * 3_600_000_000_000
 
@@ -183,6 +188,24 @@ def expect_sound(engine: Engine, what: str) -> None:
     """The stopped root has no finding above info, no orphan, and no leak to come: other tests may begin with it."""
     expect_healthy(engine, what, ahead=True, orphans_too=True)
     assert duplicate_dirs(engine) == set(), f"{what}: dirs that the engine forgets at its next prune"
+
+
+def names_of_nothing(engine: Engine) -> set[Name]:
+    """The names that are there before and after it was seen that their image is not."""
+    content = engine.root / "image/overlay2/imagedb/content"
+    dangling = {(name, image) for name, image in all_names(engine) if not (content / image.replace(":", "/")).exists()}
+    return dangling and dangling & all_names(engine)
+
+
+def all_names(engine: Engine) -> set[Name]:
+    file = engine.root / "image/overlay2/repositories.json"
+    return {name for names in json.loads(file.read_bytes())["Repositories"].values() for name in names.items()}
+
+
+def named_by(finding: Finding) -> Name:
+    """The name that a GCD405 is about."""
+    (evidence,) = finding.evidence
+    return finding.subject.id, evidence.found.removesuffix(", absent")
 
 
 def keep_evidence(engine: Engine, moment: str) -> None:

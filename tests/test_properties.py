@@ -21,15 +21,20 @@ from support.fakeproc import FakeProc
 from support.model import MOUNTS, RECORDS, WRITE_SETS, Model, chain_of
 
 from gcd.model.facts import Engine, EngineState, KernelMount, LayerDir, Lower
-from gcd.model.finding import Confidence, Finding, Kind
+from gcd.model.finding import Confidence, Fault, Finding, Kind
 from gcd.model.ids import LayerDirId, LinkId
 from gcd.model.inventory import Coverage, Inventory, Source, SourceState
 from gcd.model.reading import EMPTY, Malformed, Present, Unreadable
+from gcd.model.shelf import Shelf, dir_of, layer_of, link_of
+from gcd.model.storegraph import StoreGraph
 from gcd.root.read import read_inventory
+from gcd.rules.table import RULES, nodes_for
 from gcd.run import check, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from gcd.rules.rule import Rule
 
 EXAMPLES = int(os.environ.get("GCD_PROPERTY_EXAMPLES", "100"))
 SECOND = 1_000_000_000
@@ -390,6 +395,38 @@ def by_id(findings: Iterable[Finding]) -> list[tuple[Any, ...]]:
     return sorted(
         (f.id, f.severity, f.confidence, f.summary, f.evidence, f.paths, f.remedies, f.impact, f.blocked_by, f.cause)
         for f in findings
+    )
+
+
+@laws
+@given(model=histories())
+def test_what_is_cleared_all_at_once_is_clear_one_by_one(proc, model):
+    """Asking rules about their suspects finds what asking them about everything does; rows say what records say."""
+    inventory = read(model, proc)
+    asked_of_all = [replace(rule, suspects=None) for rule in RULES]
+    one_by_one = with_all_records_odd(inventory)
+
+    assert faults(inventory, RULES) == faults(inventory, asked_of_all) == faults(one_by_one, asked_of_all)
+    assert set(judged(model, inventory)) == set(judged(model, one_by_one))
+
+
+def faults(inventory: Inventory, rules: Iterable[Rule]) -> set[tuple[str, Fault]]:
+    graph = StoreGraph(inventory, inventory.engine.proof_bound(0))
+    return {
+        (rule.code, fault)
+        for rule in rules
+        for node in nodes_for(rule, inventory, graph)
+        for fault in rule.check(inventory, graph, node)
+    }
+
+
+def with_all_records_odd(inventory: Inventory) -> Inventory:
+    farm = inventory.link_farm
+    return replace(
+        inventory,
+        layers=Shelf({}, dict(inventory.layers), layer_of),
+        layer_dirs=Shelf({}, dict(inventory.layer_dirs), dir_of),
+        link_farm=replace(farm, symlinks=Shelf({}, dict(farm.symlinks), link_of)),
     )
 
 

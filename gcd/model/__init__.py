@@ -10,6 +10,7 @@ The vocabulary of gcd: identifiers, readings, facts, the inventory, the graph, f
     inventory.py    all facts of one reading, and how completely each source was read
     edges.py        what each record refers to
     graph.py        nodes and edges; knows no storage
+    shelf.py        records by id, the sound ones as rows
     records.py      what records and image configs say, whatever else is on disk
     storegraph.py   the graph of a store, and what follows from it about life
     finding.py      what is wrong, as data

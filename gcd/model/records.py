@@ -14,6 +14,7 @@ from gcd.model import edges
 from gcd.model.finding import NodeKind
 from gcd.model.ids import ChainId, ContainerId, LayerDirId
 from gcd.model.reading import Absent, Present, value_of
+from gcd.model.shelf import shelved_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,11 +30,31 @@ MAX_DEPTH = 125
 class Records:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
-        self.image_chains: Mapping[ImageId, tuple[tuple[ChainId, DiffId], ...]] = self._image_chains()
+        self.layers = shelved_layers(inventory.layers)
+        self.hashed: dict[tuple[ChainId | None, DiffId], ChainId] = {}
+        self.image_chains: Mapping[ImageId, tuple[tuple[ChainId, DiffId], ...]] = {
+            image.id: edges.image_chains(image, self.hashed) for image in inventory.images.values()
+        }
 
-    def _image_chains(self) -> dict[ImageId, tuple[tuple[ChainId, DiffId], ...]]:
-        memo: dict[tuple[ChainId | None, DiffId], ChainId] = {}
-        return {image.id: edges.image_chains(image, memo) for image in self._inventory.images.values()}
+    @cached_property
+    def parents(self) -> Mapping[ChainId, ChainId]:
+        """By chain, the parent that its record names; base layers, and those whose parent cannot be read, have none."""
+        found = {chain: row[3] for chain, row in self.layers.rows.items() if row[3] is not None}
+        odd = self.layers.odd.values()
+        return found | {r.chain_id: r.parent.value for r in odd if isinstance(r.parent, Present)}
+
+    @cached_property
+    def cache_ids(self) -> Mapping[ChainId, LayerDirId]:
+        """By chain, the dir that its record names."""
+        found = {chain: row[2] for chain, row in self.layers.rows.items()}
+        odd = self.layers.odd.values()
+        return found | {r.chain_id: r.cache_id.value for r in odd if isinstance(r.cache_id, Present)}
+
+    @cached_property
+    def orphaned_parents(self) -> frozenset[ChainId]:
+        """The chains whose record names a parent that has none."""
+        gone = set(self.parents.values()).difference(self.layers.rows, self.layers.odd)
+        return frozenset(chain for chain, parent in self.parents.items() if parent in gone) if gone else frozenset()
 
     @cached_property
     def broken_at(self) -> Mapping[ChainId, ChainId]:
@@ -43,14 +64,16 @@ class Records:
         A record loads if ``diff``, ``size`` and ``cache-id`` are sound, ``parent`` is absent or loads, and
         ``descriptor.json`` is absent or sound (moby ``layer/layer_store.go`` loadLayer).
         """
-        layers = self._inventory.layers
+        layers, parents = self.layers, self.parents
+        if not layers.odd and not self.orphaned_parents and len(self._depths) == len(layers):
+            return {}
         verdict: dict[ChainId, ChainId | None] = {}
         for start in layers:
             path: dict[ChainId, None] = {}
             here: ChainId | None = start
             while here is not None and here not in verdict and here in layers and here not in path:
                 path[here] = None
-                here = value_of(layers[here].parent)
+                here = parents.get(here)
             if here is None:
                 culprit = None
             elif here in verdict:
@@ -61,7 +84,7 @@ class Records:
             else:
                 culprit = here
             for chain in reversed(path):
-                if culprit is None and not _loads_alone(layers[chain]):
+                if culprit is None and chain in layers.odd and not _loads_alone(layers.odd[chain]):
                     culprit = chain
                 verdict[chain] = culprit
         return {chain: culprit for chain, culprit in verdict.items() if culprit is not None}
@@ -77,14 +100,14 @@ class Records:
 
     @cached_property
     def _depths(self) -> Mapping[ChainId, int]:
-        layers = self._inventory.layers
+        layers, parents = self.layers, self.parents
         depths: dict[ChainId, int] = {}
         for start in layers:
             path: dict[ChainId, None] = {}
             here: ChainId | None = start
-            while here is not None and here in layers and here not in depths and here not in path:
+            while here is not None and here not in depths and here in layers and here not in path:
                 path[here] = None
-                here = value_of(layers[here].parent)
+                here = parents.get(here)
             if here in path:
                 continue
             below = depths.get(here, 0) if here is not None else 0
@@ -93,6 +116,12 @@ class Records:
                 depths[chain] = below
         return depths
 
+    @cached_property
+    def endless_or_too_deep(self) -> frozenset[ChainId]:
+        """The chains whose records run in a circle, or that are deeper than the engine accepts."""
+        endless = self.layers.ids().difference(self._depths)
+        return endless.union(chain for chain, depth in self._depths.items() if depth > MAX_DEPTH)
+
     def ancestors(self, chain: ChainId) -> Iterator[ChainId]:
         """`chain` and what lies below it, nearest first, as far as records tell; ends at a cycle."""
         seen: set[ChainId] = set()
@@ -100,8 +129,7 @@ class Records:
         while here is not None and here not in seen:
             seen.add(here)
             yield here
-            record = self._inventory.layers.get(here)
-            here = value_of(record.parent) if record else None
+            here = self.parents.get(here)
 
     @cached_property
     def computed_parents(self) -> Mapping[ChainId, ChainId | None]:
@@ -123,16 +151,23 @@ class Records:
 
     def layers_of(self, layer_dir: LayerDirId) -> tuple[LayerRecord, ...]:
         """The layer records whose cache-id is `layer_dir`; more than one is a fault of its own."""
-        return self._layers_by_dir.get(layer_dir, ())
+        chains = self.sharers.get(layer_dir) or ((found,) if (found := self.chain_of_dir.get(layer_dir)) else ())
+        return tuple(self._inventory.layers[chain] for chain in chains)
 
     @cached_property
-    def _layers_by_dir(self) -> Mapping[LayerDirId, tuple[LayerRecord, ...]]:
-        found: dict[LayerDirId, tuple[LayerRecord, ...]] = {}
-        for record in self._inventory.layers.values():
-            if isinstance(record.cache_id, Present):
-                cache_id = record.cache_id.value
-                found[cache_id] = (*found.get(cache_id, ()), record)
-        return found
+    def chain_of_dir(self) -> Mapping[LayerDirId, ChainId]:
+        """By dir, the chain whose record names it; any of them where several do (`sharers`)."""
+        return {cache_id: chain for chain, cache_id in self.cache_ids.items()}
+
+    @cached_property
+    def sharers(self) -> Mapping[LayerDirId, tuple[ChainId, ...]]:
+        """By dir, the chains whose records name it, where these are several."""
+        if len(self.chain_of_dir) == len(self.cache_ids):
+            return {}
+        found: dict[LayerDirId, list[ChainId]] = {}
+        for chain, cache_id in self.cache_ids.items():
+            found.setdefault(cache_id, []).append(chain)
+        return {cache_id: tuple(chains) for cache_id, chains in found.items() if len(chains) > 1}
 
     @cached_property
     def rw_layers_by_dir(self) -> Mapping[LayerDirId, RwLayerRecord]:

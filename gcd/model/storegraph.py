@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gcd.model import edges
 from gcd.model.facts import LayerDir, Lower
@@ -24,6 +24,7 @@ from gcd.model.graph import Graph
 from gcd.model.ids import ChainId, LayerDirId, LinkId, init_dir_of, is_init_dir, is_layer_dir_id, rw_dir_of
 from gcd.model.reading import Present, value_of
 from gcd.model.records import Records
+from gcd.model.shelf import first_of, links_of, shelved_dirs, shelved_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
     from gcd.model.facts import KernelMount
     from gcd.model.inventory import Inventory
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 BUILD_WORDS = Node(NodeKind.DATABASE, "buildkit")
 """Stands for every id that BuildKit's databases mention anywhere."""
@@ -44,9 +48,15 @@ class StoreGraph(Records):
     def __init__(self, inventory: Inventory, bound_ns: int | None) -> None:
         super().__init__(inventory)
         self._bound_ns = bound_ns
-        self.graph = Graph(self._edges())
+        self.dirs = shelved_dirs(inventory.layer_dirs)
+        self.farm = shelved_links(inventory.link_farm.symlinks)
 
     # --- edges ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Everything as nodes. Built at first use: what is asked about all records at once needs none of it."""
+        return Graph(self._edges())
 
     def _edges(self) -> dict[Node, tuple[Node, ...]]:
         inv = self._inventory
@@ -94,26 +104,39 @@ class StoreGraph(Records):
     @cached_property
     def claimants(self) -> Mapping[LinkId, tuple[LayerDirId, ...]]:
         """By link id, the dirs whose ``link`` file says it."""
-        found: dict[LinkId, list[LayerDirId]] = {}
-        for layer_dir in self._inventory.layer_dirs.values():
-            if isinstance(layer_dir.link, Present):
-                found.setdefault(layer_dir.link.value, []).append(layer_dir.id)
-        return {link: tuple(dirs) for link, dirs in found.items()}
+        said = [(row[0], dir_id) for dir_id, row in self.dirs.rows.items()]
+        said += [(d.link.value, d.id) for d in self.dirs.odd.values() if isinstance(d.link, Present)]
+        return _grouped(said)
 
     @cached_property
     def symlinks_to(self) -> Mapping[LayerDirId, tuple[LinkId, ...]]:
         """By dir id (existing or not), the link symlinks that point to it."""
-        found: dict[LayerDirId, list[LinkId]] = {}
-        for symlink in self._inventory.link_farm.symlinks.values():
-            if isinstance(symlink.target, Present):
-                found.setdefault(symlink.target.value, []).append(symlink.id)
-        return {target: tuple(links) for target, links in found.items()}
+        return _grouped([(target, link) for link, target in self.link_targets.items()])
+
+    @cached_property
+    def link_targets(self) -> Mapping[LinkId, LayerDirId]:
+        """By link id, the dir id that its symlink points to; those whose target is none are not in it."""
+        found = {link: row[0] for link, row in self.farm.rows.items()}
+        odd = self.farm.odd.values()
+        return found | {s.id: s.target.value for s in odd if isinstance(s.target, Present)}
 
     @cached_property
     def cited_links(self) -> frozenset[LinkId]:
-        """The link ids that some ``lower`` names."""
+        """
+        The link ids that some ``lower`` names.
+
+        Where a ``lower`` is the link of another dir and the ``lower`` of that, as it should be, only the first is new.
+        """
+        rows = self.dirs.rows
         cited: set[LinkId] = set()
-        for layer_dir in self._inventory.layer_dirs.values():
+        for _, lower, _, _ in rows.values():
+            if lower:
+                first, rest = first_of(lower)
+                if any(d in rows and rows[d][1] == rest for d in self.claimants.get(first, ())):
+                    cited.add(first)
+                else:
+                    cited.update(links_of(lower))
+        for layer_dir in self.dirs.odd.values():
             cited.update(lower_of(layer_dir).links)
         return frozenset(cited)
 
@@ -125,20 +148,20 @@ class StoreGraph(Records):
     def dirs_of_link(self, link: LinkId) -> tuple[LayerDirId, ...]:
         """The existing dirs that `link` can mean: by ``link`` files and by the link farm; usually one."""
         claimants = self.claimants.get(link, ())
-        symlink = self._inventory.link_farm.symlinks.get(link)
-        target = value_of(symlink.target) if symlink else None
-        if target is not None and target not in claimants and target in self._inventory.layer_dirs:
+        target = self.link_targets.get(link)
+        if target is not None and target not in claimants and target in self.dirs:
             return (*claimants, target)
         return claimants
 
     @cached_property
     def citers(self) -> Mapping[LinkId, tuple[LayerDirId, ...]]:
         """By link id, the dirs whose ``lower`` names it. Built at first use: up to 125 entries a dir."""
-        found: dict[LinkId, list[LayerDirId]] = {}
-        for layer_dir in self._inventory.layer_dirs.values():
-            for link in lower_of(layer_dir).links:
-                found.setdefault(link, []).append(layer_dir.id)
-        return {link: tuple(ids) for link, ids in found.items()}
+        return _grouped([(link, dir_id) for dir_id in self.dirs for link in self._lower_links(dir_id)])
+
+    def _lower_links(self, dir_id: LayerDirId) -> tuple[LinkId, ...]:
+        """The links that the ``lower`` of an existing dir names."""
+        row = self.dirs.rows.get(dir_id)
+        return links_of(row[1]) if row is not None else lower_of(self.dirs.odd[dir_id]).links
 
     def links_of(self, layer_dir: LayerDirId) -> tuple[LinkId, ...]:
         """The link ids that mean `layer_dir`, existing or not: by its ``link`` file, then by the link farm."""
@@ -155,28 +178,20 @@ class StoreGraph(Records):
     @cached_property
     def named_dirs(self) -> frozenset[LayerDirId]:
         """The dirs, existing or not, that a record, a BuildKit database or a kernel mount names."""
-        graph = self.graph
-        return frozenset(
-            LayerDirId(target.id)
-            for node in (*self._record_nodes, BUILD_WORDS, *self._mount_nodes)
-            for target in graph.targets(node)
-            if target.kind is NodeKind.LAYER_DIR
-        )
+        return self._recorded_dirs.union(_dirs_in(self._build_words()), itertools.chain.from_iterable(self._mounted))
 
     @cached_property
-    def _record_nodes(self) -> tuple[Node, ...]:
+    def _recorded_dirs(self) -> frozenset[LayerDirId]:
+        """The dirs, existing or not, that a record names."""
+        return frozenset(self.cache_ids.values()).union(_dirs_in(self._targets_of_few()))
+
+    def _targets_of_few(self) -> Iterator[Node]:
+        """What all records refer to but images, containers and layer records."""
         inv = self._inventory
-        return (
-            *map(edges.layer_node, inv.layers),
-            *(Node(NodeKind.REMOVING_LAYER, name) for name in inv.removing),
-            *(Node(NodeKind.WRITE_SET, name) for name in inv.write_sets),
-            *(Node(NodeKind.RW_LAYER, name) for name in inv.rw_layers),
-            *(Node(NodeKind.BUILD_SNAPSHOT, name) for name in inv.build_cache.snapshots),
-        )
-
-    @cached_property
-    def _mount_nodes(self) -> tuple[Node, ...]:
-        return tuple(Node(NodeKind.MOUNT, f"{m.namespace}:{m.mount_point}") for m in self._inventory.mounts)
+        yield from itertools.chain.from_iterable(map(edges.layer_edges, inv.removing.values()))
+        yield from itertools.chain.from_iterable(map(edges.write_set_edges, inv.write_sets.values()))
+        yield from itertools.chain.from_iterable(map(edges.rw_layer_edges, inv.rw_layers.values()))
+        yield from itertools.chain.from_iterable(map(edges.snapshot_edges, inv.build_cache.snapshots.values()))
 
     @cached_property
     def referenced_dirs(self) -> frozenset[LayerDirId]:
@@ -188,8 +203,9 @@ class StoreGraph(Records):
     @cached_property
     def _referred_to(self) -> AbstractSet[LayerDirId]:
         """The existing dirs that something names, and the newborn ones."""
-        newborn = filter(is_layer_dir_id, self._inventory.layer_dirs.keys() - self._inventory.candidates)
-        return self._inventory.layer_dirs.keys() & self.named_dirs.union(newborn)
+        existing = self.dirs.ids()
+        newborn = filter(is_layer_dir_id, existing - self._inventory.candidates)
+        return existing & self.named_dirs.union(newborn)
 
     @cached_property
     def _young(self) -> frozenset[LayerDirId]:
@@ -199,10 +215,9 @@ class StoreGraph(Records):
         """
         inv = self._inventory
         young = {
-            layer_dir.id
-            for layer_dir in inv.layer_dirs.values()
-            if layer_dir.id not in self.referenced_dirs
-            and (layer_dir.id in inv.held_dirs or not self.is_settled(layer_dir.ctime_ns))
+            dir_id
+            for dir_id in self.dirs.ids() - self.referenced_dirs
+            if dir_id in inv.held_dirs or not self.is_settled(inv.layer_dirs[dir_id].ctime_ns)
         }
         return frozenset(young | {partner for d in young if (partner := partner_of(d)) in inv.layer_dirs})
 
@@ -223,10 +238,11 @@ class StoreGraph(Records):
 
     def mounts_of(self, layer_dir: LayerDirId) -> tuple[KernelMount, ...]:
         """The kernel mounts whose mountpoint is the ``merged`` of `layer_dir`, which may be gone."""
-        return self._mounts_by_merged.get(layer_dir, ())
+        return self.mounts_by_merged.get(layer_dir, ())
 
     @cached_property
-    def _mounts_by_merged(self) -> Mapping[LayerDirId, tuple[KernelMount, ...]]:
+    def mounts_by_merged(self) -> Mapping[LayerDirId, tuple[KernelMount, ...]]:
+        """By dir id, existing or not, the kernel mounts whose mountpoint is its ``merged``."""
         found: dict[LayerDirId, tuple[KernelMount, ...]] = {}
         for mount in self._inventory.mounts:
             if mount.merged_of is not None:
@@ -236,14 +252,13 @@ class StoreGraph(Records):
     @cached_property
     def lost_dirs(self) -> frozenset[LayerDirId]:
         """Dirs that do not exist, that no record names, and that a cited link symlink still points to."""
-        cited = {
-            target
-            for symlink in self._inventory.link_farm.symlinks.values()
-            if symlink.id in self.cited_links and (target := value_of(symlink.target)) is not None
-        }
-        gone = cited - self._inventory.layer_dirs.keys()
-        recorded = {t.id for n in self._record_nodes for t in self.graph.targets(n) if t.kind is NodeKind.LAYER_DIR}
-        return frozenset(d for d in gone if d not in recorded)
+        gone = set(self.link_targets.values()).difference(self.dirs.rows, self.dirs.odd, self._recorded_dirs)
+        return frozenset(d for d in gone if not self.cited_links.isdisjoint(self.symlinks_to[d]))
+
+    @cached_property
+    def orphaned_dirs(self) -> frozenset[LayerDirId]:
+        """The dirs that nothing refers to, as `is_orphaned_dir` says it of one."""
+        return self._inventory.candidates & (self._young | (self.dirs.ids() - self.live_dirs))
 
     def owners(self, layer_dir: LayerDirId) -> tuple[Node, ...]:
         """The records, databases and mounts that name `layer_dir`."""
@@ -251,17 +266,19 @@ class StoreGraph(Records):
 
     def closure(self, roots: Iterable[LayerDirId]) -> frozenset[LayerDirId]:
         """`roots` that exist, their pair partners, and all dirs that their ``lower`` files lead to."""
-        dirs = self._inventory.layer_dirs
+        existing = self.dirs.ids()
+        frontier = existing.intersection(roots)
         live: set[LayerDirId] = set()
         seen_links: set[LinkId] = set()
-        frontier: AbstractSet[LayerDirId] = dirs.keys() & roots
         while frontier:
             live |= frontier
-            links = set(itertools.chain.from_iterable(lower_of(dirs[here]).links for here in frontier)) - seen_links
+            if len(live) == len(existing):
+                break
+            links = set(itertools.chain.from_iterable(map(self._lower_links, frontier))) - seen_links
             seen_links |= links
             found = set(itertools.chain.from_iterable(map(self.dirs_of_link, links)))
             found.update(map(partner_of, frontier))
-            frontier = (dirs.keys() & found) - live
+            frontier = (existing & found) - live
         return frozenset(live)
 
     # --- life of layer records --------------------------------------------------------------------------------------
@@ -270,32 +287,39 @@ class StoreGraph(Records):
     def kept_layers(self) -> frozenset[ChainId]:
         """The chains, recorded or not, that something alive needs."""
         inv = self._inventory
-        roots: set[Node] = {
-            *(Node(NodeKind.IMAGE, image) for image in inv.images),
-            *(Node(NodeKind.RW_LAYER, name) for name in inv.rw_layers),
-            *(Node(NodeKind.CONTAINER, name) for name in inv.containers),
-            *(Node(NodeKind.BUILD_SNAPSHOT, name) for name in inv.build_cache.snapshots),
-            *(Node(NodeKind.BUILD_LEASE, name) for name in inv.build_cache.leases),
-            *(edges.layer_node(chain) for chain in self.broken_at),
-            *(
-                Node(NodeKind.REMOVING_LAYER, removing.name)
-                for removing in inv.removing.values()
-                if not self.is_settled(removing.ctime_ns)
-            ),
-            BUILD_WORDS,
-            *self._mount_nodes,
-        }
-        roots.update(edges.layer_node(chain) for chain in self.computed_parents)
+        settled = {name for name, removing in inv.removing.items() if self.is_settled(removing.ctime_ns)}
+        under_way = [
+            target for name, r in inv.removing.items() if name not in settled for target in edges.layer_edges(r)
+        ]
+        others = (
+            *itertools.chain.from_iterable(map(edges.rw_layer_edges, inv.rw_layers.values())),
+            *itertools.chain.from_iterable(map(edges.snapshot_edges, inv.build_cache.snapshots.values())),
+            *itertools.chain.from_iterable(map(edges.lease_edges, inv.build_cache.leases.values())),
+            *under_way,
+            *self._build_words(),
+        )
+        kept: set[ChainId] = set()
+        more = {*self.computed_parents, *self.broken_at, *_chains_in(others)}
+        dirs = {*_dirs_in(others), *itertools.chain.from_iterable(self._mounted)}
         while True:
-            reached = self.graph.reachable(roots)
-            dirs = {LayerDirId(node.id) for node in reached if node.kind is NodeKind.LAYER_DIR}
-            start = self._inventory.layer_dirs.keys() & (dirs | self._young)
+            kept |= self._with_ancestors(more)
+            dirs.update(self.cache_ids[chain] for chain in kept if chain in self.cache_ids)
+            start = self.dirs.ids() & (dirs | self._young)
             # In a healthy root what records name and what images and containers reach are the same dirs.
             closure = self.referenced_dirs if start == self._referred_to else self.closure(start)
-            more = {edges.layer_node(record.chain_id) for d in closure for record in self.layers_of(d)} - reached
+            named = itertools.chain.from_iterable(self.sharers.get(d, ()) for d in closure & self.sharers.keys())
+            more = {*named, *filter(None, map(self.chain_of_dir.get, closure))} - kept
             if not more:
-                return frozenset(ChainId(node.id) for node in reached if node.kind is NodeKind.LAYER)
-            roots |= more
+                return frozenset(kept)
+
+    def _with_ancestors(self, chains: Iterable[ChainId]) -> set[ChainId]:
+        found: set[ChainId] = set()
+        for chain in chains:
+            here: ChainId | None = chain
+            while here is not None and here not in found:
+                found.add(here)
+                here = self.parents.get(here)
+        return found
 
     def other_names(self, node: Node) -> tuple[Node, ...]:
         """
@@ -342,6 +366,25 @@ def lower_of(layer_dir: LayerDir) -> Lower:
 def partner_of(layer_dir: LayerDirId) -> LayerDirId:
     """The other half of an rw layer's pair, whether it exists or not."""
     return rw_dir_of(layer_dir) if is_init_dir(layer_dir) else init_dir_of(layer_dir)
+
+
+def _dirs_in(nodes: Iterable[Node]) -> Iterator[LayerDirId]:
+    return (LayerDirId(node.id) for node in nodes if node.kind is NodeKind.LAYER_DIR)
+
+
+def _chains_in(nodes: Iterable[Node]) -> Iterator[ChainId]:
+    return (ChainId(node.id) for node in nodes if node.kind is NodeKind.LAYER)
+
+
+def _grouped(pairs: list[tuple[K, V]]) -> dict[K, tuple[V, ...]]:
+    """By first element, the second ones of its pairs."""
+    found: dict[K, tuple[V, ...]] = {key: (value,) for key, value in pairs}
+    if len(found) == len(pairs):
+        return found
+    many: dict[K, list[V]] = {}
+    for key, value in pairs:
+        many.setdefault(key, []).append(value)
+    return {key: tuple(values) for key, values in many.items()}
 
 
 _NO_LOWER = Lower(())

@@ -5,6 +5,7 @@ The rules: one pure function per code, one module per part of the root, one tabl
 
     rule.py         Rule, the decorator that makes one, and the texts read from its docstring
     needs.py        the sources that codes share
+    suspects.py     the nodes that a rule has to be asked about
     remedies.py     the remedies that codes share
     orphans.py      GCD101, 102, 116         layer dirs that nothing refers to
     linkfarm.py     GCD103-105, 112          the link farm

@@ -10,7 +10,7 @@ from gcd.model.ids import ChainId, chain_id
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Present, describe, value_of
 from gcd.model.records import MAX_DEPTH
-from gcd.rules import belonging
+from gcd.rules import belonging, suspects
 from gcd.rules.needs import EVERY_REFERENCE, LAYERS
 from gcd.rules.remedies import QUARANTINE_STOPPED, RELEASE_ONLINE, REPAIR_STOPPED, to
 from gcd.rules.rule import rule
@@ -33,6 +33,7 @@ RELEASE = "docker pull the image that was being pulled, to its end, then docker 
     Severity.ERROR,
     node=NodeKind.LAYER,
     needs=LAYERS,
+    suspects=suspects.layers_sharing_a_dir,
 )
 def shared_cache_id(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -66,6 +67,7 @@ def shared_cache_id(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
     node=NodeKind.LAYER,
     needs=LAYERS,
     remedies=(REPAIR_STOPPED,),
+    suspects=suspects.odd_layers,
 )
 def unreadable_descriptor(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -100,6 +102,7 @@ def unreadable_descriptor(inventory: Inventory, graph: StoreGraph, node: Node) -
     Severity.WARNING,
     node=NodeKind.LAYER,
     needs=LAYERS,
+    suspects=suspects.odd_layers,
 )
 def unreadable_tar_split(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -135,6 +138,7 @@ def unreadable_tar_split(inventory: Inventory, graph: StoreGraph, node: Node) ->
     Severity.ERROR,
     node=NodeKind.LAYER,
     needs=LAYERS | {Source.IMAGES},
+    suspects=suspects.layers_of_unproven_name,
 )
 def chain_id_mismatch(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -171,6 +175,7 @@ def chain_id_mismatch(inventory: Inventory, graph: StoreGraph, node: Node) -> It
     node=NodeKind.LAYER,
     needs=EVERY_REFERENCE,
     remedies=(RELEASE_ONLINE, QUARANTINE_STOPPED),
+    suspects=suspects.layers_that_nothing_keeps,
 )
 def orphaned_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -223,6 +228,7 @@ def _standing_on(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterato
     Severity.ERROR,
     node=NodeKind.LAYER,
     needs=LAYERS,
+    suspects=suspects.layers_of_broken_chains,
 )
 def broken_parent_chain(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

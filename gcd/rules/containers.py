@@ -9,7 +9,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import ContainerId, RwLayerName
 from gcd.model.inventory import Source
 from gcd.model.reading import Empty, Malformed, Present, Unreadable, describe, value_of
-from gcd.rules import belonging
+from gcd.rules import belonging, suspects
 from gcd.rules.remedies import QUARANTINE_STOPPED, QUARANTINE_STOPPED_OPT_IN, REPAIR_STOPPED_OPT_IN, to
 from gcd.rules.rule import rule
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Severity.ERROR,
     node=NodeKind.CONTAINER,
     needs=frozenset({Source.CONTAINERS, Source.RW_LAYERS}),
+    suspects=suspects.odd_containers,
 )
 def container_without_rw_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -64,6 +65,7 @@ def container_without_rw_layer(inventory: Inventory, graph: StoreGraph, node: No
     node=NodeKind.CONTAINER,
     needs=frozenset({Source.CONTAINERS}),
     remedies=(REPAIR_STOPPED_OPT_IN, QUARANTINE_STOPPED_OPT_IN),
+    suspects=suspects.odd_containers,
 )
 def unreadable_container_config(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -107,6 +109,7 @@ def unreadable_container_config(inventory: Inventory, graph: StoreGraph, node: N
     Severity.ERROR,
     node=NodeKind.CONTAINER,
     needs=frozenset({Source.CONTAINERS}),
+    suspects=suspects.odd_containers,
 )
 def container_id_mismatch(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -135,6 +138,7 @@ def container_id_mismatch(inventory: Inventory, graph: StoreGraph, node: Node) -
     node=NodeKind.CONTAINER,
     needs=frozenset({Source.CONTAINERS, Source.RW_LAYERS, Source.OVERLAY2, Source.LINKS}),
     remedies=(QUARANTINE_STOPPED,),
+    suspects=suspects.odd_containers,
 )
 def dead_container_remains(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

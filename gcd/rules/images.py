@@ -9,6 +9,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import ImageId
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Present, describe
+from gcd.rules import suspects
 from gcd.rules.remedies import QUARANTINE_STOPPED_OPT_IN
 from gcd.rules.rule import rule
 
@@ -64,6 +65,7 @@ def image_digest_mismatch(inventory: Inventory, graph: StoreGraph, node: Node) -
     Severity.ERROR,
     node=NodeKind.IMAGE,
     needs=frozenset({Source.IMAGES, Source.LAYERS}),
+    suspects=suspects.images_perhaps_unloadable,
 )
 def image_unloadable(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

@@ -10,6 +10,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import ContainerId, LayerDirId
 from gcd.model.inventory import Source
 from gcd.model.reading import Present, describe
+from gcd.rules import suspects
 from gcd.rules.needs import WHOLE_DIRS
 from gcd.rules.passing import is_whole
 from gcd.rules.remedies import QUARANTINE_ONLINE, REPAIR_ONLINE, to, write
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     node=NodeKind.LAYER_DIR,
     needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
+    suspects=suspects.odd_dirs,
 )
 def unreadable_link_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -65,6 +67,7 @@ def unreadable_link_file(inventory: Inventory, graph: StoreGraph, node: Node) ->
     node=NodeKind.LAYER_DIR,
     needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
+    suspects=suspects.odd_dirs,
 )
 def missing_work_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -100,6 +103,7 @@ def missing_work_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     Severity.ERROR,
     node=NodeKind.LAYER_DIR,
     needs=WHOLE_DIRS,
+    suspects=suspects.dirs_perhaps_without_files,
 )
 def missing_diff_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -140,6 +144,7 @@ def missing_diff_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     node=NodeKind.LAYER_DIR,
     needs=frozenset({Source.OVERLAY2, Source.ENGINE}),
     remedies=(QUARANTINE_ONLINE,),
+    suspects=suspects.odd_dirs,
 )
 def probe_leftover(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -168,6 +173,7 @@ def probe_leftover(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     Severity.WARNING,
     node=NodeKind.LAYER_DIR,
     needs=WHOLE_DIRS | {Source.MOUNTS, Source.ENGINE, Source.BUILD_SNAPSHOTS},
+    suspects=suspects.mounted_dirs,
 )
 def leaked_mount(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -202,6 +208,7 @@ def leaked_mount(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterato
     Severity.WARNING,
     node=NodeKind.LAYER_DIR,
     needs=frozenset({Source.OVERLAY2, Source.MOUNTS}),
+    suspects=suspects.odd_dirs,
 )
 def occupied_mountpoint(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

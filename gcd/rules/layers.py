@@ -10,6 +10,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import ChainId
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Present, describe, value_of
+from gcd.rules import suspects
 from gcd.rules.needs import LAYERS
 from gcd.rules.remedies import (
     QUARANTINE_ONLINE_OPT_IN,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     node=NodeKind.LAYER,
     needs=LAYERS | {Source.OVERLAY2},
     remedies=(QUARANTINE_STOPPED_OPT_IN,),
+    suspects=suspects.layers_without_dir,
 )
 def missing_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -68,6 +70,7 @@ def missing_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> It
     node=NodeKind.LAYER,
     needs=LAYERS,
     remedies=(QUARANTINE_ONLINE_OPT_IN,),
+    suspects=suspects.odd_layers,
 )
 def blocked_chain(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -100,6 +103,7 @@ def blocked_chain(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterat
     node=NodeKind.LAYER,
     needs=LAYERS,
     remedies=(REPAIR_STOPPED,),
+    suspects=suspects.odd_layers,
 )
 def unreadable_diff_id(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -131,6 +135,7 @@ def unreadable_diff_id(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     node=NodeKind.LAYER,
     needs=LAYERS,
     remedies=(REPAIR_STOPPED,),
+    suspects=suspects.odd_layers,
 )
 def unreadable_size(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -160,6 +165,7 @@ def unreadable_size(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
     node=NodeKind.LAYER,
     needs=LAYERS | {Source.IMAGES},
     remedies=(REPAIR_STOPPED,),
+    suspects=suspects.layers_perhaps_without_parent,
 )
 def lost_parent(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -197,6 +203,7 @@ def lost_parent(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator
     node=NodeKind.LAYER,
     needs=LAYERS,
     remedies=(REPAIR_STOPPED_OPT_IN,),
+    suspects=suspects.odd_layers,
 )
 def unreadable_cache_id(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

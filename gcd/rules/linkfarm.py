@@ -10,6 +10,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import LinkId
 from gcd.model.inventory import Source
 from gcd.model.reading import Present, describe, value_of
+from gcd.rules import suspects
 from gcd.rules.needs import WHOLE_DIRS
 from gcd.rules.passing import is_whole
 from gcd.rules.remedies import QUARANTINE_ONLINE, REPAIR_ONLINE, REPAIR_STOPPED_OPT_IN, to
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     node=NodeKind.LINK,
     needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
+    suspects=suspects.links_without_symlink,
 )
 def missing_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -76,6 +78,7 @@ def missing_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) ->
     node=NodeKind.LINK,
     needs=WHOLE_DIRS,
     remedies=(QUARANTINE_ONLINE,),
+    suspects=suspects.symlinks_that_nothing_names,
 )
 def dangling_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -109,6 +112,7 @@ def dangling_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) -
     node=NodeKind.LINK,
     needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
+    suspects=suspects.symlinks_astray,
 )
 def wrong_link_target(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

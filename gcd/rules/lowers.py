@@ -9,6 +9,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import LayerDirId, init_dir_of, is_init_dir
 from gcd.model.reading import Absent, Present, Unreadable, describe, value_of
 from gcd.model.storegraph import lower_of
+from gcd.rules import suspects
 from gcd.rules.needs import WHOLE_DIRS
 from gcd.rules.passing import is_whole
 from gcd.rules.remedies import REPAIR_ONLINE
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     node=NodeKind.LAYER_DIR,
     needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
+    suspects=suspects.dirs_perhaps_without_lower,
 )
 def missing_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -43,10 +45,11 @@ def missing_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterat
     Not this rule: base layers, which have none; a ``lower`` that is there but wrong (GCD108, GCD109).
     """
     layer_dir = inventory.layer_dirs.get(LayerDirId(node.id))
-    if layer_dir is None or not isinstance(layer_dir.lower, Absent) or not is_whole(inventory, graph, layer_dir):
+    if layer_dir is None or not isinstance(layer_dir.lower, Absent):
         return
     below = dir_below(inventory, graph, layer_dir)
-    if isinstance(below, Present) or (isinstance(below, Unreadable) and layer_dir.work is not None):
+    stands_on_others = isinstance(below, Present) or (isinstance(below, Unreadable) and layer_dir.work is not None)
+    if stands_on_others and is_whole(inventory, graph, layer_dir):
         expected = f"l/<link of {below.value}> and its lower" if isinstance(below, Present) else "its lowers"
         yield Fault(
             node,
@@ -64,6 +67,7 @@ def missing_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterat
     node=NodeKind.LAYER_DIR,
     needs=WHOLE_DIRS,
     remedies=(REPAIR_ONLINE,),
+    suspects=suspects.odd_dirs,
 )
 def malformed_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -98,6 +102,7 @@ def malformed_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iter
     Severity.ERROR,
     node=NodeKind.LAYER_DIR,
     needs=WHOLE_DIRS,
+    suspects=suspects.dirs_unlike_their_parent,
 )
 def foreign_lower(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

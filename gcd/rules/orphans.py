@@ -8,6 +8,7 @@ from gcd.model import layout
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import LayerDirId, is_build_id, is_hex64, is_init_dir
 from gcd.model.storegraph import partner_of
+from gcd.rules import suspects
 from gcd.rules.needs import EVERY_REFERENCE
 from gcd.rules.remedies import QUARANTINE_ONLINE, QUARANTINE_STOPPED_MANUAL
 from gcd.rules.rule import rule
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     node=NodeKind.LAYER_DIR,
     needs=EVERY_REFERENCE,
     remedies=(QUARANTINE_ONLINE,),
+    suspects=suspects.orphaned_dirs,
 )
 def orphaned_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -67,6 +69,7 @@ def orphaned_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     node=NodeKind.LAYER_DIR,
     needs=EVERY_REFERENCE,
     remedies=(QUARANTINE_ONLINE,),
+    suspects=suspects.orphaned_dirs,
 )
 def orphaned_build_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -98,6 +101,7 @@ def orphaned_build_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     node=NodeKind.LAYER_DIR,
     needs=EVERY_REFERENCE,
     remedies=(QUARANTINE_STOPPED_MANUAL,),
+    suspects=suspects.orphaned_dirs,
 )
 def orphaned_rw_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

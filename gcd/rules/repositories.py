@@ -11,6 +11,7 @@ from gcd.model.ids import ImageId
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Empty, Malformed, Present, Reading, describe, value_of
 from gcd.model.records import short_digest
+from gcd.rules import suspects
 from gcd.rules.damage import file_is_damaged
 from gcd.rules.references import newer_copy, proven_references
 from gcd.rules.remedies import QUARANTINE_STOPPED, REPAIR_STOPPED, REPAIR_STOPPED_OPT_IN, to
@@ -116,6 +117,7 @@ def repositories_missing(inventory: Inventory, graph: StoreGraph, node: Node) ->
     node=NodeKind.REFERENCE,
     needs=frozenset({Source.IMAGES, Source.REPOSITORIES}),
     remedies=(REPAIR_STOPPED,),
+    suspects=suspects.dangling_references,
 )
 def dangling_reference(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

@@ -5,12 +5,16 @@ A rule looks at one node and yields a `Fault` for each thing that is wrong with 
 is about, and the sources that it `needs`: if one of them was not read completely the rule does not run, and the result
 says so. Its docstring is what ``gcd explain CODE`` prints: a first line that states the fault, then the sections
 Harm, Cause, Remedy and Not this rule.
+
+Where most nodes of its kind can be cleared all at once, a rule also names its `suspects`: all nodes that `check` could
+yield anything for, and as few others as is cheap to tell. They save time and decide nothing: asking all nodes gives the
+same faults, and a test holds every rule to it.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from gcd.model.storegraph import StoreGraph
 
 Check = Callable[["Inventory", "StoreGraph", Node], Iterator[Fault]]
+
+Suspects = Callable[["Inventory", "StoreGraph"], Iterable[str]]
+"""The ids of the nodes that a rule has to be asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class Rule:
     remedies: tuple[Remedy, ...]
     text: str
     check: Check
+    suspects: Suspects | None
+    """None: all nodes of its kind."""
 
 
 def rule(
@@ -46,10 +55,12 @@ def rule(
     node: NodeKind,
     needs: frozenset[Source],
     remedies: tuple[Remedy, ...] = (),
+    suspects: Suspects | None = None,
 ) -> Callable[[Check], Rule]:
     """Make a `Rule` of a check function; nothing is registered: the module's ``RULES`` tuple lists it."""
 
     def make(check: Check) -> Rule:
-        return Rule(Code(code), name, kind, severity, node, needs, remedies, inspect.getdoc(check) or "", check)
+        text = inspect.getdoc(check) or ""
+        return Rule(Code(code), name, kind, severity, node, needs, remedies, text, check, suspects)
 
     return make

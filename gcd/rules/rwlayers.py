@@ -9,7 +9,7 @@ from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Remedy, Sev
 from gcd.model.ids import ContainerId, RwLayerName, init_dir_of, is_build_id, is_hex64
 from gcd.model.inventory import Source
 from gcd.model.reading import Absent, Present, describe, value_of
-from gcd.rules import belonging
+from gcd.rules import belonging, suspects
 from gcd.rules.remedies import (
     QUARANTINE_STOPPED,
     QUARANTINE_STOPPED_MANUAL,
@@ -39,6 +39,7 @@ NEEDS = frozenset({Source.RW_LAYERS, Source.CONTAINERS, Source.OVERLAY2})
     node=NodeKind.RW_LAYER,
     needs=NEEDS,
     remedies=(REPAIR_STOPPED_OPT_IN,),
+    suspects=suspects.odd_rw_layers,
 )
 def unreadable_mount_id(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -74,6 +75,7 @@ def unreadable_mount_id(inventory: Inventory, graph: StoreGraph, node: Node) -> 
     node=NodeKind.RW_LAYER,
     needs=NEEDS,
     remedies=(REPAIR_STOPPED_OPT_IN,),
+    suspects=suspects.odd_rw_layers,
 )
 def unreadable_init_id(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -115,6 +117,7 @@ def unreadable_init_id(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     node=NodeKind.RW_LAYER,
     needs=NEEDS | {Source.LINKS, Source.LAYERS, Source.IMAGES},
     remedies=(REPAIR_STOPPED_OPT_IN,),
+    suspects=suspects.odd_rw_layers,
 )
 def lost_rw_parent(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -156,6 +159,7 @@ def lost_rw_parent(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     node=NodeKind.RW_LAYER,
     needs=NEEDS,
     remedies=(QUARANTINE_STOPPED_MANUAL,),
+    suspects=suspects.rw_layers_without_container,
 )
 def ghost_rw_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -186,6 +190,7 @@ def ghost_rw_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     node=NodeKind.RW_LAYER,
     needs=NEEDS,
     remedies=(QUARANTINE_STOPPED_OPT_IN,),
+    suspects=suspects.odd_rw_layers,
 )
 def missing_rw_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
@@ -226,6 +231,7 @@ def missing_rw_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     node=NodeKind.RW_LAYER,
     needs=NEEDS | {Source.LINKS, Source.MOUNTS, Source.ENGINE},
     remedies=(QUARANTINE_STOPPED,),
+    suspects=suspects.rw_layers_without_container,
 )
 def leaked_transient_rw_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

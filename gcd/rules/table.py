@@ -1,9 +1,9 @@
 """
 The table of all rules, and the one place that runs them.
 
-`find` asks each rule about each node of its kind, and makes a `Finding` of each `Fault`: severity from the table,
-impact and cause from the graph, `blocked_by` from the lost owners. A rule of which a source was not read completely
-does not run, and is named in the result.
+`find` asks each rule about the nodes of its kind, or its suspects among them, and makes a `Finding` of each `Fault`:
+severity from the table, impact and cause from the graph, `blocked_by` from the lost owners. A rule of which a source
+was not read completely does not run, and is named in the result.
 """
 
 from __future__ import annotations
@@ -94,16 +94,17 @@ def find(
 
 
 def _faults(inventory: Inventory, graph: StoreGraph, rules: Collection[Rule]) -> Iterator[tuple[Rule, Fault]]:
-    """What `rules` find, in their order; of the nodes, of which there are many, only those of one kind at a time."""
-    found: dict[Code, tuple[Fault, ...]] = {}
-    for kind in {rule.node for rule in rules}:
-        nodes = tuple(_nodes(inventory, graph, kind))
-        for rule in rules:
-            if rule.node is kind:
-                faults = map(rule.check, repeat(inventory), repeat(graph), nodes)
-                found[rule.code] = tuple(chain.from_iterable(faults))
+    """What `rules` find, in their order."""
     for rule in rules:
-        yield from ((rule, fault) for fault in found[rule.code])
+        faults = map(rule.check, repeat(inventory), repeat(graph), nodes_for(rule, inventory, graph))
+        yield from ((rule, fault) for fault in chain.from_iterable(faults))
+
+
+def nodes_for(rule: Rule, inventory: Inventory, graph: StoreGraph) -> Iterator[Node]:
+    """The nodes that `rule` is to be asked about."""
+    if rule.suspects is None:
+        return nodes_of(inventory, graph, rule.node)
+    return map(Node, repeat(rule.node), sorted(rule.suspects(inventory, graph)))
 
 
 def _lacks(inventory: Inventory, source: Source) -> bool:
@@ -112,17 +113,14 @@ def _lacks(inventory: Inventory, source: Source) -> bool:
     return coverage is not Coverage.OK and not (coverage is Coverage.ABSENT and source in NEEDLESS)
 
 
-def _nodes(inventory: Inventory, graph: StoreGraph, kind: NodeKind) -> Iterator[Node]:
+def nodes_of(inventory: Inventory, graph: StoreGraph, kind: NodeKind) -> Iterator[Node]:
+    """All nodes of a kind that rules are about."""
     ids: Iterable[str]
     match kind:
         case NodeKind.LAYER_DIR:
             ids = (*inventory.layer_dirs, *sorted(graph.lost_dirs))
         case NodeKind.LINK:
-            ids = {
-                **dict.fromkeys(inventory.link_farm.symlinks),
-                **dict.fromkeys(graph.claimants),
-                **dict.fromkeys(sorted(graph.unresolved_links)),
-            }
+            ids = sorted({*graph.farm, *graph.claimants, *graph.unresolved_links})
         case NodeKind.LINK_FARM:
             ids = (layout.link_farm(),)
         case NodeKind.DATABASE:

@@ -10,9 +10,10 @@ from support import catalogue
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import FAULTS
 from gcd.demo.faults.targets import find_targets
+from gcd.model.storegraph import StoreGraph
 from gcd.root.discover import detect_store
 from gcd.root.read import read_inventory
-from gcd.rules.table import RULES
+from gcd.rules.table import RULES, nodes_for, nodes_of
 from gcd.run import look
 
 HOURS = 3_600_000_000_000
@@ -23,7 +24,18 @@ def check(root):
     store = detect_store(str(root))
     inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant)
     assert inventory.engine.doubts == ()
+    assert_suspects_are_enough(inventory)
     return look(inventory, time.time_ns() + 2 * HOURS)
+
+
+def assert_suspects_are_enough(inventory):
+    """Each rule speaks of its suspects only, also where it is asked about all nodes."""
+    graph = StoreGraph(inventory, inventory.engine.proof_bound(time.time_ns() + 2 * HOURS))
+    for rule in RULES:
+        asked = set(nodes_for(rule, inventory, graph))
+        nodes = set(nodes_of(inventory, graph, rule.node))
+        spoken_of = {node for node in nodes if next(iter(rule.check(inventory, graph, node)), None) is not None}
+        assert (spoken_of - asked, asked - nodes) == (set(), set())
 
 
 @pytest.fixture(scope="module")

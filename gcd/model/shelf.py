@@ -1,0 +1,207 @@
+"""
+Records by id, the sound ones as rows.
+
+A root holds tens of thousands of records in which nothing is wrong, and most of a run never looks at one of them alone.
+They are kept as rows, tuples of plain values; a row becomes the record that it stands for when somebody asks for it by
+its id. A record of which anything is damaged, missing or unusual stays as it is. Which of the two a record is follows
+from the record alone: `layer_row`, `dir_row` and `link_row` say it, and a reader that reads rows must agree with them.
+
+A shelf is a mapping like any other. What it has beside that are its `rows` and its `odd` records, for those who ask one
+question about all: the question is put to the rows at once, and to the odd records one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+
+from gcd.model.facts import FileType, LayerDir, LayerRecord, LinkSymlink, Lower
+from gcd.model.ids import ChainId, DiffId, LayerDirId, LinkId, is_layer_dir_id
+from gcd.model.reading import ABSENT, Absent, Present
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+K = TypeVar("K")
+R = TypeVar("R", bound="tuple[object, ...]")
+V = TypeVar("V")
+
+LayerRow = tuple[DiffId, int, LayerDirId, "ChainId | None", int, int]
+"""Diff id, size, cache id, parent (None: a base layer), bytes of the tar-split, ctime."""
+
+DirRow = tuple[LinkId, str, bool, int]
+"""Link, ``lower`` as it stands ("": a base layer, which has no ``work``), whether there is a ``merged``, ctime."""
+
+LinkRow = tuple[LayerDirId, int]
+"""Target, ctime."""
+
+_ELEMENT: Final = 29
+"""Characters that an element of a ``lower`` takes with its colon."""
+
+
+class Shelf(Mapping[K, V], Generic[K, R, V]):
+    """`rows` and `odd` have no id in common; `record_of` makes the record of an id and its row."""
+
+    __slots__ = ("_record_of", "odd", "rows")
+
+    def __init__(self, rows: dict[K, R], odd: dict[K, V], record_of: Callable[[K, R], V]) -> None:
+        self.rows = rows
+        self.odd = odd
+        self._record_of = record_of
+
+    def __getitem__(self, key: K) -> V:
+        row = self.rows.get(key)
+        return self.odd[key] if row is None else self._record_of(key, row)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.rows or key in self.odd
+
+    def __iter__(self) -> Iterator[K]:
+        yield from self.rows
+        yield from self.odd
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.odd)
+
+    def ids(self) -> frozenset[K]:
+        """All ids, as a set of the fast kind: the `keys` of a mapping compare one by one."""
+        return frozenset(self.rows).union(self.odd)
+
+
+LayerShelf = Shelf[ChainId, LayerRow, LayerRecord]
+DirShelf = Shelf[LayerDirId, DirRow, LayerDir]
+LinkShelf = Shelf[LinkId, LinkRow, LinkSymlink]
+
+
+def shelved_layers(records: Mapping[ChainId, LayerRecord]) -> LayerShelf:
+    return _shelved(records, layer_row, layer_of)
+
+
+def shelved_dirs(records: Mapping[LayerDirId, LayerDir]) -> DirShelf:
+    return _shelved(records, dir_row, dir_of)
+
+
+def shelved_links(records: Mapping[LinkId, LinkSymlink]) -> LinkShelf:
+    return _shelved(records, link_row, link_of)
+
+
+def _shelved(records: Mapping[K, V], row_of: Callable[[V], R | None], record_of: Callable[[K, R], V]) -> Shelf[K, R, V]:
+    if isinstance(records, Shelf):
+        return cast("Shelf[K, R, V]", records)
+    rows: dict[K, R] = {}
+    odd: dict[K, V] = {}
+    for key, record in records.items():
+        row = row_of(record)
+        if row is None:
+            odd[key] = record
+        else:
+            rows[key] = row
+    return Shelf(rows, odd, record_of)
+
+
+# --- layer records ----------------------------------------------------------------------------------------------------
+
+
+def layer_row(record: LayerRecord) -> LayerRow | None:
+    """The row of a record whose every file is sound, and which has no ``descriptor.json``; None for any other."""
+    match record:
+        case LayerRecord(
+            diff_id=Present(diff_id),
+            size=Present(size),
+            cache_id=Present(cache_id),
+            parent=Present() | Absent() as parent,
+            descriptor=Absent(),
+            tar_split=Present(tar_split),
+        ):
+            return (
+                diff_id,
+                size,
+                cache_id,
+                parent.value if isinstance(parent, Present) else None,
+                tar_split,
+                record.ctime_ns,
+            )
+        case _:
+            return None
+
+
+def layer_of(chain: ChainId, row: LayerRow) -> LayerRecord:
+    diff_id, size, cache_id, parent, tar_split, ctime_ns = row
+    return LayerRecord(
+        chain,
+        Present(diff_id),
+        Present(size),
+        Present(cache_id),
+        ABSENT if parent is None else Present(parent),
+        ABSENT,
+        Present(tar_split),
+        ctime_ns,
+    )
+
+
+# --- layer dirs -------------------------------------------------------------------------------------------------------
+
+
+def dir_row(layer_dir: LayerDir) -> DirRow | None:
+    """
+    The row of a dir in which nothing is wrong and nothing unusual: a link id, a ``diff``, and either a well-formed
+    ``lower`` and a ``work`` or neither. None for any other, and where somebody looked into ``diff`` or ``merged``.
+    """
+    match layer_dir:
+        case LayerDir(
+            link=Present(link),
+            lower=Present(Lower(bad=())) | Absent() as lower,
+            diff=FileType.DIRECTORY,
+            merged=FileType.DIRECTORY | None as merged,
+            diff_is_empty=None,
+            merged_is_empty=None,
+            unreadable=None,
+            temporaries=(),
+        ) if is_layer_dir_id(layer_dir.id):
+            links = lower.value.links if isinstance(lower, Present) else ()
+            is_formed = layer_dir.work is (FileType.DIRECTORY if links else None) and bool(links) is not (
+                lower == ABSENT
+            )
+            return (link, spelled(links), merged is not None, layer_dir.ctime_ns) if is_formed else None
+        case _:
+            return None
+
+
+def dir_of(dir_id: LayerDirId, row: DirRow) -> LayerDir:
+    link, lower, has_merged, ctime_ns = row
+    return LayerDir(
+        dir_id,
+        Present(link),
+        Present(Lower(links_of(lower))) if lower else ABSENT,
+        FileType.DIRECTORY,
+        FileType.DIRECTORY if lower else None,
+        FileType.DIRECTORY if has_merged else None,
+        ctime_ns,
+    )
+
+
+def spelled(links: tuple[LinkId, ...]) -> str:
+    """The links as a ``lower`` names them; "" for none."""
+    return ":".join([f"l/{link}" for link in links])
+
+
+def links_of(lower: str) -> tuple[LinkId, ...]:
+    """The links of a well-formed `lower`."""
+    return cast("tuple[LinkId, ...]", tuple(lower[2:].split(":l/"))) if lower else ()
+
+
+def first_of(lower: str) -> tuple[LinkId, str]:
+    """The first link of a well-formed `lower` that is not "", and the rest as a `lower` of its own."""
+    return LinkId(lower[2 : _ELEMENT - 1]), lower[_ELEMENT:]
+
+
+# --- the link farm ----------------------------------------------------------------------------------------------------
+
+
+def link_row(symlink: LinkSymlink) -> LinkRow | None:
+    """The row of a symlink whose target has the form of one; None for any other."""
+    return (symlink.target.value, symlink.ctime_ns) if isinstance(symlink.target, Present) else None
+
+
+def link_of(link: LinkId, row: LinkRow) -> LinkSymlink:
+    return LinkSymlink(link, Present(row[0]), row[1])

@@ -8,20 +8,24 @@ judges how sure each finding is, and measures what the reported ones would free.
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Severity
 from gcd.model.inventory import Coverage
 from gcd.model.reading import Present
 from gcd.model.result import RunResult, Summary, is_orphan, is_reclaimable
+from gcd.model.shelf import shelved_dirs, shelved_layers
 from gcd.model.storegraph import StoreGraph
 from gcd.policy.acceptance import accept, expired
 from gcd.policy.confidence import judge
 from gcd.root.discover import detect_store
+from gcd.root.progress import Pace
 from gcd.root.read import read_inventory
 from gcd.root.tree import open_root
 from gcd.root.usage import measure
@@ -39,6 +43,8 @@ ALL_CODES = frozenset(rule.code for rule in RULES)
 
 CLOCK_TOLERANCE_NS = 120_000_000_000
 """A ctime later than now by more than this says that the clock cannot be trusted (S5)."""
+
+MAX_READERS = 4
 
 MAX_READINGS = 3
 """How often a root is read for one look at it, while one of its databases changes too fast to be copied."""
@@ -87,7 +93,7 @@ def check(
     Raises `CannotCheck` where the run cannot begin: no such root, no rights, a store that gcd does not read.
     """
     began_ns = time.monotonic_ns()
-    sight = see(path, now_ns=now_ns, codes=codes, progress=progress, proc=proc)
+    sight = see(path, now_ns=now_ns, codes=codes, progress=progress, proc=proc, has_ages=False)
     return result_of(sight, now_ns=now_ns, began_ns=began_ns, codes=codes, acceptances=acceptances)
 
 
@@ -125,35 +131,62 @@ def see(
     codes: Collection[Code] = ALL_CODES,
     progress: Progress | None = None,
     proc: str = "/proc",
+    has_ages: bool = True,
 ) -> Sight:
-    """Read the root at `path` and let the rules of `codes` judge it; errors are those of `check`."""
-    read = reader(detect_store(path, proc=proc), now_ns=now_ns, progress=progress, proc=proc)
-    return Sight(*look_twice(read, now_ns, codes))
+    """
+    Read the root at `path` and let the rules of `codes` judge it; errors are those of `check`. Without `has_ages` the
+    inventory has them only if there are findings.
+    """
+    store = detect_store(path, proc=proc)
+    tell = partial(reader, store, now_ns=now_ns, progress=progress, proc=proc, readers=_readers())
+    return Sight(*look_twice(tell(), now_ns, codes, glance=None if has_ages else tell(has_ages=False)))
 
 
 def reader(
-    store: Store, *, now_ns: int, progress: Progress | None = None, proc: str = "/proc"
+    store: Store,
+    *,
+    now_ns: int,
+    progress: Progress | None = None,
+    proc: str = "/proc",
+    readers: int = 1,
+    has_ages: bool = True,
 ) -> Callable[[], Inventory]:
-    """What reads `store`, as often as it is called; a change later than `now_ns` and the time since is doubted."""
+    """
+    What reads `store`, as often as it is called, in so many processes; a change later than `now_ns` and the time since
+    is doubted.
+    """
     started = time.monotonic_ns()
+    pace = Pace(progress, readers, has_ages)
 
     def read() -> Inventory:
-        inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant, proc=proc, progress=progress)
+        inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant, proc=proc, pace=pace)
         return doubting_the_clock(inventory, now_ns + time.monotonic_ns() - started)
 
     return read
 
 
+def _readers() -> int:
+    """How many processes read a root: as many as there are processors for this one, but not all of a big host."""
+    return min(len(os.sched_getaffinity(0)), MAX_READERS)
+
+
 def look_twice(
-    read: Callable[[], Inventory], now_ns: int, codes: Collection[Code]
+    read: Callable[[], Inventory],
+    now_ns: int,
+    codes: Collection[Code],
+    *,
+    glance: Callable[[], Inventory] | None = None,
 ) -> tuple[Inventory, tuple[Finding, ...], tuple[NotChecked, ...]]:
     """
     The findings that two readings, one after the other, agree upon; they and the inventory are those of the second.
 
     Without findings one reading is enough. What was only in passing is in one of them at most. A rule that did not run
     in one of the two has confirmed nothing: it is not checked.
+
+    `glance` is what reads for the first look, if that is not `read`: it may take things for older than they are. Age
+    only ever excuses, so such a look finds all that there is, and perhaps more; the second look decides.
     """
-    inventory, findings, not_checked = _look_past_the_busy(read, now_ns, codes)
+    inventory, findings, not_checked = _look_past_the_busy(glance or read, now_ns, codes)
     if not findings:
         return inventory, findings, not_checked
     seen = {finding.id for finding in findings}
@@ -198,8 +231,11 @@ def doubting_the_clock(inventory: Inventory, now_ns: int) -> Inventory:
 
 
 def _ctimes(inventory: Inventory) -> Iterable[int]:
-    yield from (layer_dir.ctime_ns for layer_dir in inventory.layer_dirs.values())
-    yield from (record.ctime_ns for record in inventory.layers.values())
+    layers, dirs = shelved_layers(inventory.layers), shelved_dirs(inventory.layer_dirs)
+    yield from (row[-1] for row in layers.rows.values())
+    yield from (row[-1] for row in dirs.rows.values())
+    yield from (record.ctime_ns for record in layers.odd.values())
+    yield from (layer_dir.ctime_ns for layer_dir in dirs.odd.values())
     yield from (record.ctime_ns for record in inventory.rw_layers.values())
     yield from (container.ctime_ns for container in inventory.containers.values())
 

@@ -28,7 +28,9 @@ MOST_ELEMENTS = 1024
 """The engine stops at 128 and the kernel at 500; a file with more is no ``lower`` file, and not worth its memory."""
 
 _PREFIX = "l/"
-_LINK_LENGTH = 26
+_ELEMENT = 29
+"""Bytes of an element with its colon."""
+
 _BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
@@ -42,12 +44,24 @@ def parse_lower(raw: bytes, shared: Callable[[str], str] = str) -> Lower:
     count = raw.count(b":") + 1
     if count > MOST_ELEMENTS:
         raise FormatError("lower", expected=f"at most {MOST_ELEMENTS} elements", found=f"{count} elements")
-    # All at once where all is well: up to 125 elements a layer dir are most of what a root's metadata says.
-    if raw.translate(None, _BASE32) == b"l/" + b":l/" * (count - 1):
+    if is_sound_lower(raw):
         texts = raw.decode("ascii").removeprefix(_PREFIX).split(":l/")
-        if set(map(len, texts)) == {_LINK_LENGTH}:
-            return Lower(cast("tuple[LinkId, ...]", tuple(map(shared, texts))))
+        return Lower(cast("tuple[LinkId, ...]", tuple(map(shared, texts))))
     return _one_by_one(raw.decode("utf-8", "surrogateescape").split(":"), shared)
+
+
+def is_sound_lower(raw: bytes) -> bool:
+    """
+    Whether `raw` is nothing but well-formed elements, told all at once: up to 125 a layer dir are most of what a root's
+    metadata says.
+    """
+    count = (len(raw) + 1) // _ELEMENT
+    return (
+        len(raw) == _ELEMENT * count - 1
+        and raw.translate(None, _BASE32) == b"l/" + b":l/" * (count - 1)
+        and raw[::_ELEMENT] == b"l" * count
+        and raw[1::_ELEMENT] == b"/" * count
+    )
 
 
 def _one_by_one(elements: list[str], shared: Callable[[str], str]) -> Lower:

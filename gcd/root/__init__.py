@@ -5,6 +5,8 @@ Reading a Docker root: the only package that does.
 
     tree.py          one directory by its descriptor; everything below a root is reached through it
     record.py        a directory of small files, each of which holds one fact
+    rows.py          sound records, read fast
+    shares.py        one stage of a reading in several processes
     read.py          one reading of one root, in the order that makes its verdicts safe
     progress.py      how far it has come
     discover.py      which root to read, and which store in it is the live one

@@ -17,7 +17,7 @@ from gcd.model.facts import Container
 from gcd.model.ids import ContainerId, is_hex64
 from gcd.model.inventory import Source, SourceState
 from gcd.model.reading import Present
-from gcd.root.progress import Progress, counted
+from gcd.root.progress import ALONE, Pace, counted
 from gcd.root.record import open_record
 from gcd.root.tree import listing_state, source_state
 
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 CONFIG_LIMIT = 16 << 20
 
 
-def read_containers(
-    root: Directory, progress: Progress | None = None
-) -> tuple[dict[ContainerId, Container], SourceState]:
+def read_containers(root: Directory, pace: Pace = ALONE) -> tuple[dict[ContainerId, Container], SourceState]:
     """The containers of all drivers; what their configs say of the driver is for the rules."""
     opened = root.open(layout.CONTAINERS)
     if not isinstance(opened, Present):
@@ -38,7 +36,7 @@ def read_containers(
     found: dict[ContainerId, Container] = {}
     with opened.value as directory:
         listing = directory.list()
-        for name in counted(listing.entries, Source.CONTAINERS, progress):
+        for name in counted(listing.entries, Source.CONTAINERS, pace):
             record = open_record(directory, name) if is_hex64(name) else None
             if record is not None:
                 with record:

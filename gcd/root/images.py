@@ -27,7 +27,7 @@ from gcd.model.facts import FileType, Image, ImageConfig, ImageMetadata, Reposit
 from gcd.model.ids import DiffId, ImageId, is_digest, is_hex64
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Empty, Malformed, Present, Reading
-from gcd.root.progress import Progress, counted
+from gcd.root.progress import ALONE, Pace, counted
 from gcd.root.record import open_record
 from gcd.root.tree import Directory, combined, in_place_of, listing_state, source_state
 
@@ -59,10 +59,10 @@ class ImageDb:
     """The paths, relative to the root, of temporary files beside configs and references."""
 
 
-def read_images(root: Directory, driver: str, progress: Progress | None = None) -> ImageDb:
+def read_images(root: Directory, driver: str, pace: Pace = ALONE) -> ImageDb:
     """All images, their metadata (of which there may be none) and ``repositories.json``."""
     configs = layout.image_configs(driver)
-    images, temporaries, images_state = _read_configs(root, configs, progress)
+    images, temporaries, images_state = _read_configs(root, configs, pace)
     metadata, metadata_state = _read_metadata(root, layout.image_metadata_records(driver))
     references = _read_references(root, driver)
     images |= _read_latecomers(root, configs, references.repositories, images)
@@ -86,9 +86,7 @@ def read_images(root: Directory, driver: str, progress: Progress | None = None) 
     )
 
 
-def _read_configs(
-    root: Directory, path: str, progress: Progress | None
-) -> tuple[dict[ImageId, Image], list[str], SourceState]:
+def _read_configs(root: Directory, path: str, pace: Pace) -> tuple[dict[ImageId, Image], list[str], SourceState]:
     opened = root.open_path(path)
     if not isinstance(opened, Present):
         return {}, [], source_state(path, opened)
@@ -96,7 +94,7 @@ def _read_configs(
     temporaries: list[str] = []
     with opened.value as directory:
         listing = directory.list()
-        for name, kind in counted(listing.entries.items(), Source.IMAGES, progress):
+        for name, kind in counted(listing.entries.items(), Source.IMAGES, pace):
             image = _image(directory, name, kind) if is_hex64(name) else None
             if image is not None:
                 images[image.id] = image

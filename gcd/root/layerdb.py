@@ -15,33 +15,34 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING
 
 from gcd.formats.descriptor import check_descriptor
+from gcd.formats.gzipends import HEAD_BYTES, TAIL_BYTES, gzip_size
 from gcd.formats.texts import parse_digest, parse_init_id, parse_layer_dir_id, parse_mount_id, parse_size
 from gcd.model import layout
-from gcd.model.errors import FormatError
 from gcd.model.facts import FileType, LayerRecord, RemovingRecord, RwLayerRecord, WriteSet
 from gcd.model.ids import ChainId, DiffId, LayerDirId, RwLayerName, is_hex64, removing_chain
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Present, Reading
-from gcd.root.progress import Progress, counted
+from gcd.model.shelf import Shelf, layer_of, shelved_layers
+from gcd.root.progress import ALONE, Pace, counted
 from gcd.root.record import Record, open_record
+from gcd.root.rows import layer_row, rw_layer_row
+from gcd.root.shares import in_shares
 from gcd.root.tree import Directory, combined, listing_state, source_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gcd.model.shelf import LayerRow, LayerShelf
+    from gcd.root.rows import RwLayerRow
 
 TEXT_LIMIT = 4096
 DESCRIPTOR_LIMIT = 1 << 20
 MAX_NESTING = 128
 """An image reference has at most 255 characters, so no honest name nests deeper."""
-
-_GZIP_HEAD: Final = b"\x1f\x8b\x08"
-_GZIP_HEAD_BYTES: Final = 10
-_GZIP_TAIL_BYTES: Final = 8
-_DEFLATE_MAX_RATIO: Final = 1032
-_DEFLATE_SLACK: Final = 4096
 
 _FACTS = frozenset({layout.MOUNT_ID, layout.INIT_ID, layout.PARENT})
 
@@ -50,7 +51,7 @@ _FACTS = frozenset({layout.MOUNT_ID, layout.INIT_ID, layout.PARENT})
 class LayerDb:
     """What ``layerdb/`` holds; `layers_state` speaks of ``sha256/`` and ``tmp/``, `rw_layers_state` of ``mounts/``."""
 
-    layers: Mapping[ChainId, LayerRecord]
+    layers: LayerShelf
     removing: Mapping[str, RemovingRecord]
     write_sets: Mapping[str, WriteSet]
     layers_state: SourceState
@@ -58,7 +59,7 @@ class LayerDb:
     rw_layers_state: SourceState
 
 
-def read_layerdb(root: Directory, driver: str, progress: Progress | None = None) -> LayerDb:
+def read_layerdb(root: Directory, driver: str, pace: Pace = ALONE) -> LayerDb:
     """
     All records. A ``layerdb`` without ``sha256/`` or ``mounts/`` is whole and empty: the engine makes them when it
     first needs them.
@@ -66,11 +67,11 @@ def read_layerdb(root: Directory, driver: str, progress: Progress | None = None)
     opened = root.open_path(layout.layerdb(driver))
     if not isinstance(opened, Present):
         state = source_state(layout.layerdb(driver), opened)
-        return LayerDb({}, {}, {}, state, {}, state)
+        return LayerDb(shelved_layers({}), {}, {}, state, {}, state)
     with opened.value as layerdb:
         write_sets, write_sets_state = _read_write_sets(layerdb, layout.write_sets(driver))
-        layers, removing, layers_state = _read_layers(layerdb, layout.layer_records(driver), progress)
-        rw_layers, rw_layers_state = _read_rw_layers(layerdb, layout.rw_layer_records(driver))
+        layers, removing, layers_state = _read_layers(layerdb, layout.layer_records(driver), pace)
+        rw_layers, rw_layers_state = _read_rw_layers(layerdb, layout.rw_layer_records(driver), pace)
     return LayerDb(layers, removing, write_sets, combined(layers_state, write_sets_state), rw_layers, rw_layers_state)
 
 
@@ -92,27 +93,44 @@ def _read_write_sets(layerdb: Directory, path: str) -> tuple[dict[str, WriteSet]
 
 
 def _read_layers(
-    layerdb: Directory, path: str, progress: Progress | None
-) -> tuple[dict[ChainId, LayerRecord], dict[str, RemovingRecord], SourceState]:
+    layerdb: Directory, path: str, pace: Pace
+) -> tuple[LayerShelf, dict[str, RemovingRecord], SourceState]:
     opened = layerdb.open(path.rpartition("/")[2])
     if not isinstance(opened, Present):
-        return {}, {}, _lazily_made(path, opened)
-    layers: dict[ChainId, LayerRecord] = {}
+        return shelved_layers({}), {}, _lazily_made(path, opened)
+    odd: dict[ChainId, LayerRecord] = {}
     removing: dict[str, RemovingRecord] = {}
     with opened.value as directory:
         listing = directory.list()
-        for name in counted(listing.entries, Source.LAYERS, progress):
+        names = [name for name in listing.entries if is_hex64(name)]
+        rows = in_shares(partial(_layer_rows, directory, pace), names, pace.readers)
+        for name in names:
+            chain = _chain(name)
+            record = open_record(directory, name) if chain not in rows else None
+            if record is not None:
+                with record:
+                    odd[chain] = _layer_record(chain, record)
+        for name in listing.entries:
             removed = removing_chain(name)
-            record = open_record(directory, name) if removed or is_hex64(name) else None
-            if record is None:
-                continue
-            with record:
-                if removed is not None:
+            record = open_record(directory, name) if removed is not None else None
+            if record is not None and removed is not None:
+                with record:
                     removing[name] = _removing_record(name, removed, record)
-                else:
-                    chain = ChainId(sys.intern(f"sha256:{name}"))
-                    layers[chain] = _layer_record(chain, record)
-    return layers, removing, listing_state(path, listing)
+    return Shelf(rows, odd, layer_of), removing, listing_state(path, listing)
+
+
+def _layer_rows(directory: Directory, pace: Pace, names: Sequence[str], shares: int) -> dict[ChainId, LayerRow]:
+    """The rows of those of the records `names` that have one."""
+    rows: dict[ChainId, LayerRow] = {}
+    for name in counted(names, Source.LAYERS, pace, shares):
+        row = layer_row(directory.fd, name, has_age=pace.has_ages)
+        if row is not None:
+            rows[_chain(name)] = row
+    return rows
+
+
+def _chain(name: str) -> ChainId:
+    return ChainId(sys.intern(f"sha256:{name}"))
 
 
 def _layer_record(chain: ChainId, record: Record) -> LayerRecord:
@@ -123,7 +141,7 @@ def _layer_record(chain: ChainId, record: Record) -> LayerRecord:
         cache_id=record.read(layout.CACHE_ID, TEXT_LIMIT, _cache_id),
         parent=record.read(layout.PARENT, TEXT_LIMIT, _parent),
         descriptor=record.read(layout.DESCRIPTOR, DESCRIPTOR_LIMIT, check_descriptor),
-        tar_split=record.read_ends(layout.TAR_SPLIT, _GZIP_HEAD_BYTES, _GZIP_TAIL_BYTES, _gzip_size),
+        tar_split=record.read_ends(layout.TAR_SPLIT, HEAD_BYTES, TAIL_BYTES, gzip_size),
         ctime_ns=record.ctime_ns,
     )
 
@@ -134,11 +152,11 @@ def _removing_record(name: str, chain: ChainId, record: Record) -> RemovingRecor
     return RemovingRecord(name, chain, cache_id, parent, record.ctime_ns)
 
 
-def _read_rw_layers(layerdb: Directory, path: str) -> tuple[dict[RwLayerName, RwLayerRecord], SourceState]:
+def _read_rw_layers(layerdb: Directory, path: str, pace: Pace) -> tuple[dict[RwLayerName, RwLayerRecord], SourceState]:
     opened = layerdb.open(path.rpartition("/")[2])
     if not isinstance(opened, Present):
         return {}, _lazily_made(path, opened)
-    walk = _RwLayers({}, [])
+    walk = _RwLayers({}, [], pace.has_ages)
     with opened.value as directory:
         listing = directory.list()
         walk.visit(directory, listing.entries, "")
@@ -154,6 +172,7 @@ class _RwLayers:
 
     found: dict[RwLayerName, RwLayerRecord]
     failures: list[str]
+    has_ages: bool
 
     def visit(self, parent: Directory, names: Iterable[str], prefix: str) -> None:
         """
@@ -161,10 +180,14 @@ class _RwLayers:
         part of a nested name.
         """
         for name in names:
+            path = prefix + name
+            row = rw_layer_row(parent.fd, name, has_age=self.has_ages)
+            if row is not None:
+                self.found[RwLayerName(path)] = _rw_layer_of(RwLayerName(path), row)
+                continue
             record = open_record(parent, name)
             if record is None:
                 continue
-            path = prefix + name
             with record:
                 nested = [entry for entry, kind in record.entries.items() if kind is FileType.DIRECTORY]
                 if not nested or not _FACTS.isdisjoint(record.entries):
@@ -182,6 +205,17 @@ def _rw_layer_record(name: RwLayerName, record: Record) -> RwLayerRecord:
     init_id = record.read(layout.INIT_ID, TEXT_LIMIT, _init_id)
     parent = record.read(layout.PARENT, TEXT_LIMIT, _parent)
     return RwLayerRecord(name, mount_id, init_id, parent, record.ctime_ns)
+
+
+def _rw_layer_of(name: RwLayerName, row: RwLayerRow) -> RwLayerRecord:
+    mount_id, init_id, parent, ctime_ns = row
+    return RwLayerRecord(
+        name,
+        Present(LayerDirId(sys.intern(mount_id))),
+        Present(LayerDirId(sys.intern(init_id))),
+        Present(ChainId(sys.intern(parent))),
+        ctime_ns,
+    )
 
 
 def _lazily_made(path: str, opened: Reading[Directory]) -> SourceState:
@@ -206,23 +240,3 @@ def _mount_id(raw: bytes) -> LayerDirId:
 
 def _init_id(raw: bytes) -> LayerDirId:
     return LayerDirId(sys.intern(parse_init_id(raw)))
-
-
-def _gzip_size(head: bytes, tail: bytes, size: int) -> int:
-    """
-    `size`, if head and tail are those of a whole gzip file of one member, as the engine writes it.
-
-    The tail of a file that was cut is compressed data, and that of one that lost power before its data was written is
-    zeros. Either shows in the last four bytes, the length of what was compressed, which deflate keeps within bounds.
-    """
-    if not head.startswith(_GZIP_HEAD):
-        raise FormatError("tar-split.json.gz", expected="a gzip header", found=head.hex())
-    if size <= _GZIP_HEAD_BYTES + _GZIP_TAIL_BYTES:
-        raise FormatError("tar-split.json.gz", offset=size, expected="a whole gzip file", found=f"{size} bytes")
-    length = int.from_bytes(tail[4:], "little")
-    most = size * _DEFLATE_MAX_RATIO
-    least = max(1, (size - _DEFLATE_SLACK) // 2)
-    if not least <= length <= most and (most < 1 << 32 or not length):
-        found = f"a length of {length}"
-        raise FormatError("tar-split.json.gz", offset=size - 4, expected=f"{least} to {most} bytes", found=found)
-    return size

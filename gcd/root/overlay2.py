@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gcd.formats.lower import parse_lower
@@ -21,15 +22,19 @@ from gcd.model.errors import FormatError
 from gcd.model.facts import FileType, LayerDir, LinkFarm, LinkSymlink
 from gcd.model.ids import LayerDirId, LinkId, is_layer_dir_id, is_link_id
 from gcd.model.inventory import Coverage, Source, SourceState
-from gcd.model.reading import Absent, Malformed, Present, Reading, describe
-from gcd.root.progress import Progress, counted
+from gcd.model.reading import ABSENT, Absent, Malformed, Present, Reading, describe
+from gcd.model.shelf import Shelf, dir_of, link_of, shelved_dirs
+from gcd.root.progress import ALONE, Pace, counted
 from gcd.root.record import Record, open_record
+from gcd.root.rows import dir_row, link_row
+from gcd.root.shares import in_shares
 from gcd.root.tree import Directory, in_place_of, listing_state, source_state, type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
     from gcd.model.facts import Lower
+    from gcd.model.shelf import DirRow, DirShelf, LinkRow
 
 LINK_LIMIT = 1024
 LOWER_LIMIT = 1 << 16
@@ -52,9 +57,7 @@ def list_names(root: Directory, driver: str) -> tuple[frozenset[LayerDirId], Sou
         return names, listing_state(driver, listing)
 
 
-def read_layer_dirs(
-    root: Directory, driver: str, progress: Progress | None = None
-) -> tuple[dict[LayerDirId, LayerDir], SourceState]:
+def read_layer_dirs(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[DirShelf, SourceState]:
     """
     Every entry of the driver's home but the link farm and the quota's device node, whatever form its name has.
 
@@ -62,20 +65,32 @@ def read_layer_dirs(
     """
     opened = root.open(driver)
     if not isinstance(opened, Present):
-        return {}, source_state(driver, opened)
+        return shelved_dirs({}), source_state(driver, opened)
     with opened.value as home:
         listing = home.list()
-        dirs: dict[LayerDirId, LayerDir] = {}
-        for name in counted(listing.entries.keys() - _NOT_LAYER_DIRS, Source.OVERLAY2, progress):
-            record = open_record(home, name)
+        names = [name for name in listing.entries if name not in _NOT_LAYER_DIRS]
+        rows = in_shares(partial(_dir_rows, home, pace), names, pace.readers)
+        odd: dict[LayerDirId, LayerDir] = {}
+        for name in names:
+            record = open_record(home, name) if name not in rows else None
             if record is not None:
                 dir_id = LayerDirId(sys.intern(name))
                 with record:
-                    dirs[dir_id] = _layer_dir(dir_id, record)
-        return dirs, listing_state(driver, listing)
+                    odd[dir_id] = _layer_dir(dir_id, record)
+        return Shelf(rows, odd, dir_of), listing_state(driver, listing)
 
 
-def read_link_farm(root: Directory, driver: str, progress: Progress | None = None) -> tuple[LinkFarm, SourceState]:
+def _dir_rows(home: Directory, pace: Pace, names: Sequence[str], shares: int) -> dict[LayerDirId, DirRow]:
+    """The rows of those of the dirs `names` that have one."""
+    rows: dict[LayerDirId, DirRow] = {}
+    for name in counted(names, Source.OVERLAY2, pace, shares):
+        row = dir_row(home.fd, name, has_age=pace.has_ages)
+        if row is not None:
+            rows[LayerDirId(sys.intern(name))] = row
+    return rows
+
+
+def read_link_farm(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[LinkFarm, SourceState]:
     """The link farm; one that is missing, or no directory, is a fact about it and leaves the source OK."""
     opened = root.open(driver)
     if not isinstance(opened, Present):
@@ -85,7 +100,7 @@ def read_link_farm(root: Directory, driver: str, progress: Progress | None = Non
         farm = home.open(layout.LINK_FARM)
         if isinstance(farm, Present):
             with farm.value as directory:
-                return _link_farm(directory, path, progress)
+                return _link_farm(directory, path, pace)
         status = home.lstat(layout.LINK_FARM)
         match farm, status:
             case Absent(), _:
@@ -99,32 +114,39 @@ def read_link_farm(root: Directory, driver: str, progress: Progress | None = Non
 def probe(
     root: Directory,
     driver: str,
-    dirs: Mapping[LayerDirId, LayerDir],
+    dirs: DirShelf,
     unnamed: Iterable[LayerDirId],
     mounted: frozenset[LayerDirId],
-) -> dict[LayerDirId, LayerDir]:
+) -> DirShelf:
     """
     `dirs` with `diff_is_empty` filled in for those in `unnamed`, and `merged_is_empty` for those that have a ``merged``
     which, according to `mounted` and to its device, is no mountpoint. None stays where it could not be told. The ctime
     of those in `mounted` becomes that of the mount, if it is later: the kernel writes in ``work`` when it mounts.
     """
-    probed = dict(dirs)
     opened = root.open(driver)
     if not isinstance(opened, Present):
-        return probed
+        return dirs
+    probed: dict[LayerDirId, LayerDir] = {}
     with opened.value as home:
         for dir_id in unnamed:
-            layer_dir = probed.get(dir_id)
+            layer_dir = dirs.get(dir_id)
             if layer_dir is not None and layer_dir.diff is FileType.DIRECTORY:
                 probed[dir_id] = replace(layer_dir, diff_is_empty=_is_empty(home, dir_id, layout.DIFF))
-        for dir_id in mounted.intersection(dirs):
-            ctime_ns = max(probed[dir_id].ctime_ns, _ctime_of_work(home, dir_id))
-            probed[dir_id] = replace(probed[dir_id], ctime_ns=ctime_ns)
-        for dir_id, layer_dir in dirs.items():
-            if layer_dir.merged is FileType.DIRECTORY and dir_id not in mounted:
-                empty = _is_empty(home, dir_id, layout.MERGED)
-                probed[dir_id] = replace(probed[dir_id], merged_is_empty=empty)
-    return probed
+        for dir_id in mounted:
+            layer_dir = probed.get(dir_id) or dirs.get(dir_id)
+            if layer_dir is not None:
+                ctime_ns = max(layer_dir.ctime_ns, _ctime_of_work(home, dir_id))
+                probed[dir_id] = replace(layer_dir, ctime_ns=ctime_ns)
+        for dir_id in _with_merged(dirs) - mounted:
+            layer_dir = probed.get(dir_id) or dirs[dir_id]
+            probed[dir_id] = replace(layer_dir, merged_is_empty=_is_empty(home, dir_id, layout.MERGED))
+    rows = {dir_id: row for dir_id, row in dirs.rows.items() if dir_id not in probed}
+    return Shelf(rows, {**dirs.odd, **probed}, dir_of)
+
+
+def _with_merged(dirs: DirShelf) -> set[LayerDirId]:
+    rows = {dir_id for dir_id, row in dirs.rows.items() if row[2]}
+    return rows.union(layer_dir.id for layer_dir in dirs.odd.values() if layer_dir.merged is FileType.DIRECTORY)
 
 
 def _layer_dir(dir_id: LayerDirId, record: Record) -> LayerDir:
@@ -157,18 +179,27 @@ def _lower(raw: bytes) -> Lower:
     return parse_lower(raw, sys.intern)
 
 
-def _link_farm(directory: Directory, path: str, progress: Progress | None) -> tuple[LinkFarm, SourceState]:
+def _link_farm(directory: Directory, path: str, pace: Pace) -> tuple[LinkFarm, SourceState]:
     listing = directory.list()
-    symlinks: dict[LinkId, LinkSymlink] = {}
-    for name, kind in counted(listing.entries.items(), Source.LINKS, progress):
-        if not is_link_id(name):
-            continue
-        status = directory.lstat(name)
+    names = [name for name in listing.entries if is_link_id(name)]
+    rows = in_shares(partial(_link_rows, directory, pace), names, pace.readers)
+    odd: dict[LinkId, LinkSymlink] = {}
+    for link in names:
+        status = directory.lstat(link) if link not in rows else ABSENT
         if not isinstance(status, Absent):
             ctime_ns = status.value.st_ctime_ns if isinstance(status, Present) else 0
-            link = LinkId(sys.intern(name))
-            symlinks[link] = LinkSymlink(link, _target(directory, name, kind), ctime_ns)
-    return LinkFarm(FileType.DIRECTORY, symlinks), listing_state(path, listing)
+            odd[link] = LinkSymlink(link, _target(directory, link, listing.entries[link]), ctime_ns)
+    return LinkFarm(FileType.DIRECTORY, Shelf(rows, odd, link_of)), listing_state(path, listing)
+
+
+def _link_rows(farm: Directory, pace: Pace, names: Sequence[LinkId], shares: int) -> dict[LinkId, LinkRow]:
+    """The rows of those of the symlinks `names` that have one."""
+    rows: dict[LinkId, LinkRow] = {}
+    for link in counted(names, Source.LINKS, pace, shares):
+        row = link_row(farm.fd, link, has_age=pace.has_ages)
+        if row is not None:
+            rows[LinkId(sys.intern(link))] = row
+    return rows
 
 
 def _target(directory: Directory, name: str, kind: FileType) -> Reading[LayerDirId]:

@@ -46,6 +46,7 @@ from gcd.root.mounts import read_mounts
 from gcd.root.openfiles import held_dirs
 from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
 from gcd.root.plugins import read_plugins
+from gcd.root.progress import ALONE, Pace
 from gcd.root.temporaries import read_engine_temporaries, read_temporaries
 from gcd.root.tree import combined, open_root
 from gcd.root.volumes import read_volumes
@@ -58,14 +59,13 @@ if TYPE_CHECKING:
         Container,
         DormantStore,
         KernelMount,
-        LayerDir,
         Plugin,
         TemporaryFile,
         Volume,
     )
     from gcd.model.ids import ContainerId, LayerDirId
     from gcd.model.reading import Reading
-    from gcd.root.progress import Progress
+    from gcd.model.shelf import DirShelf
     from gcd.root.tree import Directory
 
 EPOCH_TOLERANCE_NS = 2_000_000_000
@@ -79,20 +79,21 @@ def read_inventory(
     dormant: tuple[DormantStore, ...] = (),
     proc: str = "/proc",
     sleep: Callable[[float], None] = time.sleep,
-    progress: Progress | None = None,
+    pace: Pace = ALONE,
 ) -> Inventory:
     """
     All facts of the root at `path`, whose live store is that of the graphdriver `driver`; `dormant` are its other ones.
 
-    `sleep` is called between attempts to copy a database that is being written. Raises RootNotFound, NotADockerRoot or
-    RootUnreadable if `path` cannot be opened; whatever else goes wrong is in the inventory.
+    `sleep` is called between attempts to copy a database that is being written. Unless `pace` says otherwise, one
+    process reads, and everything has its age. Raises RootNotFound, NotADockerRoot or RootUnreadable if `path` cannot be
+    opened; whatever else goes wrong is in the inventory.
     """
     with open_root(path) as root:
         before = read_engine(root, proc)
         candidates, candidates_state = list_names(root, driver)
-        references = _read_references(root, driver, sleep, progress)
-        layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, progress)
-        link_farm, links_state = read_link_farm(root, driver, progress)
+        references = _read_references(root, driver, sleep, pace)
+        layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, pace)
+        link_farm, links_state = read_link_farm(root, driver, pace)
         rest = _read_rest(root, driver, before, proc, sleep)
         unnamed = candidates.difference(references.dirs())
         layer_dirs = probe(root, driver, layer_dirs, unnamed, rest.mounted())
@@ -180,12 +181,13 @@ class _References:
 
     def dirs(self) -> frozenset[str]:
         """The layer dirs that some record or database names."""
+        layers = self.layerdb.layers
         named = (reading.value for reading in self._readings() if isinstance(reading, Present))
-        return self.build_cache.named.union(named)
+        return self.build_cache.named.union((row[2] for row in layers.rows.values()), named)
 
     def _readings(self) -> Iterator[Reading[LayerDirId]]:
         layerdb = self.layerdb
-        yield from (layer.cache_id for layer in layerdb.layers.values())
+        yield from (layer.cache_id for layer in layerdb.layers.odd.values())
         yield from (removing.cache_id for removing in layerdb.removing.values())
         yield from (write_set.cache_id for write_set in layerdb.write_sets.values())
         for rw_layer in layerdb.rw_layers.values():
@@ -193,13 +195,11 @@ class _References:
             yield rw_layer.init_id
 
 
-def _read_references(
-    root: Directory, driver: str, sleep: Callable[[float], None], progress: Progress | None
-) -> _References:
+def _read_references(root: Directory, driver: str, sleep: Callable[[float], None], pace: Pace) -> _References:
     build_cache, build_states = read_build_cache(root, sleep=sleep)
-    layerdb = read_layerdb(root, driver, progress)
-    imagedb = read_images(root, driver, progress)
-    containers, containers_state = read_containers(root, progress)
+    layerdb = read_layerdb(root, driver, pace)
+    imagedb = read_images(root, driver, pace)
+    containers, containers_state = read_containers(root, pace)
     return _References(build_cache, build_states, layerdb, imagedb, containers, containers_state)
 
 
@@ -240,11 +240,9 @@ def _read_rest(root: Directory, driver: str, before: Engine, proc: str, sleep: C
     return _Rest(mounts, engine, plugins, volumes, databases, distribution, engine_temporaries, states)
 
 
-def _temporaries(
-    references: _References, layer_dirs: Mapping[LayerDirId, LayerDir], rest: _Rest, driver: str
-) -> Iterator[str]:
+def _temporaries(references: _References, layer_dirs: DirShelf, rest: _Rest, driver: str) -> Iterator[str]:
     """The paths of all temporary files beside others."""
-    for layer_dir in layer_dirs.values():
+    for layer_dir in layer_dirs.odd.values():
         for name in layer_dir.temporaries:
             yield f"{layout.layer_dir(layer_dir.id, driver)}/{name}"
     for container in references.containers.values():

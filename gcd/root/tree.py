@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+DIRECTORY_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 VANISHED = "ENOENT"
 """The failure of a listing whose directory was removed after it was opened."""
@@ -78,7 +78,7 @@ class Directory:
     def open(self, name: str) -> Reading[Directory]:
         """The directory `name` in this one, for the caller to close; anything else by that name is `Malformed`."""
         try:
-            return Present(Directory(os.open(_one(name), _DIRECTORY_FLAGS, dir_fd=self.fd)))
+            return Present(Directory(os.open(_one(name), DIRECTORY_FLAGS, dir_fd=self.fd)))
         except OSError as error:
             if error.errno in {errno.ENOTDIR, errno.ELOOP}:
                 return self._in_place_of(name, FileType.DIRECTORY)
@@ -131,7 +131,7 @@ class Directory:
         """As `read`, with the file's ctime in nanoseconds, taken before its content; 0 where it could not be opened."""
         # The loop of every reading: what other methods delegate is written out here.
         try:
-            fd = os.open(_one(name), _FILE_FLAGS, dir_fd=self.fd)
+            fd = os.open(_one(name), FILE_FLAGS, dir_fd=self.fd)
         except OSError as error:
             return self._not_opened(name, error), 0
         try:
@@ -156,7 +156,7 @@ class Directory:
         file's ctime as in `read_stamped`. The ends overlap, or are shorter, in a short file.
         """
         try:
-            fd = os.open(_one(name), _FILE_FLAGS, dir_fd=self.fd)
+            fd = os.open(_one(name), FILE_FLAGS, dir_fd=self.fd)
         except OSError as error:
             return self._not_opened(name, error), 0
         try:

@@ -10,6 +10,7 @@ from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
 from gcd.root import overlay2, record
 from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
+from gcd.root.progress import Pace
 from gcd.root.tree import Directory, open_root
 
 if TYPE_CHECKING:
@@ -149,15 +150,17 @@ def test_a_symlink_in_a_dirs_place_is_not_followed(root, home):
     assert (top.diff, top.unreadable) == (None, "malformed: a symlink")
 
 
-def test_a_dir_that_vanishes_between_listing_and_reading_is_not_there(root, home, monkeypatch):
-    listed = overlay2.open_record
+@pytest.mark.parametrize("step", ["dir_row", "open_record"])
+def test_a_dir_that_vanishes_between_listing_and_reading_is_not_there(root, home, monkeypatch, step):
+    read = getattr(overlay2, step)
 
-    def removed_first(parent: Directory, name: str) -> record.Record | None:
+    def removed_first(parent: Directory | int, name: str, **manner: bool) -> object:
         if name == TOP:
             (home / TOP).rename(home.parent / "gone")
-        return listed(parent, name)
+        return read(parent, name, **manner)
 
-    monkeypatch.setattr(overlay2, "open_record", removed_first)
+    monkeypatch.setattr(overlay2, "dir_row", without_rows)
+    monkeypatch.setattr(overlay2, step, removed_first)
     dirs, state = read_layer_dirs(root, "overlay2")
     assert (dirs.keys(), state) == ({BASE}, OK)
 
@@ -184,8 +187,14 @@ def test_a_file_that_vanishes_between_listing_and_reading_is_absent(root, home, 
             (home / TOP / "lower").unlink()
         return opened
 
+    monkeypatch.setattr(overlay2, "dir_row", without_rows)
     monkeypatch.setattr(overlay2, "open_record", removed_first)
     assert read_layer_dirs(root, "overlay2")[0][TOP].lower == ABSENT
+
+
+def without_rows(_home, _name, *, has_age):
+    """As if nothing were sound, so that every dir is read with care."""
+    assert has_age
 
 
 def test_a_dir_with_too_many_entries_is_unreadable_not_damaged(root, home, monkeypatch):
@@ -319,5 +328,5 @@ def test_the_home_of_another_driver_is_read_alike(tmp_path):
 
 def test_progress_counts_to_the_end(root):
     seen: list[tuple[str, int, int]] = []
-    read_layer_dirs(root, "overlay2", lambda source, done, total: seen.append((source, done, total)))
+    read_layer_dirs(root, "overlay2", Pace(lambda source, done, total: seen.append((source, done, total))))
     assert seen == [("overlay2", 0, 2), ("overlay2", 2, 2)]

@@ -13,6 +13,7 @@ from gcd.model.facts import DormantStore, Engine, EngineState, FileType, KernelM
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import ABSENT, Present
 from gcd.root import read as reading
+from gcd.root.progress import Pace
 from gcd.root.read import compared, read_inventory
 
 OK = SourceState(Coverage.OK)
@@ -279,7 +280,7 @@ def test_doubts_of_both_readings_stay():
 
 def test_progress_tells_what_is_read(root):
     seen: list[tuple[Source, int, int]] = []
-    read_inventory(str(root), progress=lambda source, done, total: seen.append((source, done, total)))
+    read_inventory(str(root), pace=Pace(lambda source, done, total: seen.append((source, done, total))))
     assert list(dict.fromkeys(source for source, _, _ in seen)) == [
         Source.LAYERS,
         Source.IMAGES,

@@ -1,0 +1,240 @@
+"""
+Sound records, read fast.
+
+Each function here reads one record and gives its row (`gcd.model.shelf`) if everything about it is as it should be, and
+None if anything is not, whatever it is: then the record is read once more with care (`gcd.root.record`), which says
+what. So nothing here tells one trouble from another, and no row is given for anything in doubt.
+
+As everywhere below a root, names are opened one by one relative to a directory's descriptor, and no symlink is
+followed. Files are opened only if the listing of the record, which is bounded, is just that of a sound one and calls
+them regular. Of what is put in a file's place after that at most the bytes of a sound one are read, without waiting.
+
+Ages cost a third more, and a look that finds nothing wrong needs none: where they are not wanted, the ctime is 0.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from gcd.formats.gzipends import HEAD_BYTES, TAIL_BYTES, gzip_size
+from gcd.formats.lower import is_sound_lower
+from gcd.model import layout
+from gcd.model.errors import FormatError
+from gcd.model.ids import (
+    ChainId,
+    DiffId,
+    LayerDirId,
+    LinkId,
+    is_digest,
+    is_hex64,
+    is_init_dir,
+    is_layer_dir_id,
+    is_link_id,
+)
+from gcd.root.tree import DIRECTORY_FLAGS, FILE_FLAGS
+
+if TYPE_CHECKING:
+    from gcd.model.shelf import DirRow, LayerRow, LinkRow
+
+RwLayerRow = tuple[str, str, str, int]
+"""Mount id, init id, parent, ctime."""
+
+_DIGEST_BYTES: Final = 71
+_SIZE_DIGITS: Final = 18
+"""More digits than any layer has, and less than the engine takes."""
+
+_TAR_SPLIT_BYTES: Final = 4096
+"""Most tar-splits are read whole with this; of a longer one the end is sought."""
+
+_LINK_BYTES: Final = 26
+_LOWER_BYTES: Final = 3711
+"""128 elements, the most that the engine writes."""
+
+_MOST_ENTRIES: Final = 6
+
+_BASE_LAYER: Final = frozenset({layout.DIFF, layout.SIZE, layout.CACHE_ID, layout.TAR_SPLIT})
+_LAYER: Final = _BASE_LAYER | {layout.PARENT}
+
+_RW_LAYER: Final = frozenset({layout.MOUNT_ID, layout.INIT_ID, layout.PARENT})
+
+_DIRECTORY: Final = "/"
+"""Put behind the name of an entry that is a directory."""
+
+_BASE_DIR: Final = frozenset({layout.DIFF + _DIRECTORY, layout.LINK})
+_DIR: Final = _BASE_DIR | {layout.LOWER, layout.WORK + _DIRECTORY}
+_FORMS: Final = {
+    form | more: (layout.LOWER in form, layout.MERGED + _DIRECTORY in more)
+    for form in (_BASE_DIR, _DIR)
+    for more in (
+        frozenset[str](),
+        frozenset({layout.COMMITTED}),
+        frozenset({layout.MERGED + _DIRECTORY}),
+        frozenset({layout.COMMITTED, layout.MERGED + _DIRECTORY}),
+    )
+}
+"""What a sound layer dir holds, with whether there is a ``lower`` and a ``merged``."""
+
+
+class _Unsound(Exception):
+    """Something about the record is not as it should be."""
+
+
+def layer_row(home: int, name: str, *, has_age: bool) -> LayerRow | None:
+    """The layer record `name` in the directory `home`."""
+    try:
+        record = os.open(name, DIRECTORY_FLAGS, dir_fd=home)
+        try:
+            entries = _entries(record)
+            if entries not in (_BASE_LAYER, _LAYER):
+                return None
+            ages = _Ages(record) if has_age else None
+            diff_id = _text(record, layout.DIFF, _DIGEST_BYTES, ages)
+            size = _text(record, layout.SIZE, _SIZE_DIGITS, ages)
+            cache_id = _text(record, layout.CACHE_ID, _DIGEST_BYTES, ages)
+            parent = _text(record, layout.PARENT, _DIGEST_BYTES, ages) if len(entries) == len(_LAYER) else None
+            tar_split = _gzip_size(record, layout.TAR_SPLIT, ages)
+        finally:
+            os.close(record)
+    except (OSError, _Unsound, FormatError):
+        return None
+    if not (is_digest(diff_id) and size.isdecimal() and size.isascii() and is_layer_dir_id(cache_id)):
+        return None
+    if parent is not None and not is_digest(parent):
+        return None
+    chain = ChainId(sys.intern(parent)) if parent is not None else None
+    newest_ns = ages.newest_ns if ages is not None else 0
+    return DiffId(sys.intern(diff_id)), int(size), LayerDirId(sys.intern(cache_id)), chain, tar_split, newest_ns
+
+
+def rw_layer_row(home: int, name: str, *, has_age: bool) -> RwLayerRow | None:
+    """The rw layer record `name` in the directory `home`, if it has an init layer and a parent."""
+    try:
+        record = os.open(name, DIRECTORY_FLAGS, dir_fd=home)
+        try:
+            if _entries(record) != _RW_LAYER:
+                return None
+            ages = _Ages(record) if has_age else None
+            mount_id = _text(record, layout.MOUNT_ID, _DIGEST_BYTES, ages)
+            init_id = _text(record, layout.INIT_ID, _DIGEST_BYTES, ages)
+            parent = _text(record, layout.PARENT, _DIGEST_BYTES, ages)
+        finally:
+            os.close(record)
+    except (OSError, _Unsound):
+        return None
+    if not (is_hex64(mount_id) and is_init_dir(init_id) and is_digest(parent)):
+        return None
+    return mount_id, init_id, parent, ages.newest_ns if ages is not None else 0
+
+
+def dir_row(home: int, name: str, *, has_age: bool) -> DirRow | None:
+    """The layer dir `name` in the directory `home`."""
+    if not is_layer_dir_id(name):
+        return None
+    try:
+        record = os.open(name, DIRECTORY_FLAGS, dir_fd=home)
+        try:
+            form = _FORMS.get(_entries(record))
+            if form is None:
+                return None
+            has_lower, has_merged = form
+            ages = _Ages(record) if has_age else None
+            link = _text(record, layout.LINK, _LINK_BYTES, ages)
+            lower = _raw(record, layout.LOWER, _LOWER_BYTES, ages) if has_lower else b""
+            if ages is not None:
+                ages.look_at(layout.DIFF)
+        finally:
+            os.close(record)
+    except (OSError, _Unsound):
+        return None
+    if not is_link_id(link) or (has_lower and not is_sound_lower(lower)):
+        return None
+    return LinkId(sys.intern(link)), lower.decode("ascii"), has_merged, ages.newest_ns if ages is not None else 0
+
+
+def link_row(home: int, name: str, *, has_age: bool) -> LinkRow | None:
+    """The entry `name` of the link farm `home`."""
+    try:
+        newest_ns = os.stat(name, dir_fd=home, follow_symlinks=False).st_ctime_ns if has_age else 0
+        target = os.readlink(name, dir_fd=home)
+    except OSError:
+        return None
+    dir_id = target[3:-5]
+    if not (is_layer_dir_id(dir_id) and target == layout.link_target(dir_id)):
+        return None
+    return LayerDirId(sys.intern(dir_id)), newest_ns
+
+
+class _Ages:
+    """The newest ctime of a record and of what was read of it."""
+
+    __slots__ = ("_record", "newest_ns")
+
+    def __init__(self, record: int) -> None:
+        self._record = record
+        self.newest_ns = os.fstat(record).st_ctime_ns
+
+    def note(self, file: int) -> None:
+        """Of the open `file`, before it is read."""
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise _Unsound
+        self.newest_ns = max(self.newest_ns, status.st_ctime_ns)
+
+    def look_at(self, name: str) -> None:
+        status = os.stat(name, dir_fd=self._record, follow_symlinks=False)
+        self.newest_ns = max(self.newest_ns, status.st_ctime_ns)
+
+
+def _entries(record: int) -> frozenset[str]:
+    """
+    The names in a record, directories with a slash; nothing where there are too many, or anything but files and those.
+    """
+    names: list[str] = []
+    with os.scandir(record) as scan:
+        for entry in islice(scan, _MOST_ENTRIES + 1):
+            if entry.is_file(follow_symlinks=False):
+                names.append(entry.name)
+            elif entry.is_dir(follow_symlinks=False):
+                names.append(entry.name + _DIRECTORY)
+            else:
+                return frozenset()
+    return frozenset(names)
+
+
+def _text(record: int, name: str, most: int, ages: _Ages | None) -> str:
+    """As `_raw`; what is no ASCII is in no sound file, and stays different from all that is."""
+    return _raw(record, name, most, ages).decode("latin-1")
+
+
+def _raw(record: int, name: str, most: int, ages: _Ages | None) -> bytes:
+    """The file `name`, which has at most so many bytes."""
+    file = os.open(name, FILE_FLAGS, dir_fd=record)
+    try:
+        if ages is not None:
+            ages.note(file)
+        raw = os.read(file, most + 1)
+    finally:
+        os.close(file)
+    if len(raw) > most:
+        raise _Unsound
+    return raw
+
+
+def _gzip_size(record: int, name: str, ages: _Ages | None) -> int:
+    """The size of the gzip file `name`; FormatError if its ends are not those of one."""
+    file = os.open(name, FILE_FLAGS, dir_fd=record)
+    try:
+        if ages is not None:
+            ages.note(file)
+        head = tail = os.read(file, _TAR_SPLIT_BYTES)
+        size = len(head)
+        if size == _TAR_SPLIT_BYTES:
+            size = os.lseek(file, -TAIL_BYTES, os.SEEK_END) + TAIL_BYTES
+            tail = os.read(file, TAIL_BYTES)
+    finally:
+        os.close(file)
+    return gzip_size(head[:HEAD_BYTES], tail[-TAIL_BYTES:], size)

@@ -35,10 +35,11 @@ from gcd.model.storegraph import StoreGraph
 from gcd.policy.confidence import judge
 from gcd.policy.releasing import Proof, Scene, Unproven, prove
 from gcd.root.processes import PROC
+from gcd.root.usage import measure
 from gcd.rules.table import find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from gcd.actions.engineapi import EngineApi, LoadedImage
     from gcd.model.facts import Engine
@@ -64,7 +65,7 @@ def release(
     now_ns: int,
     socket: str = "",
     proc: str = PROC,
-) -> Iterator[Deeds]:
+) -> Generator[Deeds, None, None]:
     """
     Have `engine` release the layers of `steps`, tips first; each step is in one of the deeds.
 
@@ -94,7 +95,7 @@ def finish(
     now_ns: int,
     socket: str = "",
     proc: str = PROC,
-) -> Iterator[Deeds]:
+) -> Generator[Deeds, None, None]:
     """
     Remove what a release that was cut short has left in `engine`, after the checks of a release.
 
@@ -207,7 +208,13 @@ class _Run:
         if isinstance(proof, Unproven):
             finding = scene.findings.get(tip)
             return (_refused(Release(finding, tip), proof),) if finding is not None else ()
-        return self._remove(image, scene, proof, [Release(scene.findings[chain], chain) for chain in proof.goes])
+        findings = {chain: scene.findings[chain] for chain in proof.goes}
+        usage = measure(self._root, {finding.id: finding.paths for finding in findings.values()})
+        steps = [
+            Release(replace(finding, disk_bytes=usage[finding.id].disk_bytes), chain)
+            for chain, finding in findings.items()
+        ]
+        return self._remove(image, scene, proof, steps)
 
     def _look(self, without: ImageId | None = None) -> Scene | Unproven:
         """The root as it is now, and what its engine lists; `without` an image that is there only to be removed."""
@@ -231,19 +238,18 @@ class _Run:
 
     def _load_and_remove(self, scene: Scene, proof: Proof, steps: Sequence[Release]) -> Deeds:
         wrapping = _Wrapping(proof.diff_ids, secrets.token_hex(16))
+        complaint = ""
         try:
             if wrapping.id in scene.inventory.images or self._api.has(wrapping.id):
-                return (
-                    _refused(steps[0], Unproven(Reason.ENGINE_REFUSED, f"there is an image {wrapping.id} already")),
-                )
+                complaint = f"there is an image {short_digest(wrapping.id)} already"
         except EngineRefused as refusal:
-            return (_refused(steps[0], Unproven(Reason.ENGINE_REFUSED, str(refusal))),)
+            complaint = f"the engine does not say whether it has an image: {refusal}"
+        if complaint:
+            return (_refused(steps[0], Unproven(Reason.ENGINE_REFUSED, complaint)),)
         try:
             self._api.load(wrapping.archive)
         except EngineRefused as refusal:
             complaint = f"the engine refused the load: {refusal}"
-        else:
-            complaint = ""
         return self._remove(wrapping.id, scene, proof, steps, complaint)
 
     def _remove(
@@ -257,10 +263,9 @@ class _Run:
         except EngineRefused as refusal:
             complaint = complaint or f"the engine refused to remove image {short_digest(image)}: {refusal}"
         remains = _remains(self._root)
-        self._trouble = _trouble(scene.inventory, proof, deleted, remains) or complaint
         is_gone = {chain: remains.is_without(chain, layer_dir) for chain, layer_dir in proof.goes.items()}
-        if not all(is_gone.values()) and complaint:
-            self._trouble = complaint
+        held = [f"the engine still holds layer {short_digest(chain)}" for chain in proof.goes if not is_gone[chain]]
+        self._trouble = _harm(scene.inventory, proof, deleted, remains) or complaint or next(iter(held), "")
         return tuple(self._deed(step, is_gone[step.chain], is_tip=step is steps[0]) for step in steps)
 
     def _deed(self, step: Release, is_gone: bool, *, is_tip: bool) -> Deed:
@@ -283,8 +288,8 @@ def _foretold(scene: Scene, tip: ChainId, pending: dict[ChainId, Release]) -> Pr
     return proof
 
 
-def _trouble(inventory: Inventory, proof: Proof, deleted: frozenset[ChainId], remains: _Remains) -> str:
-    """What is otherwise than `proof` foretold, in one clause; "" if all is as foretold."""
+def _harm(inventory: Inventory, proof: Proof, deleted: frozenset[ChainId], remains: _Remains) -> str:
+    """In one clause, what went that `proof` did not foretell; "" if nothing did."""
     if remains.failure:
         return remains.failure
     if more := sorted(deleted - proof.goes.keys()):
@@ -295,8 +300,6 @@ def _trouble(inventory: Inventory, proof: Proof, deleted: frozenset[ChainId], re
         layer_dir = value_of(record.cache_id)
         if record.chain_id in remains.chains and layer_dir in inventory.layer_dirs and layer_dir not in remains.dirs:
             return f"the dir of layer {short_digest(record.chain_id)} went without its record"
-    if held := [chain for chain, layer_dir in proof.goes.items() if not remains.is_without(chain, layer_dir)]:
-        return f"the engine still holds layer {short_digest(held[0])}"
     return ""
 
 

@@ -511,6 +511,7 @@ def test_the_next_run_finishes(
 
     gone = chains_of["branch"][2:]
     assert {d.step.chain: d.outcome for d in deeds} == dict.fromkeys(gone, Outcome.DONE)
+    assert all(d.disk_bytes > 1 << 20 for d in deeds)
     assert not engine.chains().keys() & set(gone)
     with engine_api(engine) as api:
         assert unfinished(api) == {}

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support.inventories import (
     BASE_CHAIN,
-    BASE_DIR,
     BASE_LINK,
     BOUND_NS,
-    CONTAINER,
     IMAGE,
-    INIT_DIR,
     INIT_LINK,
     RW_DIR,
     RW_LINK,
@@ -21,12 +18,10 @@ from support.inventories import (
     TOP_DIR,
     TOP_LINK,
     YOUNG_NS,
-    DiffId,
     build_id,
     digest,
     dir_id,
     graph_of,
-    healthy_inventory,
     hex64,
     image,
     layer,
@@ -36,10 +31,11 @@ from support.inventories import (
     symlink,
     with_records,
 )
+from support.leaks import BASE_DIFF, LISTED, LOW, LOW_DIFF, LOW_DIR, LOW_LINK, TIP, TIP_DIFF, TIP_DIR, TIP_LINK, leaked
 
 from gcd.model.facts import BuildSnapshot, Engine, EngineState, KernelMount, Listed, RemovingRecord, Repositories
 from gcd.model.facts.buildkit import SnapshotKind
-from gcd.model.ids import ChainId, ImageId, chain_id
+from gcd.model.ids import ChainId, DiffId, ImageId, chain_id
 from gcd.model.plan import Reason
 from gcd.model.reading import ABSENT, EMPTY, Present
 from gcd.policy import releasing
@@ -53,33 +49,13 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.policy.releasing import Check
 
-LOW_DIFF, TIP_DIFF, SIDE_DIFF = (DiffId(digest(word)) for word in ("low diff", "tip diff", "side diff"))
-BASE_DIFF = DiffId(BASE_CHAIN)
-LOW = chain_id(BASE_CHAIN, LOW_DIFF)
-TIP = chain_id(LOW, TIP_DIFF)
+SIDE_DIFF = DiffId(digest("side diff"))
 SIDE = chain_id(LOW, SIDE_DIFF)
-LOW_DIR, TIP_DIR, SIDE_DIR = (dir_id(word) for word in ("low", "tip", "side"))
-LOW_LINK, TIP_LINK, SIDE_LINK = (link_id(word) for word in ("low", "tip", "side"))
-LISTED = Listed(frozenset({IMAGE}), frozenset({CONTAINER}), frozenset({BASE_DIR, TOP_DIR, INIT_DIR, RW_DIR}))
+SIDE_DIR, SIDE_LINK = dir_id("side"), link_id("side")
 
 
 def named(chain: ChainId) -> str:
     return f"layer {chain[:19]}"
-
-
-def leaked(*records: object, **changes: object) -> Inventory:
-    """A running engine with an image and a container, and two layers on the image's base that nothing holds."""
-    made = with_records(
-        healthy_inventory(engine=Engine(EngineState.RUNNING, pid=1, epoch_ns=BOUND_NS)),
-        layer(LOW_DIFF, LOW_DIR, BASE_CHAIN),
-        layer(TIP_DIFF, TIP_DIR, LOW),
-        layer_dir(LOW_DIR, LOW_LINK, (BASE_LINK,)),
-        layer_dir(TIP_DIR, TIP_LINK, (LOW_LINK, BASE_LINK)),
-        symlink(LOW_LINK, LOW_DIR),
-        symlink(TIP_LINK, TIP_DIR),
-        *records,
-    )
-    return replace(made, **changes)
 
 
 def scene(inventory: Inventory, listed: Listed = LISTED) -> Scene:

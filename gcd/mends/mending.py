@@ -40,8 +40,8 @@ class Witness(Protocol):
 
     def newer_copies(self, path: str) -> tuple[tuple[str, bytes], ...]:
         """
-        The temporary copies of the file `path` that the engine wrote beside it and that changed after it: path and
-        content of each, newest first. All of them where there is no such file.
+        The temporary copies of the file `path` that the engine wrote beside it and after it: path and content of each,
+        newest first. All of them where there is no such file.
         """
 
     def lacks(self, layer_dir: LayerDirId, chain: ChainId, diff_id: DiffId) -> str:

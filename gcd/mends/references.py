@@ -15,15 +15,14 @@ from gcd.mends.whose import not_lost, unread
 from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.inventory import Source
-from gcd.model.plan import DropReference, Reason, SetAside, WriteFile
+from gcd.model.plan import DropReference, SetAside, WriteFile
 from gcd.model.reading import Present, value_of
-from gcd.rules.references import newer_copy, proven_references
+from gcd.rules.references import proven_references
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gcd.mends.mending import Case
-    from gcd.model.facts import Repositories, RepositoriesCopy
     from gcd.model.ids import ImageId
 
 HOLDING = "gcd-recovered"
@@ -33,25 +32,24 @@ _FILE = layout.repositories()
 
 
 def lost_references(case: Case) -> Mending | Unproven:
-    """GCD403, 404: the newer valid copy, else the proven names and, unless the owner does without, held images."""
+    """GCD403, 404: the newest valid copy, else the proven names and, unless the owner does without, held images."""
     if not isinstance(case.inventory.repositories, Present):
         doubt = not_lost(case.inventory.repositories)
         if doubt is not None:
             return doubt
-    copy = newer_copy(case.inventory)
-    if copy is not None:
-        return _taken_from(case, copy)
+    for path, content in case.witness.newer_copies(_FILE):
+        if _has_references(content):
+            return Mending((WriteFile(_FILE, content, path), SetAside(path)))
     lack = unread(case, Source.CONTAINERS, Source.IMAGES)
     if lack is not None:
         return lack
     proven = proven_references(case.inventory)
     held = _held(case, proven) if case.consent.hold else {}
-    references = {**proven, **held}
-    if not references:
+    if not proven and not held:
         return Unproven("no name can be proven")
-    foretold = f"The engine then lists {len(proven)} names that containers prove"
-    foretold += f", and {len(held)} images as {HOLDING}/<id>." if held else "."
-    return Mending((WriteFile(_FILE, write_repositories(references), _LIKE),), foretold)
+    foretold = f"The engine then lists {len(proven)} proven names"
+    foretold += f", and as {HOLDING}/<id> what has none: {len(held)}." if held else "."
+    return Mending((WriteFile(_FILE, write_repositories({**proven, **held}), _LIKE),), foretold)
 
 
 def dangling(case: Case) -> Mending | Unproven:
@@ -63,19 +61,11 @@ def dangling(case: Case) -> Mending | Unproven:
     return Mending((DropReference(_FILE, name, repositories.references[name]),))
 
 
-def _taken_from(case: Case, copy: RepositoriesCopy) -> Mending | Unproven:
-    path = f"{layout.image_tree()}/{copy.name}"
-    content = dict(case.witness.newer_copies(_FILE)).get(path)
-    if content is None or _parsed(content) != copy.content:
-        return Unproven(f"{path} has changed meanwhile", Reason.CHANGED)
-    return Mending((WriteFile(_FILE, content, path), SetAside(path)))
-
-
-def _parsed(content: bytes) -> Present[Repositories] | None:
+def _has_references(content: bytes) -> bool:
     try:
-        return Present(parse_repositories(content))
+        return bool(parse_repositories(content).references)
     except FormatError:
-        return None
+        return False
 
 
 def _held(case: Case, proven: Mapping[str, ImageId]) -> dict[str, ImageId]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gcd.formats.tarsplit import Member, parse_tar_split
 from gcd.model import layout
 from gcd.model.errors import FormatError
-from gcd.model.reading import Absent, Present, Reading, value_of
+from gcd.model.reading import Present, Reading, value_of
 from gcd.root.layercontent import lack_of_content
 
 if TYPE_CHECKING:
@@ -41,24 +41,22 @@ class RootWitness:
             return None
 
     def newer_copies(self, path: str) -> tuple[tuple[str, bytes], ...]:
-        """The temporary copies beside the file `path` that changed after it, newest first: path and content."""
+        """
+        The temporary copies beside the file `path` that were written after it, newest first: path and content.
+
+        By mtimes: unlike ctimes these outlive a copy of the root, and a repair that was undone.
+        """
         home, _, name = path.rpartition("/")
         opened = self._root.open_path(home)
         if not isinstance(opened, Present):
             return ()
         with opened.value as folder:
-            status = folder.lstat(name)
-            if not isinstance(status, Present | Absent):
-                return ()
-            than_ns = status.value.st_ctime_ns if isinstance(status, Present) else -1
             names = sorted(n for n in folder.list().entries if n.startswith(f"{layout.TEMPORARY_PREFIX}{name}"))
-            copies = [(n, *folder.read_stamped(n, COPY_LIMIT, bytes)) for n in names[:MAX_COPIES]]
-        newest_first = sorted(copies, key=lambda copy: copy[2], reverse=True)
-        return tuple(
-            (f"{home}/{n}", content.value)
-            for n, content, ctime_ns in newest_first
-            if isinstance(content, Present) and ctime_ns > than_ns
-        )
+            written = {n: _mtime_ns(folder, n) for n in (name, *names[:MAX_COPIES])}
+            newer = [n for n in names[:MAX_COPIES] if written[n] > written[name]]
+            newest_first = sorted(newer, key=lambda copy: written[copy], reverse=True)
+            copies = [(f"{home}/{n}", folder.read(n, COPY_LIMIT, bytes)) for n in newest_first]
+        return tuple((copy, content.value) for copy, content in copies if isinstance(content, Present))
 
     def lacks(self, layer_dir: LayerDirId, chain: ChainId, diff_id: DiffId) -> str:
         """Why `layer_dir` is not known to hold what the tar-split of `chain` says, as one clause; "" if it is."""
@@ -77,3 +75,9 @@ class RootWitness:
             return opened
         with opened.value as folder:
             return folder.read(name, limit, bytes)
+
+
+def _mtime_ns(folder: Directory, name: str) -> int:
+    """When `name` was written; before all times where it is not there."""
+    status = folder.lstat(name)
+    return status.value.st_mtime_ns if isinstance(status, Present) else -1

@@ -6,10 +6,11 @@ repaired again; then the engine starts, lists images and containers, and runs th
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.acting import GREEDY, Acting, by_name, not_done
 from support.engine import copy_root
 from support.fingerprint import differences, fingerprint
 from support.mending import (
@@ -18,21 +19,15 @@ from support.mending import (
     lose_config_that_was_being_written,
     lose_host_config_that_was_being_written,
 )
-from support.scenes import FILES
+from support.scenes import FILES, HOURS_AHEAD
 
-from gcd.actions.place import open_place
-from gcd.actions.repair import repair
-from gcd.actions.restore import restore
 from gcd.demo.faults import FAULTS
 from gcd.demo.faults.fault import Target
 from gcd.demo.faults.targets import find_targets
-from gcd.mends.mending import Mending
-from gcd.mends.table import MENDS, mend
-from gcd.model.entry import RunId
-from gcd.model.facts import EngineState
+from gcd.mends.table import MENDS
+from gcd.model.finding import RemedyKind
 from gcd.model.ids import is_build_id
-from gcd.model.plan import Mend, Outcome, Reason
-from gcd.model.storegraph import StoreGraph
+from gcd.model.plan import Outcome, Reason
 from gcd.root.discover import detect_store
 from gcd.root.read import read_inventory
 from gcd.root.tree import open_root
@@ -45,12 +40,10 @@ if TYPE_CHECKING:
 
     from support.engine import Engine
 
-    from gcd.model.entry import EntryId
     from gcd.model.finding import Finding, NotChecked
+    from gcd.planning import Wish
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
-
-HOURS = 3_600_000_000_000
 
 
 @dataclass(frozen=True)
@@ -80,44 +73,19 @@ ONLINE = [d for d in CATALOGUE if d.code in {"GCD103", "GCD105", "GCD106", "GCD1
 def found(root: Path, now_ns: int | None = None) -> tuple[tuple[Finding, ...], tuple[NotChecked, ...]]:
     store = detect_store(str(root))
     inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant)
-    return look(inventory, now_ns or time.time_ns() + 2 * HOURS)
+    return look(inventory, now_ns or time.time_ns() + HOURS_AHEAD)
 
 
-def repaired(root: Path, code: str, now_ns: int | None = None) -> list[EntryId]:
-    """Repair all findings of `code`, looking anew before each; the entries that this made."""
-    entries: list[EntryId] = []
-    while step := planned(root, code, now_ns):
-        with open_root(str(root)) as directory, open_place(directory, create=True) as place:
-            deed = repair(place, step, run_id=RunId("run"), now_ns=time.time_ns())
-        assert deed.outcome is Outcome.DONE, deed
-        entries.append(deed.entry)
-    return entries
+def wish_for(code: str) -> Wish:
+    """What ``gcd repair CODE`` asks for, of damage that has been seen for two days."""
+    return replace(by_name(RemedyKind.REPAIR, code), history=GREEDY.history)
 
 
-def planned(root: Path, code: str, now_ns: int | None) -> Mend | None:
-    """
-    What would be done about the first finding of `code` that can be mended now; None if there is no such finding.
-
-    What only the running engine keeps from being mended is passed over; nothing else may be.
-    """
-    store = detect_store(str(root))
-    inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant)
-    now_ns = now_ns or time.time_ns() + 2 * HOURS
-    graph = StoreGraph(inventory, inventory.engine.proof_bound(now_ns))
-    with open_root(str(root)) as directory:
-        for finding in look(inventory, now_ns)[0]:
-            if finding.code == code:
-                answer = mend(inventory, graph, finding, RootWitness(directory))
-                if isinstance(answer, Mending):
-                    return Mend(finding, answer.changes, answer.foretold)
-                assert answer.reason is Reason.ENGINE_RUNS, (finding.id, answer)
-    return None
-
-
-def restored(root: Path, entries: list[EntryId]) -> None:
-    with open_root(str(root)) as directory, open_place(directory, create=False) as place:
-        for deed in restore(place, entries, engine=EngineState.STOPPED):
-            assert deed.outcome is Outcome.DONE, deed
+def repaired(acting: Acting, code: str) -> list[str]:
+    """Repair all findings of `code`; the entries that this made."""
+    deeds = acting.carry_out(wish_for(code))
+    assert not_done(deeds) == []
+    return [deed.entry for deed in deeds]
 
 
 def marks(root: Path):
@@ -129,7 +97,7 @@ def expect_at_work(engine: Engine, images: set[str]) -> None:
     listed = engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
     assert images <= set(listed), listed
     assert engine.docker("ps", "-a", "--format", "{{.Names}}").split() == ["web"]
-    for image in sorted(images):
+    for image in sorted(images & {"app:latest", "built:latest"}):
         assert engine.docker("run", "--rm", "--network=none", image, "/bin/busybox", "cat", "/a") == said("a")
     assert engine.docker("start", "-a", "web") == ""
     assert "A /data/x" in engine.docker("diff", "web").splitlines()
@@ -146,17 +114,19 @@ def test_the_engine_takes_what_was_mended(damage, filled_root, make_engine, tmp_
     damage.plant(root, find_targets(root)[damage.target])
     before = marks(root)
 
-    entries = repaired(root, damage.code)
+    acting = Acting(root, ahead=True)
+    entries = repaired(acting, damage.code)
 
     assert entries != []
     assert differences(before, marks(root)) != []
     assert found(root) == ((), ())
+    assert acting.plan(wish_for(damage.code)).steps == ()
 
-    restored(root, entries)
+    assert {deed.outcome for deed in acting.restore(entries)} == {Outcome.DONE}
 
     assert differences(before, marks(root)) == []
 
-    repaired(root, damage.code)
+    repaired(acting, damage.code)
     engine = make_engine(root)
     expect_at_work(engine, names_after(damage, filled_root))
     engine.stop()
@@ -176,31 +146,34 @@ def names_after(damage, root: Path) -> set[str]:
 def test_what_may_be_mended_while_the_engine_runs(damage, filled_root, make_engine):
     engine = make_engine(filled_root, settle=True)
     damage.plant(engine.root, find_targets(engine.root)[damage.target])
+    acting = Acting(engine.root, socket=str(engine.socket))
+    plan = acting.plan(wish_for(damage.code))
 
-    entries = repaired(engine.root, damage.code, time.time_ns())
+    deeds = acting.carry_out(wish_for(damage.code), plan)
 
-    assert entries != []
+    assert not_done(deeds) == []
+    assert deeds != ()
+    assert {left.reason for left in plan.left_alone} <= {Reason.ENGINE_RUNS}
+    assert all(is_build_id(left.finding.subject.id) for left in plan.left_alone)
     expect_at_work(engine, {"app:latest", "built:latest"})
     engine.stop()
-    left = [finding for finding in found(engine.root)[0] if not is_build_id(finding.subject.id)]
-    assert left == []
-    repaired(engine.root, damage.code)  # the dirs of builds
+    repaired(Acting(engine.root, ahead=True), damage.code)  # the dirs of builds
     assert found(engine.root) == ((), ())
 
 
 def test_the_content_of_each_layer_proves_its_dir_and_no_other(filled_root):
     store = detect_store(str(filled_root))
     inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant)
-    cache_ids = {record.cache_id.value for record in inventory.layers.values()}
-    proven = []
+    diff_ids = {record.cache_id.value: record.diff_id.value for record in inventory.layers.values()}
+    proven = set()
 
     with open_root(str(filled_root)) as directory:
         witness = RootWitness(directory)
         for record in inventory.layers.values():
-            for layer_dir in cache_ids:
+            for layer_dir, diff_id in diff_ids.items():
                 lack = witness.lacks(layer_dir, record.chain_id, record.diff_id.value)
-                assert (lack == "") == (layer_dir == record.cache_id.value), (record, layer_dir, lack)
-                proven += [layer_dir] * (lack == "")
+                assert (lack == "") == (diff_id == record.diff_id.value), (record, layer_dir, lack)
+                proven |= {layer_dir} if lack == "" else set()
 
-    assert sorted(proven) == sorted(cache_ids)
-    assert len(proven) > 5
+    assert proven == set(diff_ids)
+    assert len(set(diff_ids.values())) > 5

@@ -62,12 +62,13 @@ class Patient:
             return [mend(inventory, graph, finding, RootWitness(root), consent) for finding in found]
 
     def mended(self, code: str, consent: Consent = NOTHING_SAID) -> list[str]:
-        """Mend the first finding of `code` again and again, until there is none; gives what was foretold."""
+        """Mend the first finding of `code` that can be, again and again until there is none; what was foretold."""
         foretold = []
         while answers := self.mends(code, consent):
-            assert isinstance(answers[0], Mending), answers
-            carry_out(self.root, answers[0].changes)
-            foretold.append(answers[0].foretold)
+            mending = next((answer for answer in answers if isinstance(answer, Mending)), None)
+            assert mending is not None, answers
+            carry_out(self.root, mending.changes)
+            foretold.append(mending.foretold)
         return foretold
 
 

@@ -86,7 +86,7 @@ def _lose(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(b"")
     copy = path.with_name(f".tmp-{path.name}481516234")
-    while not copy.exists() or copy.stat().st_ctime_ns <= path.stat().st_ctime_ns:  # a tick of the clock later
+    while not copy.exists() or copy.stat().st_mtime_ns <= path.stat().st_mtime_ns:  # a tick of the clock later
         copy.write_bytes(content)
         copy.chmod(path.stat().st_mode & 0o777)
 

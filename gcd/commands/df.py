@@ -1,22 +1,28 @@
-"""``gcd df``: whose every byte of a Docker root is."""
+"""
+``gcd df``: whose every byte of a Docker root is.
+
+The walk takes longest. Where the user names the root it begins at once, before what comes after is even imported: on
+the guess that the live store lies there and not in a sub-root. If that is wrong it begins anew.
+"""
 
 from __future__ import annotations
 
+import gc
+import os
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
-from gcd.commands.output import keep_out, write
-from gcd.model.errors import ExitBits
-from gcd.root.discover import detect_store, find_root
+from gcd.model.errors import CannotCheck, ExitBits
 from gcd.root.tree import open_root
 from gcd.root.walk import begin_walk
 
 if TYPE_CHECKING:
     from gcd.model.space import DiskUsage
     from gcd.root.discover import Store
+    from gcd.root.tree import Directory
     from gcd.root.walk import Walk
     from gcd.settings import Settings
 
@@ -34,17 +40,22 @@ def df(*, root: str | None, form: str | None, output: str | None) -> ExitBits:
     Reads only. Counts what the disk holds, as du -x does. Run it as root on the host, engine running or stopped.
     """
     with ExitStack() as stack:
-        # The walk takes longest: where it can, it begins before what comes after is even imported.
-        begun = None if root is None else _begun(stack, root)
+        _collect_no_cycles(stack)
+        guess = None if root is None else _guess(stack, root)
         if root is None or form is None:
             settings = _settings(root, form)
             form = str(settings.format)
             root = None if settings.root is None else str(settings.root)
-        store, walk = begun or _begun(stack, find_root(root))
-        keep_out(store.path, "df", {"--output": output})
-        usage = _usage(store, walk)
+        usage = _usage(stack, root, guess, output)
     _deliver(usage, is_json=form == "json", output=output)
     return ExitBits.CLEAN if usage.is_complete else ExitBits.NOT_DONE
+
+
+def _collect_no_cycles(stack: ExitStack) -> None:
+    """What is read of a root has none, and stays until the end: looking for them takes time and frees nothing."""
+    if gc.isenabled():
+        gc.disable()
+        stack.callback(gc.enable)
 
 
 def _settings(root: str | None, form: str | None) -> Settings:
@@ -53,18 +64,37 @@ def _settings(root: str | None, form: str | None) -> Settings:
     return load({"root": root, "format": form}).settings
 
 
-def _begun(stack: ExitStack, path: str) -> tuple[Store, Walk]:
-    store = detect_store(path)
-    directory = stack.enter_context(open_root(store.path))
-    return store, stack.enter_context(begin_walk(directory, store.driver))
+def _guess(stack: ExitStack, path: str) -> tuple[Directory, Walk] | None:
+    """The directory at `path` and a walk over it; None if it cannot be opened, which `detect_store` says better."""
+    try:
+        directory = stack.enter_context(open_root(path))
+    except CannotCheck:
+        return None
+    return directory, stack.enter_context(begin_walk(directory))
 
 
-def _usage(store: Store, walk: Walk) -> DiskUsage:
+def _usage(stack: ExitStack, root: str | None, guess: tuple[Directory, Walk] | None, output: str | None) -> DiskUsage:
+    from gcd.commands.output import keep_out  # noqa: PLC0415
     from gcd.commands.progress import ProgressBar  # noqa: PLC0415
     from gcd.diskusage import finished  # noqa: PLC0415
+    from gcd.root.discover import detect_store, find_root  # noqa: PLC0415
 
+    store = detect_store(find_root(root))
+    keep_out(store.path, "df", {"--output": output})
+    walk = _confirmed(stack, store, guess)
     with ProgressBar() as progress:
         return finished(store, walk, now_ns=time.time_ns(), progress=progress)
+
+
+def _confirmed(stack: ExitStack, store: Store, guess: tuple[Directory, Walk] | None) -> Walk:
+    """The walk over `store`: the one that was begun, if it is there, else a new one."""
+    directory = stack.enter_context(open_root(store.path))
+    if guess is not None:
+        guessed, walk = guess
+        if os.path.samestat(guessed.stat(), directory.stat()):
+            return walk
+        walk.close()
+    return stack.enter_context(begin_walk(directory, store.driver))
 
 
 def _deliver(usage: DiskUsage, *, is_json: bool, output: str | None) -> None:
@@ -79,4 +109,6 @@ def _deliver(usage: DiskUsage, *, is_json: bool, output: str | None) -> None:
     if output is None:
         click.echo(report, nl=False)
     else:
+        from gcd.commands.output import write  # noqa: PLC0415
+
         write(output, report)

@@ -21,6 +21,7 @@ OPEN = 16
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _FORMAT = 0o170000
+_DIRECTORY = stat.S_IFDIR
 
 Identity = tuple[int, int]
 
@@ -101,10 +102,16 @@ class Descent:
             here = levels[-1]
             if here.pending:
                 fd = self._enter(here.fd, here.pending.pop())
-                if fd is not None:
-                    levels.append(_Level(fd, self._scan(fd)))
-                    if len(levels) > OPEN:
-                        _put_aside(levels[-OPEN])
+                if fd is None:
+                    continue
+                pending = self._scan(fd)
+                if not pending:
+                    # Most directories are the last on their way: they are no level.
+                    os.close(fd)
+                    continue
+                levels.append(_Level(fd, pending))
+                if len(levels) > OPEN:
+                    _put_aside(levels[-OPEN])
                 continue
             if len(levels) == 1:
                 return
@@ -134,7 +141,7 @@ class Descent:
                         continue
                     if status.st_dev != device:
                         continue
-                    if status.st_mode & _FORMAT == stat.S_IFDIR:
+                    if status.st_mode & _FORMAT == _DIRECTORY:
                         pending.append(entry.name)
                     elif status.st_nlink > 1:
                         self._note(status)

@@ -10,7 +10,6 @@ Names come and go while gcd walks: what vanished is not counted, what cannot be 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -47,6 +46,8 @@ def measure(root: Directory, groups: Mapping[K, Sequence[str]], *, workers: int 
     Paths of a group may lie within one another; a path that is not there counts nothing. Groups are measured apart from
     each other, `workers` at a time: what two of them share counts in both.
     """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - takes longer than the run of a small root
+
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="gcd-usage") as pool:
         futures = {key: pool.submit(_usage_of, root, tuple(paths)) for key, paths in groups.items()}
         return {key: future.result() for key, future in futures.items()}

@@ -4,9 +4,10 @@ One walk over a whole root: what each unit of it takes.
 Counts as ``du -x`` does: allocated blocks, every inode once, nothing on another device (the mountpoint included), no
 symlink followed. What vanishes meanwhile is not counted, what cannot be read is.
 
-The walk costs a ``stat`` an inode, and half of that time is Python's own: so it is shared among a few forked processes,
-which begin at once, while the caller reads and judges the root. Each takes the next tasks from a socket when it is done
-with its last. They only read, and end with the caller, whatever becomes of it.
+The walk costs a ``stat`` an inode, and half of that time is Python's own: so it is shared among a few processes. The
+forked ones begin at once, while the caller reads and judges the root; it takes its part in what is left when it is done
+with that, so that there is one process a processor, and none waits. Each takes the next portion of the tasks from a
+pipe when it is done with its last. They only read, and end with the caller, whatever becomes of it.
 
 What is mounted a second time below the root from its own device (a bind mount) counts in both places, as in ``du``.
 """
@@ -18,7 +19,6 @@ import marshal
 import os
 import select
 import signal
-import socket
 import struct
 import termios
 from enum import IntEnum
@@ -31,14 +31,15 @@ from gcd.model.space import Space, Tree, Unit
 from gcd.root.descent import BLOCK, Descent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from gcd.root.tree import Directory
 
-WORKERS = 4
-CHUNKS = 4096
-"""More than this many portions of work are never sent: they must fit into the socket's buffer."""
+PROCESSES = 4
+"""So many walk at most, the caller among them."""
+PORTIONS = 1024
+"""More than this many portions of work are never sent: they must fit into one page, which any pipe holds."""
 
 _INDEX = struct.Struct("=I")
 _PATIENCE = 0.1
@@ -74,10 +75,16 @@ class Walk:
     A walk under way, begun by `begin_walk`; a context manager that ends its processes.
     """
 
-    def __init__(self, queue: socket.socket, total: int, workers: dict[int, socket.socket]) -> None:
-        self._queue = queue
-        self._total = total
-        self._workers = workers
+    def __init__(self, worker: _Worker, tasks: Sequence[Task]) -> None:
+        self._worker = worker
+        self._tasks = tasks
+        self._portion = len(tasks) // PORTIONS + 1
+        starts = range(0, len(tasks), self._portion)
+        self._total = len(starts)
+        self._queue, feed = os.pipe()
+        os.write(feed, b"".join(map(_INDEX.pack, starts)))
+        os.close(feed)
+        self._processes: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -85,67 +92,101 @@ class Walk:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._queue.close()
+        self.close()
+
+    def close(self) -> None:
+        """End what is still under way, if anything is."""
+        if self._queue >= 0:
+            os.close(self._queue)
+            self._queue = -1
+        self._worker.close()
         for pid in self._ended():
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
+    def fork(self) -> None:
+        """Let one more process take part."""
+        caller = os.getpid()
+        here, there = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._serve(there, caller)
+        os.close(there)
+        self._processes[pid] = here
+
     def result(self, progress: Callable[[int, int], None] | None = None) -> Tree:
         """
-        Wait for the end; `progress` is called now and then with how many portions are done, and how many there are.
+        Take part until the end; `progress` is called now and then with how many portions are done, and how many there
+        are.
 
         Raises `CannotCheck` if one of the processes died.
         """
-        received: dict[socket.socket, bytearray] = {answer: bytearray() for answer in self._workers.values()}
+        for portion in self._portions():
+            self._do(portion)
+            self._tell(progress)
+        received = {answer: bytearray() for answer in self._processes.values()}
         waiting = set(received)
         while waiting:
             for answer in select.select(list(waiting), [], [], _PATIENCE)[0]:
-                part = answer.recv(1 << 20)
+                part = os.read(answer, 1 << 20)
                 received[answer] += part
                 if not part:
                     waiting.discard(answer)
-            if progress is not None:
-                progress(self._total - self._left(), self._total)
+            self._tell(progress)
         if any(os.waitpid(pid, 0)[1] for pid in self._ended()):
             raise CannotCheck("A process that measured the root died: its part of the figures is missing.")
-        return _merged([marshal.loads(raw) for raw in received.values()])  # noqa: S302 - own processes
+        return _merged([self._worker.result(), *map(marshal.loads, received.values())])
+
+    def _serve(self, answer: int, caller: int) -> None:
+        """The whole life of a forked process; never returns."""
+        status = 1
+        try:
+            for portion in self._portions():
+                self._do(portion)
+                if os.getppid() != caller:
+                    return
+            with open(answer, "wb") as file:
+                file.write(marshal.dumps(self._worker.result()))
+            status = 0
+        finally:
+            # Nothing of the caller's may run here: no handlers, no flushing of buffers that it will flush itself.
+            os._exit(status)
+
+    def _portions(self) -> Iterator[int]:
+        """Where each portion begins that nobody has taken yet, taken from the others."""
+        while word := os.read(self._queue, _INDEX.size):
+            yield _INDEX.unpack(word)[0]
+
+    def _do(self, start: int) -> None:
+        for task in self._tasks[start : start + self._portion]:
+            self._worker.do(task)
+
+    def _tell(self, progress: Callable[[int, int], None] | None) -> None:
+        if progress is not None:
+            left = fcntl.ioctl(self._queue, termios.FIONREAD, bytes(_INDEX.size))
+            progress(self._total - _INDEX.unpack(left)[0] // _INDEX.size, self._total)
 
     def _ended(self) -> Iterator[int]:
         """The processes, each for the caller to wait for."""
-        while self._workers:
-            pid, answer = self._workers.popitem()
-            answer.close()
+        while self._processes:
+            pid, answer = self._processes.popitem()
+            os.close(answer)
             yield pid
 
-    def _left(self) -> int:
-        left = fcntl.ioctl(self._queue.fileno(), termios.FIONREAD, bytes(_INDEX.size))
-        return int(_INDEX.unpack(left)[0]) // _INDEX.size
 
-
-def begin_walk(root: Directory, driver: str = layout.OVERLAY2, *, workers: int | None = None) -> Walk:
+def begin_walk(root: Directory, driver: str = layout.OVERLAY2, *, processes: int | None = None) -> Walk:
     """
-    Begin to walk `root`, whose live store is that of the graphdriver `driver`, with so many processes.
+    Begin to walk `root`, whose live store is that of the graphdriver `driver`, in so many processes, the caller's being
+    one of them: without it, one for each processor, up to `PROCESSES`.
 
     Must be called while the process has one thread, as it forks. Units are all entries of the root and, below it, of
     the directories that `parted` and `spread` name.
     """
     tasks = list(_tasks(root, driver))
-    portion = len(tasks) // CHUNKS + 1
-    chunks = range(0, len(tasks), portion)
-    queue, feed = socket.socketpair()
-    feed.sendall(b"".join(map(_INDEX.pack, chunks)))
-    feed.close()
-    processes: dict[int, socket.socket] = {}
-    count = workers or max(1, min(WORKERS, len(os.sched_getaffinity(0)), len(tasks)))
-    caller = os.getpid()
-    for _ in range(count):
-        here, there = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            _serve(_Worker(root, driver), queue, there, tasks, portion, caller)
-        there.close()
-        processes[pid] = here
-    return Walk(queue, len(chunks), processes)
+    walk = Walk(_Worker(root, driver), tasks)
+    for _ in range(1, processes or min(PROCESSES, len(os.sched_getaffinity(0)))):
+        walk.fork()
+    return walk
 
 
 def parted(driver: str) -> tuple[str, ...]:
@@ -210,24 +251,6 @@ def _directories(directory: Directory) -> list[str]:
         return []
 
 
-def _serve(
-    worker: _Worker, queue: socket.socket, answer: socket.socket, tasks: list[Task], portion: int, caller: int
-) -> None:
-    """The whole life of a forked process; never returns."""
-    status = 1
-    try:
-        while os.getppid() == caller and (word := queue.recv(_INDEX.size)):
-            start = _INDEX.unpack(word)[0]
-            for task in tasks[start : start + portion]:
-                worker.do(task)
-        if os.getppid() == caller:
-            answer.sendall(marshal.dumps(worker.result()))
-            status = 0
-    finally:
-        # Nothing of the caller's may run here: no handlers, no flushing of buffers that it will flush itself.
-        os._exit(status)
-
-
 class _Worker:
     """Does tasks, and sums up what it counts by unit."""
 
@@ -238,6 +261,11 @@ class _Worker:
         self._descent = Descent(root.stat().st_dev)
         self._folder = ""
         self._parent: Directory | None = root
+
+    def close(self) -> None:
+        """Close the directory that was kept open."""
+        if self._parent is not None and self._parent is not self._root:
+            self._parent.close()
 
     def result(self) -> Result:
         return self._units, self._descent.links, self._descent.unreadable
@@ -263,8 +291,7 @@ class _Worker:
     def _parent_of(self, task: Task) -> Directory | None:
         """The directory that the task lies in; tasks of one directory follow each other, so it is kept open."""
         if task.parent != self._folder:
-            if self._parent is not None and self._parent is not self._root:
-                self._parent.close()
+            self.close()
             opened = self._root.open_path(task.parent) if task.parent else Present(self._root)
             self._folder = task.parent
             self._parent = opened.value if isinstance(opened, Present) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -113,3 +114,29 @@ def test_what_could_not_be_looked_for_is_in_the_exit_status(root, capsys):
 def test_no_root(tmp_path, capsys):
     assert df(tmp_path / "none") == ExitBits.NOT_DONE
     assert "There is no directory" in capsys.readouterr().err
+
+
+def test_a_live_store_in_a_sub_root_is_measured_there(root, tmp_path, capsys):
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer/beside").write_bytes(b"x" * 9_000)
+    sub = root.rename(tmp_path / "outer/231072.231072")
+
+    assert df(tmp_path / "outer", "--format", "json") == ExitBits.CLEAN
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["root"], told["total"]) == (str(sub), du(sub))
+
+
+def test_a_root_that_is_none_leaves_no_process(tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+
+    assert df(tmp_path / "folder") == ExitBits.NOT_DONE
+    assert "folder" in capsys.readouterr().err
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_cycles_are_looked_for_again_after_it(root, capsys):
+    assert df(root) == ExitBits.CLEAN
+    assert gc.isenabled()
+    assert capsys.readouterr().err == ""

@@ -134,7 +134,7 @@ def test_depth_costs_no_descriptors_and_no_recursion(tmp_path):
 
 
 def test_a_directory_moved_away_during_the_walk_is_told(tmp_path, monkeypatch):
-    (tmp_path / "tree" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "tree" / "a" / "b" / "c").mkdir(parents=True)
     real = os.open
 
     def move_then_open(path, flags, mode=0o777, *, dir_fd=None):

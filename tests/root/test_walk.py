@@ -67,9 +67,9 @@ def total(tree: Tree) -> Space:
     return Space(sum(space.disk_bytes for space in spaces), sum(space.inodes for space in spaces))
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_all_units_together_are_what_du_says(root, workers):
-    tree = walked(root, workers=workers)
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_all_units_together_are_what_du_says(root, processes):
+    tree = walked(root, processes=processes)
 
     assert total(tree) == du(root)
     assert tree.unreadable == 0
@@ -140,8 +140,8 @@ def test_an_inode_with_names_in_several_units_is_none_of_theirs(root):
     os.link(root / "volumes/data/_data/deep/er/file", root / "overlay2/def/diff/file")
     os.link(root / "volumes/data/_data/deep/er/file", root / "overlay2/def/diff/again")
 
-    for workers in (1, 2, 4):
-        tree = walked(root, workers=workers)
+    for processes in (1, 2, 4):
+        tree = walked(root, processes=processes)
 
         assert tree.spanning == {
             ("overlay2/def", "volumes/data"): Space((root / "overlay2/def/diff/file").stat().st_blocks * 512, 1)
@@ -258,7 +258,7 @@ def test_a_bind_mount_from_the_same_device_counts_as_du_counts_it(root):
     bound = str(root / "volumes/bound/_data")
     subprocess.run(["mount", "--bind", str(root / "overlay2/abc/diff"), bound], check=True)
     try:
-        trees, said = [walked(root, workers=workers) for workers in (1, 2)], du(root)
+        trees, said = [walked(root, processes=processes) for processes in (1, 2)], du(root)
     finally:
         subprocess.run(["umount", bound], check=True)
 
@@ -275,17 +275,54 @@ def test_progress_ends_where_all_is_done(root):
 
 
 def test_a_process_that_dies_ends_the_run(root, monkeypatch):
-    monkeypatch.setattr(walk._Worker, "do", lambda *_: os._exit(3))
+    caller, real = os.getpid(), walk._Worker.result
+    monkeypatch.setattr(walk._Worker, "result", lambda self: real(self) if os.getpid() == caller else os._exit(3))
 
     with pytest.raises(CannotCheck, match="died"):
-        walked(root)
+        walked(root, processes=2)
+
+
+def test_the_caller_does_what_the_others_have_not_begun(root, monkeypatch):
+    caller, real = os.getpid(), walk._Worker.do
+    # The others stay at their first portion until the caller has done all but those, and is seen to wait for them.
+    done, go = os.pipe()
+
+    def held_up(self, task):
+        if os.getpid() != caller:
+            os.read(done, 1)
+        real(self, task)
+
+    monkeypatch.setattr(walk._Worker, "do", held_up)
+    with open_root(str(root)) as directory, begin_walk(directory, processes=3) as under_way:
+        portions = under_way._total
+        tree = under_way.result(lambda done, _: os.write(go, b"g" * portions) if done == portions else None)
+    os.close(done)
+    os.close(go)
+
+    assert total(tree) == du(root)
+
+
+def test_one_process_is_the_caller(root):
+    with open_root(str(root)) as directory, begin_walk(directory, processes=1) as under_way:
+        assert under_way._processes == {}
+        assert total(under_way.result()) == du(root)
+
+
+def test_more_portions_than_a_page_holds_are_never_made(tmp_path):
+    root = plant(tmp_path / "root", {f"overlay2/{number}/diff": DIRECTORY for number in range(2500)})
+    with open_root(str(root)) as directory, begin_walk(directory, processes=2) as under_way:
+        portions = under_way._total
+        tree = under_way.result()
+
+    assert portions == 834  # of three tasks each: 2500 dirs, overlay2 and the root
+    assert total(tree) == du(root)
 
 
 def test_whoever_leaves_early_leaves_no_process(root, monkeypatch):
     monkeypatch.setattr(walk._Worker, "do", lambda *_: time.sleep(60))
     started = time.monotonic()
-    with open_root(str(root)) as directory, begin_walk(directory, workers=2) as under_way:
-        pids = list(under_way._workers)
+    with open_root(str(root)) as directory, begin_walk(directory, processes=3) as under_way:
+        pids = list(under_way._processes)
 
     assert len(pids) == 2
     assert time.monotonic() - started < 10
@@ -296,6 +333,9 @@ def test_whoever_leaves_early_leaves_no_process(root, monkeypatch):
 
 def test_the_processes_leave_no_descriptor_open(root):
     before = len(list(Path("/proc/self/fd").iterdir()))
-    walked(root)
+    for processes in (1, 3):
+        walked(root, processes=processes)
+    with open_root(str(root)) as directory, begin_walk(directory, processes=3) as under_way:
+        under_way.close()
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -20,7 +20,7 @@ Sources: moby ``container/container.go`` Container, FromDisk, readHostConfig; ``
 
 from __future__ import annotations
 
-from gcd.formats.gojson import Json, Kind, Struct, decode_first, struct_of
+from gcd.formats.gojson import Json, Kind, Shape, Struct, decode_first, struct_of
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE
 from gcd.model.errors import FormatError
 from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint, MountPoint
@@ -28,100 +28,112 @@ from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint, MountP
 _CONFIG = "config.v2.json"
 _HOST_CONFIG = "hostconfig.json"
 
-_SHAPE = {
-    "Created": Kind.TIME,
-    "Managed": Kind.FLAG,
-    "Path": Kind.TEXT,
-    "Args": Kind.TEXTS,
-    "NetworkSettings": Kind.OBJECT,
-    "LogPath": Kind.TEXT,
-    "OS": Kind.TEXT,
-    "MountLabel": Kind.TEXT,
-    "ProcessLabel": Kind.TEXT,
-    "RestartCount": Kind.INTEGER,
-    "HasBeenStartedBefore": Kind.FLAG,
-    "HasBeenManuallyStopped": Kind.FLAG,
-    "SecretReferences": Kind.ARRAY,
-    "ConfigReferences": Kind.ARRAY,
-    "AppArmorProfile": Kind.TEXT,
-    "HostnamePath": Kind.TEXT,
-    "HostsPath": Kind.TEXT,
-    "ShmPath": Kind.TEXT,
-    "ResolvConfPath": Kind.TEXT,
-    "SeccompProfile": Kind.TEXT,
-    "NoNewPrivileges": Kind.FLAG,
-}
+_SHAPE = Shape(
+    {
+        "Created": Kind.TIME,
+        "Managed": Kind.FLAG,
+        "Path": Kind.TEXT,
+        "Args": Kind.TEXTS,
+        "NetworkSettings": Kind.OBJECT,
+        "LogPath": Kind.TEXT,
+        "OS": Kind.TEXT,
+        "MountLabel": Kind.TEXT,
+        "ProcessLabel": Kind.TEXT,
+        "RestartCount": Kind.INTEGER,
+        "HasBeenStartedBefore": Kind.FLAG,
+        "HasBeenManuallyStopped": Kind.FLAG,
+        "SecretReferences": Kind.ARRAY,
+        "ConfigReferences": Kind.ARRAY,
+        "AppArmorProfile": Kind.TEXT,
+        "HostnamePath": Kind.TEXT,
+        "HostsPath": Kind.TEXT,
+        "ShmPath": Kind.TEXT,
+        "ResolvConfPath": Kind.TEXT,
+        "SeccompProfile": Kind.TEXT,
+        "NoNewPrivileges": Kind.FLAG,
+    }
+)
 
-_STATE_SHAPE = {
-    "Paused": Kind.FLAG,
-    "Restarting": Kind.FLAG,
-    "OOMKilled": Kind.FLAG,
-    "Pid": Kind.INTEGER,
-    "ExitCode": Kind.INTEGER,
-    "Error": Kind.TEXT,
-    "StartedAt": Kind.TIME,
-    "FinishedAt": Kind.TIME,
-    "Health": Kind.OBJECT,
-}
+_STATE_SHAPE = Shape(
+    {
+        "Paused": Kind.FLAG,
+        "Restarting": Kind.FLAG,
+        "OOMKilled": Kind.FLAG,
+        "Pid": Kind.INTEGER,
+        "ExitCode": Kind.INTEGER,
+        "Error": Kind.TEXT,
+        "StartedAt": Kind.TIME,
+        "FinishedAt": Kind.TIME,
+        "Health": Kind.OBJECT,
+    }
+)
 
-_MOUNT_POINT_SHAPE = {
-    "Type": Kind.TEXT,
-    "Name": Kind.TEXT,
-    "Source": Kind.TEXT,
-    "Destination": Kind.TEXT,
-    "ID": Kind.TEXT,
-    "RW": Kind.FLAG,
-    "Driver": Kind.TEXT,
-    "Relabel": Kind.TEXT,
-    "Propagation": Kind.TEXT,
-    "SkipMountpointCreation": Kind.FLAG,
-}
+_MOUNT_POINT_SHAPE = Shape(
+    {
+        "Type": Kind.TEXT,
+        "Name": Kind.TEXT,
+        "Source": Kind.TEXT,
+        "Destination": Kind.TEXT,
+        "ID": Kind.TEXT,
+        "RW": Kind.FLAG,
+        "Driver": Kind.TEXT,
+        "Relabel": Kind.TEXT,
+        "Propagation": Kind.TEXT,
+        "SkipMountpointCreation": Kind.FLAG,
+    }
+)
 
-_SPEC_SHAPE = {
-    "Type": Kind.TEXT,
-    "Source": Kind.TEXT,
-    "Target": Kind.TEXT,
-    "ReadOnly": Kind.FLAG,
-    "Consistency": Kind.TEXT,
-}
+_SPEC_SHAPE = Shape(
+    {
+        "Type": Kind.TEXT,
+        "Source": Kind.TEXT,
+        "Target": Kind.TEXT,
+        "ReadOnly": Kind.FLAG,
+        "Consistency": Kind.TEXT,
+    }
+)
 
-_HOST_CONFIG_SHAPE = {
-    "Binds": Kind.TEXTS,
-    "CapAdd": Kind.WORDS,
-    "CapDrop": Kind.WORDS,
-    "ContainerIDFile": Kind.TEXT,
-    "LogConfig": Kind.OBJECT,
-    "NetworkMode": Kind.TEXT,
-    "PortBindings": Kind.OBJECT,
-    "VolumeDriver": Kind.TEXT,
-    "VolumesFrom": Kind.TEXTS,
-    "Dns": Kind.TEXTS,
-    "DnsOptions": Kind.TEXTS,
-    "DnsSearch": Kind.TEXTS,
-    "ExtraHosts": Kind.TEXTS,
-    "GroupAdd": Kind.TEXTS,
-    "IpcMode": Kind.TEXT,
-    "Cgroup": Kind.TEXT,
-    "Links": Kind.TEXTS,
-    "OomScoreAdj": Kind.INTEGER,
-    "PidMode": Kind.TEXT,
-    "Privileged": Kind.FLAG,
-    "PublishAllPorts": Kind.FLAG,
-    "ReadonlyRootfs": Kind.FLAG,
-    "SecurityOpt": Kind.TEXTS,
-    "StorageOpt": Kind.TEXT_MAP,
-    "Tmpfs": Kind.TEXT_MAP,
-    "UTSMode": Kind.TEXT,
-    "UsernsMode": Kind.TEXT,
-    "ShmSize": Kind.INTEGER,
-    "Sysctls": Kind.TEXT_MAP,
-    "Runtime": Kind.TEXT,
-    "Isolation": Kind.TEXT,
-    "Mounts": Kind.ARRAY,
-    "MaskedPaths": Kind.TEXTS,
-    "ReadonlyPaths": Kind.TEXTS,
-    "Init": Kind.FLAG,
-}
+_HOST_CONFIG_SHAPE = Shape(
+    {
+        "Binds": Kind.TEXTS,
+        "CapAdd": Kind.WORDS,
+        "CapDrop": Kind.WORDS,
+        "ContainerIDFile": Kind.TEXT,
+        "LogConfig": Kind.OBJECT,
+        "NetworkMode": Kind.TEXT,
+        "PortBindings": Kind.OBJECT,
+        "VolumeDriver": Kind.TEXT,
+        "VolumesFrom": Kind.TEXTS,
+        "Dns": Kind.TEXTS,
+        "DnsOptions": Kind.TEXTS,
+        "DnsSearch": Kind.TEXTS,
+        "ExtraHosts": Kind.TEXTS,
+        "GroupAdd": Kind.TEXTS,
+        "IpcMode": Kind.TEXT,
+        "Cgroup": Kind.TEXT,
+        "Links": Kind.TEXTS,
+        "OomScoreAdj": Kind.INTEGER,
+        "PidMode": Kind.TEXT,
+        "Privileged": Kind.FLAG,
+        "PublishAllPorts": Kind.FLAG,
+        "ReadonlyRootfs": Kind.FLAG,
+        "SecurityOpt": Kind.TEXTS,
+        "StorageOpt": Kind.TEXT_MAP,
+        "Tmpfs": Kind.TEXT_MAP,
+        "UTSMode": Kind.TEXT,
+        "UsernsMode": Kind.TEXT,
+        "ShmSize": Kind.INTEGER,
+        "Sysctls": Kind.TEXT_MAP,
+        "Runtime": Kind.TEXT,
+        "Isolation": Kind.TEXT,
+        "Mounts": Kind.ARRAY,
+        "MaskedPaths": Kind.TEXTS,
+        "ReadonlyPaths": Kind.TEXTS,
+        "Init": Kind.FLAG,
+    }
+)
+
+_RESTART_POLICY_SHAPE = Shape({"MaximumRetryCount": Kind.INTEGER})
 
 _IMAGE_MOUNT = "image"
 
@@ -169,7 +181,7 @@ def parse_host_config(raw: bytes) -> HostConfig:
         raise FormatError(_HOST_CONFIG, expected=Kind.OBJECT.value, found="null")
     host.require(_HOST_CONFIG_SHAPE)
     policy = host.struct("RestartPolicy") or Struct((), _HOST_CONFIG)
-    policy.require({"MaximumRetryCount": Kind.INTEGER})
+    policy.require(_RESTART_POLICY_SHAPE)
     return HostConfig(auto_remove=host.flag("AutoRemove"), restart_policy=policy.text("Name"))
 
 

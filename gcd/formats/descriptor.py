@@ -16,18 +16,22 @@ Sources: moby ``layer/filestore.go`` GetDescriptor; docker distribution ``blobs.
 
 from __future__ import annotations
 
-from gcd.formats.gojson import Kind, decode_document, struct_of
+from gcd.formats.gojson import Kind, Shape, decode_document, struct_of
 
-_DESCRIPTOR_SHAPE = {
-    "mediaType": Kind.TEXT,
-    "size": Kind.INTEGER,
-    "digest": Kind.TEXT,
-    "urls": Kind.TEXTS,
-    "annotations": Kind.OBJECT,
-    "platform": Kind.OBJECT,
-}
+_DESCRIPTOR_SHAPE = Shape(
+    {
+        "mediaType": Kind.TEXT,
+        "size": Kind.INTEGER,
+        "digest": Kind.TEXT,
+        "urls": Kind.TEXTS,
+        "annotations": Kind.OBJECT,
+        "platform": Kind.OBJECT,
+    }
+)
 
-_VOLUME_OPTIONS_SHAPE = {"MountType": Kind.TEXT, "MountOpts": Kind.TEXT, "MountDevice": Kind.TEXT, "Quota": Kind.OBJECT}
+_VOLUME_OPTIONS_SHAPE = Shape(
+    {"MountType": Kind.TEXT, "MountOpts": Kind.TEXT, "MountDevice": Kind.TEXT, "Quota": Kind.OBJECT}
+)
 
 
 def check_descriptor(raw: bytes) -> None:

@@ -13,10 +13,10 @@ Sources: moby ``distribution/metadata/v2_metadata_service.go`` GetMetadata, GetD
 
 from __future__ import annotations
 
-from gcd.formats.gojson import Kind, decode_document, refuse, struct_of
+from gcd.formats.gojson import Kind, Shape, decode_document, refuse, struct_of
 from gcd.formats.texts import parse_digest
 
-_SOURCE = {"Digest": Kind.TEXT, "SourceRepository": Kind.TEXT, "HMAC": Kind.TEXT}
+_SOURCE = Shape({"Digest": Kind.TEXT, "SourceRepository": Kind.TEXT, "HMAC": Kind.TEXT})
 
 
 def check_diff_id(raw: bytes) -> None:

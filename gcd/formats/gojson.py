@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, Union
 
 from gcd.formats.escape import escaped
 from gcd.formats.gotime import is_rfc3339
@@ -35,8 +34,7 @@ MOST_NESTED = 400
 stops near 1000."""
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(NamedTuple):
     literal: str
 
 
@@ -69,6 +67,20 @@ def cleaned(text: str) -> str:
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
+_FOLD = str.maketrans({chr(c): chr(c + 32) for c in range(ord("A"), ord("Z") + 1)} | {"\u212a": "k", "\u017f": "s"})
+"""Go folds the Kelvin sign and the long s with k and s; no other character folds with an ASCII letter."""
+
+
+_LONGEST_KEPT = 64
+"""Characters of a key above which it is no field's name, and not kept."""
+
+
+@lru_cache(maxsize=1024)
+def _folded(key: str) -> str:
+    """Kept for the next file, which has the same keys."""
+    return key.translate(_FOLD)
+
+
 class Kind(Enum):
     """The Go types that the fields of these files have; the value says what the file must have there."""
 
@@ -87,6 +99,15 @@ class Kind(Enum):
     WORDS = "a text or an array of texts"
 
 
+class Shape:
+    """What kinds the fields of a struct have, by name."""
+
+    __slots__ = ("by_key",)
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.by_key = {_folded(name): (name, kind, _PLAIN.get(kind, (None, None))) for name, kind in kinds.items()}
+
+
 class Struct:
     """
     An object decoded into a Go struct: fields by name, whatever the case of the key.
@@ -95,30 +116,45 @@ class Struct:
     A missing field has Go's zero value.
     """
 
+    __slots__ = ("_repeated", "_values", "what")
+
     def __init__(self, members: Iterable[tuple[str, Json]], what: str) -> None:
+        pairs = [(_folded(key) if len(key) <= _LONGEST_KEPT else key.translate(_FOLD), value) for key, value in members]
         self.what = what
-        self._values: dict[str, list[Json]] = {}
-        for key, value in members:
-            self._values.setdefault(_folded(key), []).append(value)
+        self._values = dict(pairs)
+        self._repeated: dict[str, list[Json]] = {}
+        """By key, all its values, where these are several."""
+        if len(self._values) < len(pairs):
+            for key, value in pairs:
+                self._repeated.setdefault(key, []).append(value)
 
     def has(self, name: str) -> bool:
         return _folded(name) in self._values
 
-    def require(self, shape: Mapping[str, Kind]) -> None:
+    def require(self, shape: Shape) -> None:
         """Check fields whose values nobody keeps: the engine would refuse the file for their kinds."""
-        for name, kind in shape.items():
-            if _folded(name) in self._values:
-                self._field(name, kind)
+        fields = shape.by_key
+        for key, value in self._values.items():
+            if key in fields:
+                name, kind, (plain, is_plain) = fields[key]
+                if type(value) is not plain or self._repeated or not (is_plain is None or is_plain(value)):
+                    self._field(name, kind)
 
     def text(self, name: str) -> str:
         return self.stated_text(name) or ""
 
     def stated_text(self, name: str) -> str | None:
         """None where the object leaves the field as it was."""
-        return next((cleaned(v) for v in reversed(self._field(name, Kind.TEXT)) if isinstance(v, str)), None)
+        for value in reversed(self._field(name, Kind.TEXT)):
+            if isinstance(value, str):
+                return cleaned(value)
+        return None
 
     def flag(self, name: str) -> bool:
-        return next((v for v in reversed(self._field(name, Kind.FLAG)) if isinstance(v, bool)), False)
+        for value in reversed(self._field(name, Kind.FLAG)):
+            if isinstance(value, bool):
+                return value
+        return False
 
     def struct(self, name: str) -> Struct | None:
         """None for a pointer to a struct that is missing or null; the objects of a repeated key merge."""
@@ -151,7 +187,10 @@ class Struct:
         return members
 
     def _field(self, name: str, kind: Kind) -> list[Json]:
-        values = self._values.get(_folded(name), [])
+        key = _folded(name)
+        if key not in self._values:
+            return []
+        values = self._repeated.get(key) or [self._values[key]]
         for value in values:
             if value is not None and not _IS_OF[kind](value):
                 refuse(f"{self.what}: {name}", kind.value, value)
@@ -194,9 +233,6 @@ _WHITESPACE = re.compile(r"[ \t\n\r]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STRUCTURE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
-
-_FOLD = str.maketrans({chr(c): chr(c + 32) for c in range(ord("A"), ord("Z") + 1)} | {"\u212a": "k", "\u017f": "s"})
-"""Go folds the Kelvin sign and the long s with k and s; no other character folds with an ASCII letter."""
 
 
 class _Constant(Exception):
@@ -251,12 +287,6 @@ def _check_nesting(text: str, what: str) -> None:
             _refuse_at(text, match.start(), what, f"at most {MOST_NESTED} levels of nesting")
 
 
-@lru_cache(maxsize=1024)
-def _folded(key: str) -> str:
-    """Kept for the next file, which has the same keys."""
-    return key.translate(_FOLD)
-
-
 def _is_int64(value: Json) -> bool:
     """Go takes neither a fraction nor an exponent for an integer field."""
     if not isinstance(value, Number) or _INTEGER.fullmatch(value.literal) is None:
@@ -267,6 +297,16 @@ def _is_int64(value: Json) -> bool:
 def _are_texts(values: Iterable[Json]) -> bool:
     return all(value is None or isinstance(value, str) for value in values)
 
+
+_PLAIN: Mapping[Kind, tuple[type, Callable[[Any], bool] | None]] = {
+    Kind.TEXT: (str, None),
+    Kind.FLAG: (bool, None),
+    Kind.OBJECT: (Members, None),
+    Kind.ARRAY: (list, None),
+    Kind.TIME: (str, is_rfc3339),
+    Kind.INTEGER: (Number, _is_int64),
+}
+"""By kind, the type of its values and what else is to be asked of one."""
 
 _IS_OF: Mapping[Kind, Callable[[Json], bool]] = {
     Kind.TEXT: lambda value: isinstance(value, str),

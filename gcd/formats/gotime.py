@@ -8,6 +8,7 @@ a comma before the fraction were taken until 1.20) the lenient reading counts: s
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:[.,][0-9]+)?(?:Z|[+-]([0-9]{2}):([0-9]{2}))"
@@ -15,8 +16,15 @@ _TIME = re.compile(
 _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
+_LONGEST_KEPT = 64
+
+
 def is_rfc3339(text: str) -> bool:
     """Whether `text` is such a time; the year may be 0, as in Go and unlike in datetime."""
+    return _kept(text) if len(text) <= _LONGEST_KEPT else _is_rfc3339(text)
+
+
+def _is_rfc3339(text: str) -> bool:
     match = _TIME.fullmatch(text)
     if match is None:
         return False
@@ -25,3 +33,7 @@ def is_rfc3339(text: str) -> bool:
         return False
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     return 1 <= day <= _DAYS[month - 1] + (month == 2 and is_leap)
+
+
+_kept = lru_cache(maxsize=1024)(_is_rfc3339)
+"""The same, remembered: the steps of an image have few different times."""

@@ -18,7 +18,7 @@ restore. The same from 18.09 to 29.
 from __future__ import annotations
 
 from gcd.formats.escape import escaped
-from gcd.formats.gojson import Kind, Struct, decode_document, struct_of
+from gcd.formats.gojson import Kind, Shape, Struct, decode_document, struct_of
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE
 from gcd.model.errors import FormatError
 from gcd.model.facts import ImageConfig
@@ -26,28 +26,34 @@ from gcd.model.ids import DiffId, is_digest
 
 _WHAT = "image config"
 
-_SHAPE = {
-    "id": Kind.TEXT,
-    "parent": Kind.TEXT,
-    "comment": Kind.TEXT,
-    "created": Kind.TIME,
-    "container": Kind.TEXT,
-    "docker_version": Kind.TEXT,
-    "author": Kind.TEXT,
-    "architecture": Kind.TEXT,
-    "history": Kind.ARRAY,
-    "os.version": Kind.TEXT,
-    "os.features": Kind.TEXTS,
-    "Size": Kind.INTEGER,
-}
+_SHAPE = Shape(
+    {
+        "id": Kind.TEXT,
+        "parent": Kind.TEXT,
+        "comment": Kind.TEXT,
+        "created": Kind.TIME,
+        "container": Kind.TEXT,
+        "docker_version": Kind.TEXT,
+        "author": Kind.TEXT,
+        "architecture": Kind.TEXT,
+        "history": Kind.ARRAY,
+        "os.version": Kind.TEXT,
+        "os.features": Kind.TEXTS,
+        "Size": Kind.INTEGER,
+    }
+)
 
-_HISTORY_SHAPE = {
-    "created": Kind.TIME,
-    "created_by": Kind.TEXT,
-    "author": Kind.TEXT,
-    "comment": Kind.TEXT,
-    "empty_layer": Kind.FLAG,
-}
+_HISTORY_SHAPE = Shape(
+    {
+        "created": Kind.TIME,
+        "created_by": Kind.TEXT,
+        "author": Kind.TEXT,
+        "comment": Kind.TEXT,
+        "empty_layer": Kind.FLAG,
+    }
+)
+
+_ROOTFS_SHAPE = Shape({"type": Kind.TEXT})
 
 
 def parse_image_config(raw: bytes) -> ImageConfig:
@@ -63,7 +69,7 @@ def parse_image_config(raw: bytes) -> ImageConfig:
     rootfs = image.struct("rootfs")
     if rootfs is None:
         raise FormatError(_WHAT, expected="a rootfs", found="none")
-    rootfs.require({"type": Kind.TEXT})
+    rootfs.require(_ROOTFS_SHAPE)
     return ImageConfig(
         diff_ids=tuple(_diff_id(text, position) for position, text in enumerate(rootfs.texts("diff_ids"))),
         os=image.text("os") or "linux",

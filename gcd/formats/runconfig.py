@@ -9,30 +9,32 @@ Source: moby ``api/types/container/config.go`` Config; ``api/types/strslice`` St
 
 from __future__ import annotations
 
-from gcd.formats.gojson import Kind
+from gcd.formats.gojson import Kind, Shape
 
-RUN_CONFIG_SHAPE = {
-    "Hostname": Kind.TEXT,
-    "Domainname": Kind.TEXT,
-    "User": Kind.TEXT,
-    "AttachStdin": Kind.FLAG,
-    "AttachStdout": Kind.FLAG,
-    "AttachStderr": Kind.FLAG,
-    "ExposedPorts": Kind.SET,
-    "Tty": Kind.FLAG,
-    "OpenStdin": Kind.FLAG,
-    "StdinOnce": Kind.FLAG,
-    "Env": Kind.TEXTS,
-    "Cmd": Kind.WORDS,
-    "Healthcheck": Kind.OBJECT,
-    "ArgsEscaped": Kind.FLAG,
-    "Image": Kind.TEXT,
-    "Volumes": Kind.SET,
-    "WorkingDir": Kind.TEXT,
-    "Entrypoint": Kind.WORDS,
-    "OnBuild": Kind.TEXTS,
-    "Labels": Kind.TEXT_MAP,
-    "StopSignal": Kind.TEXT,
-    "StopTimeout": Kind.INTEGER,
-    "Shell": Kind.WORDS,
-}
+RUN_CONFIG_SHAPE = Shape(
+    {
+        "Hostname": Kind.TEXT,
+        "Domainname": Kind.TEXT,
+        "User": Kind.TEXT,
+        "AttachStdin": Kind.FLAG,
+        "AttachStdout": Kind.FLAG,
+        "AttachStderr": Kind.FLAG,
+        "ExposedPorts": Kind.SET,
+        "Tty": Kind.FLAG,
+        "OpenStdin": Kind.FLAG,
+        "StdinOnce": Kind.FLAG,
+        "Env": Kind.TEXTS,
+        "Cmd": Kind.WORDS,
+        "Healthcheck": Kind.OBJECT,
+        "ArgsEscaped": Kind.FLAG,
+        "Image": Kind.TEXT,
+        "Volumes": Kind.SET,
+        "WorkingDir": Kind.TEXT,
+        "Entrypoint": Kind.WORDS,
+        "OnBuild": Kind.TEXTS,
+        "Labels": Kind.TEXT_MAP,
+        "StopSignal": Kind.TEXT,
+        "StopTimeout": Kind.INTEGER,
+        "Shell": Kind.WORDS,
+    }
+)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.totality import damaged, value_or_format_error
 
-from gcd.formats.gojson import MOST_NESTED, Kind, Struct, decode_document, decode_first, struct_of, text_map
+from gcd.formats.gojson import MOST_NESTED, Kind, Shape, Struct, decode_document, decode_first, struct_of, text_map
 from gcd.model.errors import FormatError
 
 
@@ -142,7 +142,7 @@ def test_an_error_tells_the_place_but_not_the_content():
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_null_is_of_every_kind_and_missing_too(kind):
-    struct('{"A": null}').require({"A": kind, "B": kind})
+    struct('{"A": null}').require(Shape({"A": kind, "B": kind}))
 
 
 @pytest.mark.parametrize(
@@ -162,11 +162,11 @@ def test_null_is_of_every_kind_and_missing_too(kind):
 )
 def test_each_kind_takes_its_values_only_in_every_occurrence(kind, good, bad):
     for value in good:
-        struct(f'{{"A": {value}}}').require({"A": kind})
+        struct(f'{{"A": {value}}}').require(Shape({"A": kind}))
     for value in bad:
         for raw in (f'{{"A": {value}}}', f'{{"a": {value}, "A": null}}', f'{{"A": {good[0]}, "a": {value}}}'):
             with pytest.raises(FormatError, match=kind.value):
-                struct(raw).require({"A": kind})
+                struct(raw).require(Shape({"A": kind}))
 
 
 def test_nesting_is_limited_without_recursion():

@@ -49,8 +49,7 @@ class Member:
 
 def parse_tar_split(compressed: bytes) -> Iterator[Segment | Member]:
     """The entries of a ``tar-split.json.gz``, one by one; `FormatError` at the first that is none."""
-    for number, line in enumerate(_lines(compressed)):
-        yield _entry(line, number)
+    yield from map(_entry, _lines(compressed))
 
 
 def _lines(compressed: bytes) -> Iterator[bytes]:
@@ -61,49 +60,49 @@ def _lines(compressed: bytes) -> Iterator[bytes]:
         try:
             found = machine.decompress(waiting, _CHUNK)
         except zlib.error:
-            raise FormatError(_WHAT, expected="a whole gzip file", found="damage", offset=total) from None
+            raise FormatError(_WHAT, expected="a whole gzip file", found="damage") from None
         waiting = machine.unconsumed_tail
         total += len(found)
         if not found and not waiting and not machine.eof:
-            raise FormatError(_WHAT, expected="a whole gzip file", found="its end", offset=total)
+            raise FormatError(_WHAT, expected="a whole gzip file", found="its end")
         *lines, rest = (rest + found).split(b"\n")
         if len(rest) > LINE_LIMIT or total > WHOLE_LIMIT:
-            raise FormatError(_WHAT, expected="entries of a bearable size", found="more", offset=total)
+            raise FormatError(_WHAT, expected="entries of a bearable size", found="more")
         yield from lines
     if rest.strip():
-        raise FormatError(_WHAT, expected="a newline", found="the end", offset=total)
+        raise FormatError(_WHAT, expected="a newline", found="the end")
 
 
-def _entry(line: bytes, number: int) -> Segment | Member:
+def _entry(line: bytes) -> Segment | Member:
     try:
         entry: Any = json.loads(line)
     except (ValueError, RecursionError):
         entry = None
     if not isinstance(entry, dict):
-        raise FormatError(_WHAT, expected="a JSON object", found="none", offset=number)
+        raise FormatError(_WHAT, expected="a JSON object", found="none")
     match entry.get("type"):
         case 2:
-            return Segment(_bytes(entry.get("payload"), number))
+            return Segment(_bytes(entry.get("payload")))
         case 1:
-            return Member(_name(entry, number), _size(entry.get("size", 0), number))
+            return Member(_name(entry), _size(entry.get("size", 0)))
         case _:
-            raise FormatError(_WHAT, expected="a segment or a member", found="another type", offset=number)
+            raise FormatError(_WHAT, expected="a segment or a member", found="another type")
 
 
-def _name(entry: dict[str, Any], number: int) -> bytes:
+def _name(entry: dict[str, Any]) -> bytes:
     name = entry.get("name")
     if isinstance(name, str) and name:
         return name.encode("utf-8", "surrogatepass")
-    return _bytes(entry.get("name_raw"), number)
+    return _bytes(entry.get("name_raw"))
 
 
-def _size(size: object, number: int) -> int:
+def _size(size: object) -> int:
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        raise FormatError(_WHAT, expected="a size", found="none", offset=number)
+        raise FormatError(_WHAT, expected="a size", found="none")
     return size
 
 
-def _bytes(text: object, number: int) -> bytes:
+def _bytes(text: object) -> bytes:
     if text is None:
         return b""
     if isinstance(text, str):
@@ -111,4 +110,4 @@ def _bytes(text: object, number: int) -> bytes:
             return b64decode(text, validate=True)
         except binascii.Error:
             pass
-    raise FormatError(_WHAT, expected="base64", found="something else", offset=number)
+    raise FormatError(_WHAT, expected="base64", found="something else")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcd.formats.manifest import MOST_ITEMS
 from gcd.mends.mending import Mending, Unproven
 from gcd.mends.whose import hands_off
 from gcd.model import layout
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gcd.mends.mending import Case
+
+MOST_SYMLINKS = MOST_ITEMS - 1
+"""That one entry holds, beside the farm itself."""
 
 _FARM = MakeDirectory(layout.link_farm(), 0o700, layout.OVERLAY2)
 """As all engines since 20.10.9 make it (moby ``daemon/graphdriver/overlay2/overlay.go`` Init)."""
@@ -57,8 +61,12 @@ def damaged_farm(case: Case) -> Mending | Unproven:
     shared = sorted(link for link, claimants in case.graph.claimants.items() if len(claimants) > 1)
     if shared:
         return Unproven(f"several layer dirs say that {shared[0]} is their link id")
-    symlinks = (_symlink(link, claimants[0]) for link, claimants in sorted(case.graph.claimants.items()))
-    return Mending((_FARM, *symlinks))
+    symlinks = [_symlink(link, claimants[0]) for link, claimants in sorted(case.graph.claimants.items())]
+    others = len(symlinks) - MOST_SYMLINKS
+    foretold = (
+        f"{others} more symlinks are then missing (GCD103): repair those too before a start." if others > 0 else ""
+    )
+    return Mending((_FARM, *symlinks[:MOST_SYMLINKS]), foretold)
 
 
 def restored_symlink(case: Case, link: LinkId, layer_dir: LayerDirId) -> Iterator[Change]:

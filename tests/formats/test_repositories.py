@@ -4,9 +4,10 @@ import json
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from support.totality import damaged, value_or_format_error
 
-from gcd.formats.repositories import parse_repositories
+from gcd.formats.repositories import parse_repositories, write_repositories
 from gcd.model.errors import FormatError
 from gcd.model.facts import Repositories
 
@@ -68,3 +69,26 @@ def test_the_last_of_repeated_repositories_counts():
 @given(damaged(FILE))
 def test_any_bytes_are_references_or_refused(raw):
     value_or_format_error(parse_repositories, raw)
+
+
+def test_written_as_the_engine_writes_it():
+    references = {BY_DIGEST: TWO, "busybox:latest": ONE, "busybox:1.35": ONE, "example.org:5000/team/app:v1": TWO}
+
+    assert (
+        write_repositories(references)
+        == (
+            f'{{"Repositories":{{"busybox":{{"busybox:1.35":"{ONE}","busybox:latest":"{ONE}"}},'
+            f'"example.org:5000/team/app":{{"example.org:5000/team/app:v1":"{TWO}","{BY_DIGEST}":"{TWO}"}}}}}}'
+        ).encode()
+    )
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_what_is_written_reads_back(references):
+    assert parse_repositories(write_repositories(references)).references == references
+
+
+def test_characters_of_web_pages_are_escaped():
+    assert write_repositories({"<&>:1": ONE}) == (
+        f'{{"Repositories":{{"\\u003c\\u0026\\u003e":{{"\\u003c\\u0026\\u003e:1":"{ONE}"}}}}}}'.encode()
+    )

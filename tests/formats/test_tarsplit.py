@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.totality import value_or_format_error
+
+from gcd.demo.tarsplit import pack
+from gcd.formats import tarsplit
+from gcd.formats.tarsplit import Member, Segment, parse_tar_split
+from gcd.model.errors import FormatError
+
+
+def packed(*lines):
+    return gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+
+
+def text(raw):
+    return base64.b64encode(raw).decode()
+
+
+def test_segments_and_members_in_their_order():
+    raw = packed(
+        {"type": 2, "payload": text(b"header"), "position": 0},
+        {"type": 1, "name": "bin/\u00fc", "size": 7, "payload": text(bytes(8)), "position": 1},
+        {"type": 1, "name_raw": text(b"caf\xe9"), "payload": None, "position": 2},
+        {"type": 2, "payload": "", "position": 3},
+    )
+
+    assert list(parse_tar_split(raw)) == [
+        Segment(b"header"),
+        Member("bin/\u00fc".encode(), 7),
+        Member(b"caf\xe9", 0),
+        Segment(b""),
+    ]
+
+
+def test_the_segments_and_the_files_give_the_stream():
+    content = {"a/b": b"x" * 700, "c": b""}
+    layer = pack(content)
+
+    stream = b"".join(
+        entry.payload if isinstance(entry, Segment) else content.get(entry.name.decode(), b"")
+        for entry in parse_tar_split(layer.tar_split)
+    )
+
+    assert stream == layer.stream
+
+
+def test_nothing_is_lost_where_a_line_ends_between_two_chunks(monkeypatch):
+    lines = [{"type": 1, "name": f"file{number}", "size": number} for number in range(500)]
+    monkeypatch.setattr(tarsplit, "_CHUNK", 7)
+
+    assert [entry.size for entry in parse_tar_split(packed(*lines))] == list(range(500))
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"", "a whole gzip file"),
+        (b"not gzip", "a whole gzip file"),
+        (packed({"type": 2, "payload": ""})[:-3], "a whole gzip file"),
+        (packed({"type": 2, "payload": ""})[:-5] + b"12345", "a whole gzip file"),
+        (gzip.compress(b'{"type":2}'), "a newline"),
+        (gzip.compress(b"[]\n"), "a JSON object"),
+        (gzip.compress(b"\n"), "a JSON object"),
+        (gzip.compress(b"[" * 100_000 + b"\n"), "a JSON object"),
+        (packed({"type": 3}), "a segment or a member"),
+        (packed({"type": 2, "payload": 7}), "base64"),
+        (packed({"type": 2, "payload": "?"}), "base64"),
+        (packed({"type": 1, "name_raw": 7}), "base64"),
+        (packed({"type": 1, "name": "x", "size": -1}), "a size"),
+        (packed({"type": 1, "name": "x", "size": "1"}), "a size"),
+        (packed({"type": 1, "name": "x", "size": True}), "a size"),
+    ],
+)
+def test_what_is_none_is_refused(raw, expected):
+    with pytest.raises(FormatError) as caught:
+        list(parse_tar_split(raw))
+
+    assert caught.value.expected == expected
+
+
+def test_a_line_without_end_is_not_kept(monkeypatch):
+    monkeypatch.setattr(tarsplit, "LINE_LIMIT", 1000)
+    monkeypatch.setattr(tarsplit, "_CHUNK", 100)
+
+    with pytest.raises(FormatError) as caught:
+        list(parse_tar_split(gzip.compress(b"[" * 10_000_000)))
+
+    assert caught.value.expected == "entries of a bearable size"
+
+
+def test_a_bomb_is_not_unpacked_whole(monkeypatch):
+    monkeypatch.setattr(tarsplit, "WHOLE_LIMIT", 10_000)
+
+    with pytest.raises(FormatError) as caught:
+        list(parse_tar_split(packed(*[{"type": 2, "payload": ""}] * 1000)))
+
+    assert caught.value.expected == "entries of a bearable size"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_entries_or_an_error(raw):
+    for compressed in (raw, gzip.compress(raw)):
+        value_or_format_error(lambda whole: list(parse_tar_split(whole)), compressed)

@@ -20,7 +20,7 @@ from rich.text import Text
 from gcd.model.facts import EngineState
 from gcd.model.finding import Confidence, Finding, FindingId, Kind, Moment, Severity
 from gcd.model.inventory import Coverage, Source
-from gcd.report.byhand import ASIDE, before, in_words
+from gcd.report.advice import after, before, command
 from gcd.report.console import STYLES, rendered
 from gcd.report.grouping import Group, explains, groups
 from gcd.report.headline import figures, headline, warnings
@@ -42,6 +42,8 @@ SHOWN_PER_GROUP = 20
 DETAILED_PER_GROUP = 5
 EXPLAINED_SHOWN = 10
 NAMES_SHOWN = 8
+DEFAULT_ROOT = "/var/lib/docker"
+"""Where a Docker root is without further word; any other one is named in what is offered to be typed."""
 
 Line = tuple[int, Text]
 """Columns of indentation, and the text."""
@@ -76,7 +78,7 @@ def _lines(result: RunResult, advice: Mapping[Code, str]) -> Iterator[Line]:
         yield 0, Text()
         yield from _group(group, explained, advice)
     yield from _accepted(result)
-    yield from _by_hand(result)
+    yield from _how(result)
     if result.not_checked:
         yield 0, Text()
         yield from _not_checked(result)
@@ -190,13 +192,19 @@ def _remedies(finding: Finding, advice: Mapping[Code, str]) -> list[str]:
     proven = ", once proven" if finding.confidence is Confidence.SUSPECTED else ""
     lines: list[str] = []
     for remedy in finding.remedies:
-        if words := in_words(finding, remedy):
-            stopped = ", with the engine stopped" if remedy.moment is Moment.STOPPED else ""
-            lines.append(f"{'or' if lines else 'do'}{proven}{stopped}: {printable(words)}")
+        stopped = ", with the engine stopped" if remedy.moment is Moment.STOPPED else ""
+        if words := command(finding, remedy):
+            lines.append(f"{'or' if lines else 'do'}{proven}{stopped}: {words}")
+        if remedy.action:
+            lines.append(f"by hand{proven}{stopped}: {printable(remedy.action)}")
     if not lines and (finding.remedies or finding.severity is not Severity.INFO):
         lines.append(f"do{proven}: {advice.get(finding.code, f'see gcd explain {finding.code}')}")
-    first = before(finding)
-    return [f"do first: {first}", *lines] if first and lines else lines
+    first, then = before(finding), after(finding)
+    return [
+        *([f"do first: {first}"] if first and lines else ()),
+        *lines,
+        *([f"then: {then}"] if then and lines else ()),
+    ]
 
 
 def _shared(group: Group, advice: Mapping[Code, str]) -> list[str]:
@@ -211,24 +219,24 @@ def _do(line: str) -> Text:
     return Text(line, style="green", no_wrap=True)
 
 
-def _by_hand(result: RunResult) -> Iterator[Line]:
-    """How to use the commands: where, how to stop the engine, and how to take a move back."""
+def _how(result: RunResult) -> Iterator[Line]:
+    """How to use the commands: what shows them beforehand, how to stop the engine, and how to take them back."""
     sure = [f for f in result.open_findings if not f.blocked_by and f.confidence is Confidence.PROVEN]
-    offered = [(f, r) for f in sure for r in f.remedies if in_words(f, r)]
-    if not offered:
+    remedies = [r for f in sure for r in f.remedies if r.action or command(f, r)]
+    if not remedies:
         return
-    moves = any(f" {ASIDE}" in in_words(finding, remedy) for finding, remedy in offered)
-    is_typeable = printable(result.root) == result.root
-    lines = [f"cd {shlex.quote(result.root)}" if is_typeable else "cd into the root"]
-    if moves:
-        lines[0] += f" && mkdir -p {ASIDE}"
-    if result.engine.state is not EngineState.STOPPED and any(r.moment is Moment.STOPPED for _, r in offered):
+    root = shlex.quote(result.root) if printable(result.root) == result.root else "DIR"
+    lines = ["gcd plan    # what the policy would do, and why not the rest; every command above also takes --dry-run"]
+    if result.root != DEFAULT_ROOT:
+        lines.append(f"# every gcd command with --root {root}, unless it finds this root by itself")
+    if result.engine.state is not EngineState.STOPPED and any(r.moment is Moment.STOPPED for r in remedies):
         lines.append("systemctl stop docker.socket docker    # where it says so; containers stop with it")
-    if moves:
-        lines.append(f"# Keep this report: it says where things came from. Delete {ASIDE} once nothing is missed.")
+    lines.append("gcd quarantine list    # what was moved or mended; gcd quarantine restore puts it back")
     lines.append("gcd check    # again, after each step; gcd explain CODE says more")
+    if any(r.action for r in remedies):
+        lines.append(f"# by hand: paths are below {root}; leave it before the next check, or it counts as in use")
     yield 0, Text()
-    yield 0, Text("This version of gcd changes nothing. To do it by hand, from the top down:", style="bold")
+    yield 0, Text("gcd check changes nothing. To go on, from the top down:", style="bold")
     yield from ((2, Text(line, no_wrap=True)) for line in lines)
 
 

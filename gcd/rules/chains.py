@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from gcd.model.storegraph import StoreGraph
 
 
-RELEASE = "docker pull the image that was being pulled, to its end, then docker rmi it: that frees its layers too"
-
-
 @rule(
     "GCD207",
     "shared-cache-id",
@@ -210,7 +207,6 @@ def orphaned_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
             layout.layer_record(record.chain_id),
             *belonging.freed_paths(graph, (layer_dir.id,)),
         ),
-        remedies=(*to(RELEASE_ONLINE, RELEASE), QUARANTINE_STOPPED),
     )
 
 

@@ -7,7 +7,18 @@ from support.golden import assert_golden
 from support.results import QUARANTINE, STOPPED, damaged_host, finding, orphan, result, unchecked
 
 from gcd.model.facts import Engine, EngineState
-from gcd.model.finding import Confidence, Evidence, Kind, Moment, Node, NodeKind, Severity
+from gcd.model.finding import (
+    Applicability,
+    Confidence,
+    Evidence,
+    Kind,
+    Moment,
+    Node,
+    NodeKind,
+    Remedy,
+    RemedyKind,
+    Severity,
+)
 from gcd.report.text import text_report
 
 
@@ -121,13 +132,15 @@ STOPPED_QUARANTINE = replace(QUARANTINE, moment=Moment.STOPPED)
 
 def test_an_id_is_whole_once_and_in_commands():
     read = Evidence(f"overlay2/{ID}/link", "a link id", "empty")
-    text = text_report(result(orphan("a", kind=Kind.DAMAGED, evidence=(read,), summary=f"dir {ID} is bad")))
+    by_id = Remedy(RemedyKind.QUARANTINE, Moment.ONLINE, Applicability.MANUAL)
+    found = orphan("a", kind=Kind.DAMAGED, evidence=(read,), summary=f"dir {ID} is bad", remedies=(by_id,))
+    text = text_report(result(found))
 
     assert text.count(ID) == 2
     assert (
         "    dir aaaaaaaaaaaa… is bad\n    read: overlay2/aaaaaaaaaaaa…/link: expected a link id, found empty" in text
     )
-    assert f"    do: mv -t aside overlay2/{ID}\n" in text
+    assert f"    do: gcd quarantine GCD101:layer-dir:{ID}\n" in text
 
 
 def test_of_an_orphan_nothing_is_told_twice():
@@ -148,18 +161,51 @@ def test_many_rules_that_did_not_run_are_not_all_named():
     assert "    GCD101" in text_report(result(not_checked=items[:8]))
 
 
-def test_the_way_to_do_it_by_hand():
+HOW = "gcd check changes nothing. To go on, from the top down:\n"
+PLAN = "  gcd plan    # what the policy would do, and why not the rest; every command above also takes --dry-run\n"
+STOP = "  systemctl stop docker.socket docker    # where it says so; containers stop with it\n"
+
+
+def test_the_way_to_go_on():
     text = text_report(result(orphan("a", remedies=(STOPPED_QUARANTINE,)), root="/srv/my docker"))
 
-    assert f"    do, with the engine stopped: mv -t aside overlay2/{ID}\n" in text
-    assert "\n  cd '/srv/my docker' && mkdir -p aside\n  systemctl stop docker.socket docker " in text
+    assert "    do, with the engine stopped: gcd quarantine GCD101\n" in text
+    assert (
+        HOW + PLAN + "  # every gcd command with --root '/srv/my docker', unless it finds this root by itself\n" in text
+    )
+    assert STOP in text
+
+
+def test_the_default_root_is_not_named_again():
+    text = text_report(result(orphan("a", remedies=(STOPPED_QUARANTINE,)), root="/var/lib/docker"))
+
+    assert HOW + PLAN + STOP in text
+
+
+def test_a_repair_is_told_by_hand_too():
+    repair = Remedy(RemedyKind.REPAIR, Moment.STOPPED, Applicability.AUTO, "printf %s 0 > x/size")
+    text = text_report(result(replace(orphan("a", kind=Kind.DAMAGED, remedies=(repair,)), code="GCD204")))
+
+    assert (
+        "    do, with the engine stopped: gcd repair GCD204\n"
+        "    by hand, with the engine stopped: printf %s 0 > x/size\n"
+    ) in text
+    assert (
+        "\n  # by hand: paths are below /var/lib/docker; leave it before the next check, or it counts as in use\n"
+    ) in text
+
+
+def test_what_comes_after_stands_last():
+    text = text_report(result(replace(orphan("a", kind=Kind.DAMAGED), code="GCD202")))
+
+    assert "    do: gcd quarantine GCD202\n    then: docker pull what it costs\n" in text
 
 
 def test_who_has_nothing_to_do_is_told_no_way_to_do_it():
     suspected = orphan("a", confidence=Confidence.SUSPECTED, severity=Severity.INFO)
     blocked = orphan("b", blocked_by=("GCD206:layer:x",))
 
-    assert "by hand" not in text_report(result(suspected, blocked))
+    assert HOW not in text_report(result(suspected, blocked))
 
 
 def test_an_engine_that_is_stopped_is_not_stopped_again():
@@ -177,11 +223,12 @@ def test_several_remedies_are_a_choice_and_what_comes_first_stands_first():
 
 
 def test_alike_remedies_are_told_once_for_a_group():
-    alike = replace(QUARANTINE, action="docker pull it")
-    text = text_report(result(orphan("a", remedies=(alike, QUARANTINE)), orphan("b", remedies=(alike, QUARANTINE))))
+    repair = Remedy(RemedyKind.REPAIR, Moment.ONLINE, Applicability.AUTO)
+    text = text_report(result(*(orphan(x, remedies=(replace(repair, action=f"write {x}"),)) for x in "ab")))
 
-    assert text.count("do: docker pull it") == 1
-    assert text.count("    or: mv -t aside overlay2/") == 2
+    assert text.count("  do: gcd repair GCD101\n") == 1
+    assert "    by hand: write a\n" in text
+    assert "    by hand: write b\n" in text
 
 
 def test_without_command_the_rule_advises():
@@ -194,9 +241,9 @@ def test_without_command_the_rule_advises():
 def test_what_is_to_be_typed_is_never_broken_into_lines():
     text = text_report(result(orphan("a", remedies=(STOPPED_QUARANTINE,)), root="/srv/docker"), width=60)
 
-    assert f"    do, with the engine stopped: mv -t aside overlay2/{ID}\n" in text
+    assert STOP in text
     assert f"\n  layer-dir:{ID}\n" in text
 
 
 def test_a_root_that_cannot_be_typed_is_not():
-    assert "\n  cd into the root && mkdir -p aside\n" in text_report(result(orphan("a"), root="/srv/a\nb"))
+    assert "every gcd command with --root DIR, unless" in text_report(result(orphan("a"), root="/srv/a\nb"))

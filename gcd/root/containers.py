@@ -9,6 +9,8 @@ Source: moby ``container/container.go`` toDisk, WriteHostConfig, readHostConfig;
 
 from __future__ import annotations
 
+import pickle
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gcd.formats.containerconfig import parse_container_config, parse_host_config
@@ -19,9 +21,12 @@ from gcd.model.inventory import Source, SourceState
 from gcd.model.reading import Present
 from gcd.root.progress import ALONE, Pace, counted
 from gcd.root.record import open_record
+from gcd.root.shares import in_shares
 from gcd.root.tree import listing_state, source_state
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gcd.root.record import Record
     from gcd.root.tree import Directory
 
@@ -33,15 +38,21 @@ def read_containers(root: Directory, pace: Pace = ALONE) -> tuple[dict[Container
     opened = root.open(layout.CONTAINERS)
     if not isinstance(opened, Present):
         return {}, source_state(layout.CONTAINERS, opened)
-    found: dict[ContainerId, Container] = {}
     with opened.value as directory:
         listing = directory.list()
-        for name in counted(listing.entries, Source.CONTAINERS, pace):
-            record = open_record(directory, name) if is_hex64(name) else None
-            if record is not None:
-                with record:
-                    found[ContainerId(name)] = _container(ContainerId(name), record)
+        names = [name for name in listing.entries if is_hex64(name)]
+        found = in_shares(partial(_read, directory, pace), names, pace.readers, pickle)
     return found, listing_state(layout.CONTAINERS, listing)
+
+
+def _read(directory: Directory, pace: Pace, names: Sequence[str], shares: int) -> dict[ContainerId, Container]:
+    found: dict[ContainerId, Container] = {}
+    for name in counted(names, Source.CONTAINERS, pace, shares):
+        record = open_record(directory, name)
+        if record is not None:
+            with record:
+                found[ContainerId(name)] = _container(ContainerId(name), record)
+    return found
 
 
 def _container(container_id: ContainerId, record: Record) -> Container:

@@ -14,8 +14,10 @@ Source: moby ``image/fs.go`` (content, metadata), ``reference/store.go`` (``repo
 from __future__ import annotations
 
 import hashlib
+import pickle
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gcd.formats.imageconfig import parse_image_config
@@ -29,10 +31,11 @@ from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Empty, Malformed, Present, Reading
 from gcd.root.progress import ALONE, Pace, counted
 from gcd.root.record import open_record
+from gcd.root.shares import in_shares
 from gcd.root.tree import Directory, combined, in_place_of, listing_state, source_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CONFIG_LIMIT = 16 << 20
 METADATA_LIMIT = 4096
@@ -90,17 +93,19 @@ def _read_configs(root: Directory, path: str, pace: Pace) -> tuple[dict[ImageId,
     opened = root.open_path(path)
     if not isinstance(opened, Present):
         return {}, [], source_state(path, opened)
-    images: dict[ImageId, Image] = {}
-    temporaries: list[str] = []
     with opened.value as directory:
         listing = directory.list()
-        for name, kind in counted(listing.entries.items(), Source.IMAGES, pace):
-            image = _image(directory, name, kind) if is_hex64(name) else None
-            if image is not None:
-                images[image.id] = image
-            elif name.startswith(layout.TEMPORARY_PREFIX):
-                temporaries.append(f"{path}/{name}")
+        kinds = [(name, kind) for name, kind in listing.entries.items() if is_hex64(name)]
+        images = in_shares(partial(_images, directory, pace), kinds, pace.readers, pickle)
+    temporaries = [f"{path}/{name}" for name in listing.entries if name.startswith(layout.TEMPORARY_PREFIX)]
     return images, temporaries, listing_state(path, listing)
+
+
+def _images(
+    directory: Directory, pace: Pace, kinds: Sequence[tuple[str, FileType]], shares: int
+) -> dict[ImageId, Image]:
+    read = (_image(directory, name, kind) for name, kind in counted(kinds, Source.IMAGES, pace, shares))
+    return {image.id: image for image in read if image is not None}
 
 
 def _dangling(repositories: Reading[Repositories], images: Mapping[ImageId, Image]) -> set[tuple[str, ImageId]]:

@@ -16,10 +16,11 @@ import os
 import signal
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -29,16 +30,26 @@ WORTH_A_FORK = 500
 """Items for each reader below which a fork takes longer than it saves."""
 
 
-def in_shares(work: Callable[[Sequence[T], int], dict[K, V]], items: Sequence[T], readers: int) -> dict[K, V]:
+class Carrier(Protocol):
+    """What takes values from one process to another: ``marshal`` for plain ones, ``pickle`` for records."""
+
+    def dumps(self, value: Any, /) -> bytes: ...  # noqa: ANN401 - whatever it can carry
+
+    def loads(self, data: bytes, /) -> Any: ...  # noqa: ANN401 - what was dumped
+
+
+def in_shares(
+    work: Callable[[Sequence[T], int], dict[K, V]], items: Sequence[T], readers: int, carrier: Carrier = marshal
+) -> dict[K, V]:
     """
     What `work` makes of `items`, in up to `readers` processes. It is called with a share of them and the number of
-    shares, and gives plain values: what comes of another process went through `marshal`.
+    shares.
     """
     count = min(readers, len(items) // WORTH_A_FORK)
     if count <= 1 or threading.active_count() > 1:
         return work(items, 1)
     own, *others = (items[number::count] for number in range(count))
-    forks = [_Fork(partial(work, share, count)) for share in others]
+    forks = [_Fork(partial(work, share, count), carrier) for share in others]
     try:
         found = work(own, count)
         for fork in forks:
@@ -52,8 +63,9 @@ def in_shares(work: Callable[[Sequence[T], int], dict[K, V]], items: Sequence[T]
 class _Fork(Generic[K, V]):
     """A process that does `work` and ends; none where the system has no room for one."""
 
-    def __init__(self, work: Callable[[], dict[K, V]]) -> None:
+    def __init__(self, work: Callable[[], dict[K, V]], carrier: Carrier) -> None:
         self._work = work
+        self._carrier = carrier
         self._pipe, sink = os.pipe()
         try:
             self._pid: int | None = os.fork()
@@ -65,21 +77,26 @@ class _Fork(Generic[K, V]):
 
     def _be_the_fork(self, sink: int) -> NoReturn:
         """Never comes back: what this process was in the middle of is its parent's."""
+        status = 1
         try:
             os.close(self._pipe)
             with os.fdopen(sink, "wb") as pipe:
-                marshal.dump(self._work(), pipe)
+                pipe.write(self._carrier.dumps(self._work()))
+            status = 0
         finally:
-            os._exit(0)
+            os._exit(status)
 
     def result(self) -> dict[K, V]:
         with os.fdopen(self._pipe, "rb") as pipe:
             self._pipe = -1
             said = pipe.read()
-        try:
-            found: dict[K, V] = marshal.loads(said)  # noqa: S302 - written by a fork of this very process
-        except (EOFError, ValueError, TypeError):
+        if self._pid is None:
             return self._work()
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = None
+        if status != 0:
+            return self._work()
+        found: dict[K, V] = self._carrier.loads(said)  # written by a fork of this very process
         return found
 
     def end(self) -> None:

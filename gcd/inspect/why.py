@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gcd.model.storegraph import StoreGraph
 
 _STRENGTH = tuple(Kept)
-_RECORDS = {NodeKind.LAYER, NodeKind.RW_LAYER, NodeKind.REMOVING_LAYER, NodeKind.WRITE_SET}
+_RECORDS = {NodeKind.LAYER, NodeKind.RW_LAYER, NodeKind.REMOVING_LAYER, NodeKind.WRITE_SET, NodeKind.ENTRY}
 _BUILDS = {NodeKind.BUILD_SNAPSHOT, NodeKind.BUILD_LEASE}
 
 

@@ -44,6 +44,7 @@ class NodeKind(StrEnum):
     TEMPORARY_FILE = "temporary-file"
     PLUGIN = "plugin"
     VOLUME = "volume"
+    ENTRY = "entry"
     MOUNT = "mount"
     SOURCE = "source"
     STORE = "store"

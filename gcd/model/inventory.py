@@ -17,6 +17,7 @@ from gcd.model import layout
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gcd.model.entry import EntryId
     from gcd.model.facts import (
         BuildCache,
         Container,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         LayerRecord,
         LinkFarm,
         Plugin,
+        QuarantineEntry,
         RemovingRecord,
         Repositories,
         RepositoriesCopy,
@@ -145,6 +147,9 @@ class Inventory:
 
     engine_temporaries: Mapping[str, TemporaryFile] = field(default_factory=dict)
     """By path, what pulls, imports, loads and builds left in ``tmp`` and ``tmp-old``."""
+
+    quarantine: Mapping[EntryId, QuarantineEntry] = field(default_factory=dict)
+    """What gcd took from this root; read with the layer records, to whose source its completeness counts."""
 
     def is_complete(self, source: Source) -> bool:
         return self.sources[source].coverage is Coverage.OK

@@ -1,10 +1,11 @@
 """
 The graph of an overlay2 store: an inventory's records connected, and what follows from that about life.
 
-Life of a layer dir is a closure (safety rules S2, S3). Its roots are all ids that any record or any BuildKit database
-names, all that a kernel mount uses, and all that is too young to be proven nobody's; from them it runs along ``lower``
-files, whose link ids resolve through ``link`` files and through the link farm alike. A directory that no record names
-may still be the lower of a live layer: BuildKit makes such when it exports a chain that layerdb already knows.
+Life of a layer dir is a closure (safety rules S2, S3). Its roots are all ids that any record, one in the quarantine
+too, or any BuildKit database names, all that a kernel mount uses, and all that is too young to be proven nobody's; from
+them it runs along ``lower`` files, whose link ids resolve through ``link`` files and through the link farm alike. A
+directory that no record names may still be the lower of a live layer: BuildKit makes such when it exports a chain that
+layerdb already knows.
 
 Life of a layer record is reachability from images, rw layers, builds, records that the engine cannot load (a damaged
 record may be mended, and then needs its parents) and records that it is just removing (it goes on to their parents); a
@@ -24,7 +25,7 @@ from gcd.model.graph import Graph
 from gcd.model.ids import ChainId, LayerDirId, LinkId, init_dir_of, is_init_dir, is_layer_dir_id, rw_dir_of
 from gcd.model.reading import Present, value_of
 from gcd.model.records import Records
-from gcd.model.shelf import first_of, links_of, shelved_dirs, shelved_links
+from gcd.model.shelf import FIRST_LINK, REST, links_of, shelved_dirs, shelved_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -77,6 +78,7 @@ class StoreGraph(Records):
             found[Node(NodeKind.BUILD_SNAPSHOT, snapshot.name)] = tuple(edges.snapshot_edges(snapshot))
         for lease in inv.build_cache.leases.values():
             found[Node(NodeKind.BUILD_LEASE, lease.id)] = tuple(edges.lease_edges(lease))
+        found |= {Node(NodeKind.ENTRY, entry.id): tuple(entry.refers_to) for entry in inv.quarantine.values()}
         found[BUILD_WORDS] = tuple(self._build_words())
         for mount, dirs in zip(inv.mounts, self._mounted, strict=True):
             found[Node(NodeKind.MOUNT, f"{mount.namespace}:{mount.mount_point}")] = tuple(map(edges.dir_node, dirs))
@@ -125,20 +127,50 @@ class StoreGraph(Records):
         """
         The link ids that some ``lower`` names.
 
-        Where a ``lower`` is the link of another dir and the ``lower`` of that, as it should be, only the first is new.
+        Where a ``lower`` is that of the dir below and one link more, as it should be, only that link is new.
         """
-        rows = self.dirs.rows
-        cited: set[LinkId] = set()
-        for _, lower, _, _ in rows.values():
-            if lower:
-                first, rest = first_of(lower)
-                if any(d in rows and rows[d][1] == rest for d in self.claimants.get(first, ())):
-                    cited.add(first)
-                else:
-                    cited.update(links_of(lower))
+        unlike = self.unlike_parent
+        cited = {LinkId(row[1][FIRST_LINK]) for row in self.dirs.rows.values() if row[1]}
+        for dir_id in unlike:
+            cited.update(links_of(self.dirs.rows[dir_id][1]))
         for layer_dir in self.dirs.odd.values():
             cited.update(lower_of(layer_dir).links)
         return frozenset(cited)
+
+    @cached_property
+    def unlike_parent(self) -> frozenset[LayerDirId]:
+        """
+        The dirs without any oddity whose ``lower`` is not the link of the dir that records put below them, followed by
+        the ``lower`` of that.
+        """
+        rows, below = self.dirs.rows, self._dirs_below
+        unlike: list[LayerDirId] = []
+        for dir_id, row in rows.items():
+            lower = row[1]
+            if lower:
+                parent = rows.get(below.get(dir_id, _NO_DIR))
+                if parent is None or lower[FIRST_LINK] != parent[0] or lower[REST] != parent[1]:
+                    unlike.append(dir_id)
+        return frozenset(unlike)
+
+    @cached_property
+    def _dirs_below(self) -> Mapping[LayerDirId, LayerDirId]:
+        """By dir, the one that records put below it, existing or not, where they tell it and with one voice."""
+        parents = {**self.parents, **self.computed_parents}
+        cache_ids = self.cache_ids
+        found = {
+            dir_id: cache_ids[parent]
+            for chain, dir_id in cache_ids.items()
+            if (parent := parents.get(chain)) is not None and parent in cache_ids and dir_id not in self.sharers
+        }
+        for dir_id, rw_layer in self.rw_layers_by_dir.items():
+            parent = value_of(rw_layer.parent)
+            init = init_dir_of(dir_id)
+            if not is_init_dir(dir_id) and init in self.dirs:
+                found[dir_id] = init
+            else:
+                found[dir_id] = cache_ids.get(parent, _NO_DIR) if parent is not None else _NO_DIR
+        return found
 
     @cached_property
     def unresolved_links(self) -> frozenset[LinkId]:
@@ -192,6 +224,7 @@ class StoreGraph(Records):
         yield from itertools.chain.from_iterable(map(edges.write_set_edges, inv.write_sets.values()))
         yield from itertools.chain.from_iterable(map(edges.rw_layer_edges, inv.rw_layers.values()))
         yield from itertools.chain.from_iterable(map(edges.snapshot_edges, inv.build_cache.snapshots.values()))
+        yield from itertools.chain.from_iterable(entry.refers_to for entry in inv.quarantine.values())
 
     @cached_property
     def referenced_dirs(self) -> frozenset[LayerDirId]:
@@ -295,6 +328,7 @@ class StoreGraph(Records):
             *itertools.chain.from_iterable(map(edges.rw_layer_edges, inv.rw_layers.values())),
             *itertools.chain.from_iterable(map(edges.snapshot_edges, inv.build_cache.snapshots.values())),
             *itertools.chain.from_iterable(map(edges.lease_edges, inv.build_cache.leases.values())),
+            *itertools.chain.from_iterable(entry.refers_to for entry in inv.quarantine.values()),
             *under_way,
             *self._build_words(),
         )
@@ -303,7 +337,7 @@ class StoreGraph(Records):
         dirs = {*_dirs_in(others), *itertools.chain.from_iterable(self._mounted)}
         while True:
             kept |= self._with_ancestors(more)
-            dirs.update(self.cache_ids[chain] for chain in kept if chain in self.cache_ids)
+            dirs.update(filter(None, map(self.cache_ids.get, kept)))
             start = self.dirs.ids() & (dirs | self._young)
             # In a healthy root what records name and what images and containers reach are the same dirs.
             closure = self.referenced_dirs if start == self._referred_to else self.closure(start)
@@ -313,12 +347,11 @@ class StoreGraph(Records):
                 return frozenset(kept)
 
     def _with_ancestors(self, chains: Iterable[ChainId]) -> set[ChainId]:
-        found: set[ChainId] = set()
-        for chain in chains:
-            here: ChainId | None = chain
-            while here is not None and here not in found:
-                found.add(here)
-                here = self.parents.get(here)
+        found = set(chains)
+        above = found
+        while above:
+            above = set(filter(None, map(self.parents.get, above))) - found
+            found |= above
         return found
 
     def other_names(self, node: Node) -> tuple[Node, ...]:
@@ -388,3 +421,4 @@ def _grouped(pairs: list[tuple[K, V]]) -> dict[K, tuple[V, ...]]:
 
 
 _NO_LOWER = Lower(())
+_NO_DIR = LayerDirId("")

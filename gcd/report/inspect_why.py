@@ -27,6 +27,7 @@ _WORDS = {
     NodeKind.BUILD_LEASE: "build lease",
     NodeKind.REMOVING_LAYER: "record being removed",
     NodeKind.WRITE_SET: "write set",
+    NodeKind.ENTRY: "quarantine entry",
 }
 
 

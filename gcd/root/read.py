@@ -11,6 +11,7 @@ One reading of one root, in the order that makes its verdicts safe (safety rule 
     imagedb, repositories,     │
              containers        ┘
     overlay2/ and l/           again, with link and lower of each: the closure
+    the quarantine             what the records in it still need
     kernel mounts
     engine                     still the same?
     plugins, volumes,          what no verdict on a layer dir hangs on
@@ -47,6 +48,7 @@ from gcd.root.openfiles import held_dirs
 from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
 from gcd.root.plugins import read_plugins
 from gcd.root.progress import ALONE, Pace
+from gcd.root.quarantine import read_quarantine
 from gcd.root.temporaries import read_engine_temporaries, read_temporaries
 from gcd.root.tree import combined, open_root
 from gcd.root.volumes import read_volumes
@@ -94,6 +96,7 @@ def read_inventory(
         references = _read_references(root, driver, sleep, pace)
         layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, pace)
         link_farm, links_state = read_link_farm(root, driver, pace)
+        quarantine, quarantine_state = read_quarantine(root, driver)
         rest = _read_rest(root, driver, before, proc, sleep)
         unnamed = candidates.difference(references.dirs())
         layer_dirs = probe(root, driver, layer_dirs, unnamed, rest.mounted())
@@ -103,7 +106,13 @@ def read_inventory(
     inventory = Inventory(
         root=path,
         store=driver,
-        sources={Source.OVERLAY2: dirs_state, Source.LINKS: links_state, **references.states(), **rest.states},
+        sources={
+            Source.OVERLAY2: dirs_state,
+            Source.LINKS: links_state,
+            **references.states(),
+            Source.LAYERS: combined(references.layerdb.layers_state, quarantine_state),
+            **rest.states,
+        },
         engine=rest.engine,
         candidates=candidates,
         layer_dirs=layer_dirs,
@@ -124,6 +133,7 @@ def read_inventory(
         databases=rest.databases,
         held_dirs=held,
         temporaries=temporaries,
+        quarantine=quarantine,
     )
     return _with_what_was_left(inventory, references.imagedb, rest)
 

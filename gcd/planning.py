@@ -14,6 +14,7 @@ from gcd.mends.table import mend
 from gcd.model.facts import EngineState, Listed
 from gcd.model.finding import RemedyKind
 from gcd.model.ids import ChainId
+from gcd.model.inventory import Coverage, Source
 from gcd.model.plan import Identity, LeftAlone, Mend, Move, Plan, Reason, Release
 from gcd.model.reading import value_of
 from gcd.model.storegraph import StoreGraph
@@ -24,6 +25,7 @@ from gcd.policy.policy import BY_POLICY, DEFAULT, History
 from gcd.policy.refusals import Outlook, leaves_nothing, refusal
 from gcd.root.tree import open_root
 from gcd.root.witness import RootWitness
+from gcd.rules.needs import EVERY_REFERENCE
 from gcd.run import ALL_CODES, collecting_no_cycles, result_of, see
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from gcd.policy.policy import Policy, Selection
     from gcd.root.progress import Progress
     from gcd.root.tree import Directory
+
+_IN_PART = frozenset({Coverage.PARTIAL, Coverage.BUSY, Coverage.UNREADABLE})
 
 ENGINE_ID = "engine-id"
 ENGINE_ID_LIMIT = 4096
@@ -91,7 +95,7 @@ def plan(
         inventory, now_ns, wish.history, _is_read_only(path), _listed_all_along(before, after), wish.allow_empty
     )
     why = refusal(outlook)
-    steps, left = _decided(inventory, result.findings, outlook, wish)
+    steps, left = decided(inventory, result.findings, outlook, wish)
     why = why or leaves_nothing(inventory, [n for s in steps if not isinstance(s, Mend) for n in nodes_of(s.finding)])
     if why:
         left = (*left, *(LeftAlone(step.finding, Reason.RUN_REFUSED, "nothing is done in this run") for step in steps))
@@ -100,9 +104,10 @@ def plan(
     return result, made
 
 
-def _decided(
+def decided(
     inventory: Inventory, findings: Sequence[Finding], outlook: Outlook, wish: Wish
 ) -> tuple[tuple[Step, ...], tuple[LeftAlone, ...]]:
+    """The steps about `findings` of `inventory`, and what is left alone, as if nothing were against the whole run."""
     graph = StoreGraph(inventory, inventory.engine.proof_bound(outlook.now_ns))
     situation = Situation(
         engine=inventory.engine,
@@ -112,6 +117,7 @@ def _decided(
         history=wish.history,
         is_writing=_is_writing(inventory),
         listed_dirs=outlook.listed.dirs if outlook.listed else frozenset(),
+        unread=tuple(s for s in Source if s in EVERY_REFERENCE and inventory.sources[s].coverage in _IN_PART),
     )
     with open_root(inventory.root) as root:
         make = _maker(inventory, graph, root, wish.consent)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gcd.model.facts import Engine
     from gcd.model.finding import Finding, Node, Remedy
     from gcd.model.ids import LayerDirId
+    from gcd.model.inventory import Source
     from gcd.model.plan import Reason
     from gcd.policy.policy import Policy, Selection
 
@@ -24,7 +25,8 @@ class Situation:
     What holds for all findings of a plan.
 
     `now_ns` is the wall clock time. `is_writing` says that the engine is making a layer: a write set is there that is
-    newer than the engine's epoch. `listed_dirs` are the layer dirs that its API says are in use.
+    newer than the engine's epoch. `listed_dirs` are the layer dirs that its API says are in use. `unread` are the
+    sources of references that were not read completely.
     """
 
     engine: Engine
@@ -34,6 +36,7 @@ class Situation:
     history: History = field(default_factory=History)
     is_writing: bool = False
     listed_dirs: AbstractSet[LayerDirId] = frozenset()
+    unread: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

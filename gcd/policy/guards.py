@@ -78,6 +78,14 @@ def not_blocked(case: Case) -> LeftAlone | None:
     return case.left_alone(Reason.BLOCKED, f"it may belong to {_some(blockers)}: mend or move that first")
 
 
+def proof_is_whole(case: Case) -> LeftAlone | None:
+    """What a repair writes is proven by everything that there is: what was not read might say otherwise."""
+    unread = case.situation.unread
+    if case.remedy.kind is not RemedyKind.REPAIR or not unread:
+        return None
+    return case.left_alone(Reason.NOT_CHECKED, f"what could speak against it was not read whole: {_some(unread)}")
+
+
 def is_sure(case: Case) -> LeftAlone | None:
     """It is proven; or the policy takes what is suspected, and nothing under way could own it (S6)."""
     finding, situation = case.finding, case.situation
@@ -189,6 +197,7 @@ GUARDS: tuple[Callable[[Case], LeftAlone | None], ...] = (
     not_protected,
     engine_allows,
     not_blocked,
+    proof_is_whole,
     is_sure,
     seen_long_enough,
     not_in_use,

@@ -28,6 +28,7 @@ from support.results import NOON_NS, RUNNING, hex64, orphan
 from gcd.model.facts import Engine, EngineState
 from gcd.model.finding import Acceptance, Code, FindingId, Impact, Kind, Node, NodeKind
 from gcd.model.ids import LayerDirId
+from gcd.model.inventory import Source
 from gcd.model.plan import LeftAlone, Reason
 from gcd.policy import guards
 from gcd.policy.guards import GUARDS, ask
@@ -44,6 +45,7 @@ TOLD = {
     ),
     guards.engine_allows: (Reason.ENGINE_RUNS, "its quarantine needs the engine stopped"),
     guards.not_blocked: (Reason.BLOCKED, "it may belong to GCD206:layer:sha256:cc: mend or move that first"),
+    guards.proof_is_whole: (Reason.NOT_CHECKED, "what could speak against it was not read whole: images"),
     guards.is_sure: (
         Reason.SUSPECTED,
         "it changed since the engine started, which may be at work on it: a restart of the engine settles it",
@@ -207,6 +209,10 @@ def test_a_repair_under_a_running_engine_needs_two_looks_a_day_apart():
     )
     assert told(case(missing_link(), REPAIR_ONLINE, history=SEEN_FOR_A_DAY)) is None
     assert told(case(missing_link(), REPAIR_ONLINE, engine=STOPPED)) is None
+
+
+def test_what_was_not_read_speaks_only_against_repairs():
+    assert ask(case(unread=tuple(Source))) is None
 
 
 def test_only_dirs_that_the_engine_lists_are_in_use():

@@ -19,6 +19,7 @@ from gcd.model.finding import (
     RemedyKind,
 )
 from gcd.model.ids import LayerDirId
+from gcd.model.inventory import Source
 from gcd.policy import guards
 from gcd.policy.case import Case, Situation
 from gcd.policy.policy import DAY_NS, History, Policy, Protection, Selection, Weekday, Window
@@ -79,6 +80,7 @@ AGAINST: Mapping[Callable[[Case], LeftAlone | None], Case] = {
     guards.not_protected: case(policy=Policy(protection=Protection(findings=("GCD101:layer-dir:aaa*",)))),
     guards.engine_allows: case(remedy=QUARANTINE_STOPPED),
     guards.not_blocked: case(orphan("a", blocked_by=(FindingId("GCD206:layer:sha256:cc"),))),
+    guards.proof_is_whole: case(missing_link(), REPAIR_ONLINE, history=SEEN_FOR_A_DAY, unread=(Source.IMAGES,)),
     guards.is_sure: case(suspected(), history=SEEN_FOR_A_DAY),
     guards.seen_long_enough: case(suspected(), policy=ANY_CONFIDENCE),
     guards.not_in_use: case(

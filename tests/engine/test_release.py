@@ -301,7 +301,7 @@ def test_lost_parent_lets_go_of_what_lies_below(
     assert all(finding.blocked_by for finding in findings.values()), findings
     steps = [step_about(chain) for chain in chains_of["branch"][:1:-1]]
     expect_refusal(engine, steps[:1], Reason.BLOCKED, "do not hash to its name")
-    expect_refusal(engine, steps[1:], Reason.BLOCKED, "may belong to what")
+    expect_refusal(engine, steps[1:], Reason.BLOCKED, "stands on the dir of")
 
 
 def test_t4_layer_that_the_build_cache_holds(make_engine: Callable[..., Engine]) -> None:

@@ -94,6 +94,7 @@ def unreadable_container_config(inventory: Inventory, graph: StoreGraph, node: N
         + (f"; temporary copies of it are there: {', '.join(copies)}." if copies else "."),
         evidence,
         since_ns=container.ctime_ns,
+        paths=(evidence[0].where,) if is_fatal else (),
         severity=None if is_fatal else Severity.ERROR,
         remedies=(
             *(to(REPAIR_STOPPED_OPT_IN, f"put {copies[-1]} in its place if that is valid and newer") if copies else ()),

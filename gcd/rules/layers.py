@@ -55,10 +55,13 @@ def missing_layer_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> It
     record = inventory.layers.get(ChainId(node.id))
     if record is None or not isinstance(record.cache_id, Present) or record.cache_id.value in inventory.layer_dirs:
         return
-    yield _fault(
-        record,
+    above = [ChainId(other.id) for other in graph.dependents(node) if other.kind is NodeKind.LAYER]
+    above.sort(key=lambda chain: (-(graph.depth(chain) or 0), chain))
+    yield Fault(
+        node,
         "The layer dir that this record names does not exist.",
-        Evidence(layout.layer_dir(record.cache_id.value), "a directory", "absent"),
+        (Evidence(layout.layer_dir(record.cache_id.value), "a directory", "absent"),),
+        paths=tuple(map(layout.layer_record, (*above, record.chain_id))),
     )
 
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from support.scenes import HOURS_AHEAD
 
 from gcd import planning
 from gcd.actions.apply import Run
-from gcd.actions.engineapi import connect
 from gcd.actions.fence import fence
 from gcd.actions.place import open_place
 from gcd.actions.recover import recover
 from gcd.actions.release import release
 from gcd.actions.restore import restore
+from gcd.commands.listing import listed
 from gcd.model.entry import EntryId, RunId
 from gcd.model.facts import EngineState
-from gcd.model.finding import Code, FindingId, Kind, RemedyKind
+from gcd.model.finding import Code, Confidence, FindingId, Kind, RemedyKind
 from gcd.model.plan import Outcome
 from gcd.planning import Wish
-from gcd.policy.policy import Policy, Selection, Verb
+from gcd.policy.policy import DAY_NS, History, Policy, Selection, Verb
 from gcd.root.discover import detect_store
 from gcd.root.engine import read_engine
 from gcd.root.tree import open_root
@@ -35,10 +37,33 @@ if TYPE_CHECKING:
     from gcd.model.facts import Listed
     from gcd.model.plan import Deed, Plan, Release
 
-EVERYTHING = Policy(
-    kinds=dict.fromkeys(Kind, (Verb.REPAIR, Verb.RELEASE, Verb.QUARANTINE)),
+
+class _Always(Mapping[FindingId, int]):
+    """Says of every finding that it has been seen for two days."""
+
+    def __getitem__(self, _name: FindingId) -> int:
+        return 2 * DAY_NS
+
+    def __iter__(self) -> Iterator[FindingId]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+GREEDY = Wish(
+    policy=Policy(
+        kinds=dict.fromkeys(Kind, (Verb.REPAIR, Verb.RELEASE, Verb.QUARANTINE)),
+        min_confidence=Confidence.SUSPECTED,
+        grace_ns=0,
+    ),
+    history=History(seen_ns=_Always()),
+    allow_empty=True,
 )
-"""The most that a policy of kinds can ask for."""
+"""The most that a policy of kinds can ask for, of somebody whose patience is over."""
+
+PROVEN_ORPHANS = Wish(policy=Policy(kinds={Kind.ORPHAN: (Verb.QUARANTINE,)}))
+"""What automatic quarantine does: orphans that are proven, as far as the engine lets them be moved."""
 
 
 def by_name(kind: RemedyKind, *words: str) -> Wish:
@@ -60,13 +85,7 @@ class Acting:
         self._socket = socket
 
     def plan(self, wish: Wish) -> Plan:
-        asked = Wish(
-            policy=wish.policy,
-            selection=wish.selection,
-            consent=wish.consent,
-            listing=self._listing,
-            allow_empty=wish.allow_empty,
-        )
+        asked = replace(wish, listing=self._listing)
         return planning.plan(str(self.path), now_ns=self._now_ns(), wish=asked)[1]
 
     def carry_out(self, wish: Wish, plan: Plan | None = None) -> tuple[Deed, ...]:
@@ -86,12 +105,7 @@ class Acting:
         return time.time_ns() + self._ahead_ns
 
     def _listing(self) -> Listed | None:
-        with open_root(str(self.path)) as root:
-            engine = read_engine(root)
-            if engine.state is not EngineState.RUNNING:
-                return None
-            with connect(root, engine, socket=self._socket) as api:
-                return api.listed()
+        return listed(str(self.path), self._socket)
 
     def _release(self, fresh: Plan, steps: Sequence[Release]) -> Generator[tuple[Deed, ...], None, None]:
         read = reader(detect_store(str(self.path)), now_ns=self._now_ns())

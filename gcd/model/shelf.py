@@ -35,19 +35,23 @@ DirRow = tuple[LinkId, str, bool, int]
 LinkRow = tuple[LayerDirId, int]
 """Target, ctime."""
 
-_ELEMENT: Final = 29
-"""Characters that an element of a ``lower`` takes with its colon."""
+FIRST_LINK: Final = slice(2, 28)
+"""Where the first link of a well-formed ``lower`` stands."""
+
+REST: Final = slice(29, None)
+"""Where the ``lower`` begins that the dir of the first link has."""
 
 
 class Shelf(Mapping[K, V], Generic[K, R, V]):
     """`rows` and `odd` have no id in common; `record_of` makes the record of an id and its row."""
 
-    __slots__ = ("_record_of", "odd", "rows")
+    __slots__ = ("_ids", "_record_of", "odd", "rows")
 
     def __init__(self, rows: dict[K, R], odd: dict[K, V], record_of: Callable[[K, R], V]) -> None:
         self.rows = rows
         self.odd = odd
         self._record_of = record_of
+        self._ids: frozenset[K] | None = None
 
     def __getitem__(self, key: K) -> V:
         row = self.rows.get(key)
@@ -65,7 +69,9 @@ class Shelf(Mapping[K, V], Generic[K, R, V]):
 
     def ids(self) -> frozenset[K]:
         """All ids, as a set of the fast kind: the `keys` of a mapping compare one by one."""
-        return frozenset(self.rows).union(self.odd)
+        if self._ids is None:
+            self._ids = frozenset(self.rows).union(self.odd)
+        return self._ids
 
 
 LayerShelf = Shelf[ChainId, LayerRow, LayerRecord]
@@ -188,11 +194,6 @@ def spelled(links: tuple[LinkId, ...]) -> str:
 def links_of(lower: str) -> tuple[LinkId, ...]:
     """The links of a well-formed `lower`."""
     return cast("tuple[LinkId, ...]", tuple(lower[2:].split(":l/"))) if lower else ()
-
-
-def first_of(lower: str) -> tuple[LinkId, str]:
-    """The first link of a well-formed `lower` that is not "", and the rest as a `lower` of its own."""
-    return LinkId(lower[2 : _ELEMENT - 1]), lower[_ELEMENT:]
 
 
 # --- the link farm ----------------------------------------------------------------------------------------------------

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcd.model.ids import ChainId, LayerDirId, RwLayerName, init_dir_of, is_init_dir
+from gcd.model.ids import ChainId, RwLayerName
 from gcd.model.reading import Absent, Present, value_of
-from gcd.model.shelf import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
     from gcd.model.facts import Container, RwLayerRecord
-    from gcd.model.ids import ContainerId, ImageId, LinkId
+    from gcd.model.ids import ContainerId, ImageId, LayerDirId, LinkId
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
-
-_NONE = LayerDirId("")
-
 
 # --- layer records --------------------------------------------------------------------------------------------------
 
@@ -97,28 +93,7 @@ def dirs_perhaps_without_lower(_inventory: Inventory, graph: StoreGraph) -> Abst
 
 
 def dirs_unlike_their_parent(_inventory: Inventory, graph: StoreGraph) -> AbstractSet[LayerDirId]:
-    """Dirs whose ``lower`` is not the link of the dir that records put below them, and then the ``lower`` of that."""
-    rows = graph.dirs.rows
-    unlike: set[LayerDirId] = set()
-    for dir_id, (_, lower, _, _) in rows.items():
-        if lower:
-            below = rows.get(_dir_below(graph, dir_id))
-            if below is None or first_of(lower) != (below[0], below[1]):
-                unlike.add(dir_id)
-    return graph.dirs.odd.keys() | unlike
-
-
-def _dir_below(graph: StoreGraph, dir_id: LayerDirId) -> LayerDirId:
-    """The dir that records put below `dir_id`; "" where they do not tell, or not with one voice."""
-    if (rw_layer := graph.rw_layers_by_dir.get(dir_id)) is not None:
-        if not is_init_dir(dir_id) and (init := init_dir_of(dir_id)) in graph.dirs:
-            return init
-        parent = value_of(rw_layer.parent)
-    elif (chain := graph.chain_of_dir.get(dir_id)) is None or dir_id in graph.sharers:
-        return _NONE
-    else:
-        parent = graph.computed_parents.get(chain, graph.parents.get(chain))
-    return graph.cache_ids.get(parent, _NONE) if parent is not None else _NONE
+    return graph.dirs.odd.keys() | graph.unlike_parent
 
 
 # --- the link farm --------------------------------------------------------------------------------------------------

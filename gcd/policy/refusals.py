@@ -93,7 +93,7 @@ def unexpectedly_empty(outlook: Outlook) -> str:
     if outlook.listed is None:
         return f"{found}, and the engine could not be asked whether it has any: say --allow-empty if it has not"
     if outlook.listed.images:
-        return f"{found}, but the engine lists {len(outlook.listed.images)} images: do not stop it, and save what runs"
+        return f"{found}, but the engine lists {len(outlook.listed.images)}: do not stop it, and save what runs"
     return ""
 
 

@@ -104,13 +104,13 @@ def _read_layers(
         listing = directory.list()
         names = [name for name in listing.entries if is_hex64(name)]
         rows = in_shares(partial(_layer_rows, directory, pace), names, pace.readers)
-        for name in names:
+        for name in names if len(rows) < len(names) else ():
             chain = _chain(name)
             record = open_record(directory, name) if chain not in rows else None
             if record is not None:
                 with record:
                     odd[chain] = _layer_record(chain, record)
-        for name in listing.entries:
+        for name in set(listing.entries).difference(names):
             removed = removing_chain(name)
             record = open_record(directory, name) if removed is not None else None
             if record is not None and removed is not None:

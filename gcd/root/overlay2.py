@@ -71,7 +71,7 @@ def read_layer_dirs(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[D
         names = [name for name in listing.entries if name not in _NOT_LAYER_DIRS]
         rows = in_shares(partial(_dir_rows, home, pace), names, pace.readers)
         odd: dict[LayerDirId, LayerDir] = {}
-        for name in names:
+        for name in names if len(rows) < len(names) else ():
             record = open_record(home, name) if name not in rows else None
             if record is not None:
                 dir_id = LayerDirId(sys.intern(name))
@@ -184,7 +184,7 @@ def _link_farm(directory: Directory, path: str, pace: Pace) -> tuple[LinkFarm, S
     names = [name for name in listing.entries if is_link_id(name)]
     rows = in_shares(partial(_link_rows, directory, pace), names, pace.readers)
     odd: dict[LinkId, LinkSymlink] = {}
-    for link in names:
+    for link in names if len(rows) < len(names) else ():
         status = directory.lstat(link) if link not in rows else ABSENT
         if not isinstance(status, Absent):
             ctime_ns = status.value.st_ctime_ns if isinstance(status, Present) else 0

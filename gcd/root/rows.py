@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from itertools import islice
+from sys import intern
 from typing import TYPE_CHECKING, Final
 
 from gcd.formats.gzipends import HEAD_BYTES, TAIL_BYTES, gzip_size
@@ -56,27 +56,15 @@ _LOWER_BYTES: Final = 3711
 
 _MOST_ENTRIES: Final = 6
 
-_BASE_LAYER: Final = frozenset({layout.DIFF, layout.SIZE, layout.CACHE_ID, layout.TAR_SPLIT})
-_LAYER: Final = _BASE_LAYER | {layout.PARENT}
-
-_RW_LAYER: Final = frozenset({layout.MOUNT_ID, layout.INIT_ID, layout.PARENT})
-
-_DIRECTORY: Final = "/"
-"""Put behind the name of an entry that is a directory."""
-
-_BASE_DIR: Final = frozenset({layout.DIFF + _DIRECTORY, layout.LINK})
-_DIR: Final = _BASE_DIR | {layout.LOWER, layout.WORK + _DIRECTORY}
-_FORMS: Final = {
-    form | more: (layout.LOWER in form, layout.MERGED + _DIRECTORY in more)
-    for form in (_BASE_DIR, _DIR)
-    for more in (
-        frozenset[str](),
-        frozenset({layout.COMMITTED}),
-        frozenset({layout.MERGED + _DIRECTORY}),
-        frozenset({layout.COMMITTED, layout.MERGED + _DIRECTORY}),
-    )
-}
-"""What a sound layer dir holds, with whether there is a ``lower`` and a ``merged``."""
+_FILE: Final = True
+_DIRECTORY: Final = False
+_BASE_LAYER: Final = dict.fromkeys((layout.DIFF, layout.SIZE, layout.CACHE_ID, layout.TAR_SPLIT), _FILE)
+_LAYER: Final = {**_BASE_LAYER, layout.PARENT: _FILE}
+_RW_LAYER: Final = dict.fromkeys((layout.MOUNT_ID, layout.INIT_ID, layout.PARENT), _FILE)
+_BASE_DIR: Final = {layout.DIFF: _DIRECTORY, layout.LINK: _FILE}
+_DIR: Final = {**_BASE_DIR, layout.LOWER: _FILE, layout.WORK: _DIRECTORY}
+_MORE_IN_DIRS: Final = {layout.COMMITTED: _FILE, layout.MERGED: _DIRECTORY}
+"""What the records hold when they are sound, and what layer dirs may hold beside it."""
 
 
 class _Unsound(Exception):
@@ -89,13 +77,13 @@ def layer_row(home: int, name: str, *, has_age: bool) -> LayerRow | None:
         record = os.open(name, DIRECTORY_FLAGS, dir_fd=home)
         try:
             entries = _entries(record)
-            if entries not in (_BASE_LAYER, _LAYER):
+            if entries not in (_LAYER, _BASE_LAYER):
                 return None
             ages = _Ages(record) if has_age else None
             diff_id = _text(record, layout.DIFF, _DIGEST_BYTES, ages)
             size = _text(record, layout.SIZE, _SIZE_DIGITS, ages)
             cache_id = _text(record, layout.CACHE_ID, _DIGEST_BYTES, ages)
-            parent = _text(record, layout.PARENT, _DIGEST_BYTES, ages) if len(entries) == len(_LAYER) else None
+            parent = _text(record, layout.PARENT, _DIGEST_BYTES, ages) if layout.PARENT in entries else None
             tar_split = _gzip_size(record, layout.TAR_SPLIT, ages)
         finally:
             os.close(record)
@@ -105,9 +93,9 @@ def layer_row(home: int, name: str, *, has_age: bool) -> LayerRow | None:
         return None
     if parent is not None and not is_digest(parent):
         return None
-    chain = ChainId(sys.intern(parent)) if parent is not None else None
+    chain = ChainId(intern(parent)) if parent is not None else None
     newest_ns = ages.newest_ns if ages is not None else 0
-    return DiffId(sys.intern(diff_id)), int(size), LayerDirId(sys.intern(cache_id)), chain, tar_split, newest_ns
+    return DiffId(intern(diff_id)), int(size), LayerDirId(intern(cache_id)), chain, tar_split, newest_ns
 
 
 def rw_layer_row(home: int, name: str, *, has_age: bool) -> RwLayerRow | None:
@@ -137,10 +125,10 @@ def dir_row(home: int, name: str, *, has_age: bool) -> DirRow | None:
     try:
         record = os.open(name, DIRECTORY_FLAGS, dir_fd=home)
         try:
-            form = _FORMS.get(_entries(record))
-            if form is None:
+            entries = _entries(record)
+            has_lower = layout.LOWER in entries
+            if not _is_sound_dir(entries, _DIR if has_lower else _BASE_DIR):
                 return None
-            has_lower, has_merged = form
             ages = _Ages(record) if has_age else None
             link = _text(record, layout.LINK, _LINK_BYTES, ages)
             lower = _raw(record, layout.LOWER, _LOWER_BYTES, ages) if has_lower else b""
@@ -152,7 +140,13 @@ def dir_row(home: int, name: str, *, has_age: bool) -> DirRow | None:
         return None
     if not is_link_id(link) or (has_lower and not is_sound_lower(lower)):
         return None
-    return LinkId(sys.intern(link)), lower.decode("ascii"), has_merged, ages.newest_ns if ages is not None else 0
+    newest_ns = ages.newest_ns if ages is not None else 0
+    return LinkId(intern(link)), lower.decode("ascii"), layout.MERGED in entries, newest_ns
+
+
+def _is_sound_dir(entries: dict[str, bool], form: dict[str, bool]) -> bool:
+    more = entries.items() - form.items()
+    return len(entries) == len(form) + len(more) and more <= _MORE_IN_DIRS.items()
 
 
 def link_row(home: int, name: str, *, has_age: bool) -> LinkRow | None:
@@ -165,7 +159,7 @@ def link_row(home: int, name: str, *, has_age: bool) -> LinkRow | None:
     dir_id = target[3:-5]
     if not (is_layer_dir_id(dir_id) and target == layout.link_target(dir_id)):
         return None
-    return LayerDirId(sys.intern(dir_id)), newest_ns
+    return LayerDirId(intern(dir_id)), newest_ns
 
 
 class _Ages:
@@ -189,20 +183,15 @@ class _Ages:
         self.newest_ns = max(self.newest_ns, status.st_ctime_ns)
 
 
-def _entries(record: int) -> frozenset[str]:
-    """
-    The names in a record, directories with a slash; nothing where there are too many, or anything but files and those.
-    """
-    names: list[str] = []
+def _entries(record: int) -> dict[str, bool]:
+    """The names in a record, with whether it is a file or a directory; nothing where one is neither, or of too many."""
     with os.scandir(record) as scan:
-        for entry in islice(scan, _MOST_ENTRIES + 1):
-            if entry.is_file(follow_symlinks=False):
-                names.append(entry.name)
-            elif entry.is_dir(follow_symlinks=False):
-                names.append(entry.name + _DIRECTORY)
-            else:
-                return frozenset()
-    return frozenset(names)
+        first = list(islice(scan, _MOST_ENTRIES + 1))
+    entries = {entry.name: entry.is_file(follow_symlinks=False) for entry in first}
+    for entry in first:
+        if not entries[entry.name] and not entry.is_dir(follow_symlinks=False):
+            return {}
+    return entries
 
 
 def _text(record: int, name: str, most: int, ages: _Ages | None) -> str:

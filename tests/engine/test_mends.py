@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.acting import GREEDY, Acting, by_name, not_done
+from support.acting import GREEDY, Acting, alone, by_name, not_done
 from support.engine import copy_root
 from support.fingerprint import differences, fingerprint
 from support.mending import (
@@ -83,7 +83,9 @@ def wish_for(code: str) -> Wish:
 
 def repaired(acting: Acting, code: str) -> list[str]:
     """Repair all findings of `code`; the entries that this made."""
-    deeds = acting.carry_out(wish_for(code))
+    plan = acting.plan(wish_for(code))
+    assert alone(plan) == []
+    deeds = acting.carry_out(wish_for(code), plan)
     assert not_done(deeds) == []
     return [deed.entry for deed in deeds]
 

@@ -13,7 +13,7 @@ from gcd.model.entry import RunId
 from gcd.model.errors import CannotCheck
 from gcd.model.finding import Node, NodeKind
 from gcd.model.plan import Identity, Outcome, Reason
-from gcd.state import FILE, SCHEMA, BootTime, open_state
+from gcd.state import FILE, SCHEMA, BootTime, open_state, read_state
 
 HERE = Identity(device=2049, inode=12, engine_id="abc")
 HOUR_NS = 3_600_000_000_000
@@ -225,4 +225,46 @@ def test_a_place_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(CannotCheck, match="cannot be used"), open_state(tmp_path / "file" / "gcd"):
+        pass
+
+
+def test_whoever_only_reads_makes_no_state(tmp_path):
+    with read_state(tmp_path / "none") as state:
+        assert state is None
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_time_of_the_latest_run_is_that_of_its_root(tmp_path):
+    with open_state(tmp_path) as state:
+        state.record(HERE, result(), boot(1), set())
+        assert state.last_run_ns(HERE) == NOON_NS
+        assert state.last_run_ns(Identity(1, 2, "")) == 0
+    with read_state(tmp_path) as state:
+        assert state.last_run_ns(HERE) == NOON_NS
+
+
+def test_reading_changes_nothing_and_cannot(tmp_path):
+    with open_state(tmp_path) as state:
+        state.record(HERE, result(orphan("a")), boot(1), {"GCD101"})
+    before = (tmp_path / FILE).read_bytes()
+
+    with read_state(tmp_path) as state:
+        assert [sighting.finding for sighting in state.sightings(HERE)] == [orphan("a").id]
+    with pytest.raises(CannotCheck, match="readonly"), read_state(tmp_path) as state:
+        state.record(HERE, result(), boot(1), set())
+
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_a_state_that_is_none_or_of_a_newer_gcd_is_told(tmp_path):
+    (tmp_path / FILE).write_bytes(b"no database at all, and long enough to be one" * 9)
+    with pytest.raises(CannotCheck, match="cannot be used"), read_state(tmp_path):
+        pass
+    (tmp_path / FILE).unlink()
+    with open_state(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+    connection.close()
+    with pytest.raises(CannotCheck, match="written by a newer gcd"), read_state(tmp_path):
         pass

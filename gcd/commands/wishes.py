@@ -88,8 +88,8 @@ def _demand_doable(rule: Rule, verb: Verb) -> None:
     fitting = [remedy for remedy in rule.remedies if remedy.kind is REMEDY_OF[verb]]
     if not fitting:
         kinds = " or ".join(dict.fromkeys(remedy.kind for remedy in rule.remedies))
-        has = f"its remedy is {kinds}" if kinds else "gcd has no remedy for it, so report or ignore it"
-        raise UsageError(f"policy.codes: {rule.code} {rule.name} cannot be {verb}: {has}")
+        has = f"its remedy is {kinds}" if kinds else "gcd has none at all, so report or ignore it"
+        raise UsageError(f"policy.codes: {rule.code} {rule.name} has no {verb}: {has}")
     if all(remedy.applicability is Applicability.MANUAL for remedy in fitting):
         raise UsageError(
             f"policy.codes: {rule.code} {rule.name} is done by no policy: only gcd {verb} with its id does it"

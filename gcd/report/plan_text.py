@@ -87,10 +87,7 @@ def _lines(plan: Plan) -> Iterator[Line]:
     yield 0, Text(_headline(plan), style="bold red" if plan.refusal else "bold")
     for number, step in enumerate(plan.steps, 1):
         yield from _step(number, step)
-    moves = [step for step in plan.steps if isinstance(step, Move)]
-    if moves:
-        yield 0, Text()
-        yield 0, Text("What is moved goes to .gcd below the root; the disk gets its bytes back when it is purged.")
+    yield from _afterwards(plan)
     ignored = [left for left in plan.left_alone if left.reason is Reason.IGNORED]
     shown = [left for left in plan.left_alone if left.reason is not Reason.IGNORED]
     if shown:
@@ -103,6 +100,19 @@ def _lines(plan: Plan) -> Iterator[Line]:
     if ignored:
         yield 0, Text()
         yield 0, Text(f"Ignored, as the policy says: {counted(len(ignored), 'finding')}{_sized(ignored)}", style="dim")
+
+
+def _afterwards(plan: Plan) -> Iterator[Line]:
+    """What can be taken back, and when the disk gets its bytes."""
+    kinds = {type(step) for step in plan.steps}
+    if kinds:
+        yield 0, Text()
+    if Mend in kinds:
+        yield 0, Text("What a repair replaces is kept in .gcd below the root: gcd quarantine restore undoes it.")
+    if Release in kinds:
+        yield 0, Text("What is released is gone at once: only a pull brings it back.")
+    if Move in kinds:
+        yield 0, Text("What is moved goes to .gcd below the root; the disk gets its bytes back when it is purged.")
 
 
 def _headline(plan: Plan) -> str:

@@ -25,7 +25,7 @@ from gcd.model.finding import Confidence, Fault, Finding, Kind
 from gcd.model.ids import LayerDirId, LinkId
 from gcd.model.inventory import Coverage, Inventory, Source, SourceState
 from gcd.model.reading import EMPTY, Malformed, Present, Unreadable
-from gcd.model.shelf import Shelf, dir_of, layer_of, link_of
+from gcd.model.shelf import Shelf, dir_shelf, layer_of, link_of
 from gcd.model.storegraph import StoreGraph
 from gcd.root.read import read_inventory
 from gcd.rules.table import RULES, nodes_for
@@ -425,7 +425,7 @@ def with_all_records_odd(inventory: Inventory) -> Inventory:
     return replace(
         inventory,
         layers=Shelf({}, dict(inventory.layers), layer_of),
-        layer_dirs=Shelf({}, dict(inventory.layer_dirs), dir_of),
+        layer_dirs=dir_shelf({}, dict(inventory.layer_dirs)),
         link_farm=replace(farm, symlinks=Shelf({}, dict(farm.symlinks), link_of)),
     )
 

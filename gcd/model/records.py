@@ -41,14 +41,16 @@ class Records:
         """By chain, the parent that its record names; base layers, and those whose parent cannot be read, have none."""
         found = {chain: row[3] for chain, row in self.layers.rows.items() if row[3] is not None}
         odd = self.layers.odd.values()
-        return found | {r.chain_id: r.parent.value for r in odd if isinstance(r.parent, Present)}
+        found.update((r.chain_id, r.parent.value) for r in odd if isinstance(r.parent, Present))
+        return found
 
     @cached_property
     def cache_ids(self) -> Mapping[ChainId, LayerDirId]:
         """By chain, the dir that its record names."""
         found = {chain: row[2] for chain, row in self.layers.rows.items()}
         odd = self.layers.odd.values()
-        return found | {r.chain_id: r.cache_id.value for r in odd if isinstance(r.cache_id, Present)}
+        found.update((r.chain_id, r.cache_id.value) for r in odd if isinstance(r.cache_id, Present))
+        return found
 
     @cached_property
     def orphaned_parents(self) -> frozenset[ChainId]:

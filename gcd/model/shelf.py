@@ -13,7 +13,8 @@ question about all: the question is put to the rows at once, and to the odd reco
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar, cast
 
 from gcd.model.facts import FileType, LayerDir, LayerRecord, LinkSymlink, Lower
 from gcd.model.ids import ChainId, DiffId, LayerDirId, LinkId, is_layer_dir_id
@@ -30,16 +31,21 @@ LayerRow = tuple[DiffId, int, LayerDirId, "ChainId | None", int, int]
 """Diff id, size, cache id, parent (None: a base layer), bytes of the tar-split, ctime."""
 
 DirRow = tuple[LinkId, str, bool, int]
-"""Link, ``lower`` as it stands ("": a base layer, which has no ``work``), whether there is a ``merged``, ctime."""
+"""
+Link, ``lower``, whether there is a ``merged``, ctime.
+
+The ``lower`` is "" (a base layer, which has none, and no ``work``), or the text as it stands, or the id of another dir
+with a row: then it is the link of that dir followed by the ``lower`` of that (`folded`).
+"""
 
 LinkRow = tuple[LayerDirId, int]
 """Target, ctime."""
 
-FIRST_LINK: Final = slice(2, 28)
+_FIRST_LINK: Final = slice(2, 28)
 """Where the first link of a well-formed ``lower`` stands."""
 
-REST: Final = slice(29, None)
-"""Where the ``lower`` begins that the dir of the first link has."""
+_REST: Final = slice(29, None)
+"""Where the ``lower`` begins that the dir of the first link should have."""
 
 
 class Shelf(Mapping[K, V], Generic[K, R, V]):
@@ -84,7 +90,8 @@ def shelved_layers(records: Mapping[ChainId, LayerRecord]) -> LayerShelf:
 
 
 def shelved_dirs(records: Mapping[LayerDirId, LayerDir]) -> DirShelf:
-    return _shelved(records, dir_row, dir_of)
+    found = _shelved(records, dir_row, _never)
+    return found if found is records else folded(dir_shelf(found.rows, found.odd))
 
 
 def shelved_links(records: Mapping[LinkId, LinkSymlink]) -> LinkShelf:
@@ -173,12 +180,47 @@ def dir_row(layer_dir: LayerDir) -> DirRow | None:
             return None
 
 
-def dir_of(dir_id: LayerDirId, row: DirRow) -> LayerDir:
+def dir_shelf(rows: dict[LayerDirId, DirRow], odd: dict[LayerDirId, LayerDir]) -> DirShelf:
+    """A shelf of layer dirs; what a row refers to must be in `rows`."""
+    return Shelf(rows, odd, partial(_dir_of, rows))
+
+
+def folded(dirs: DirShelf) -> DirShelf:
+    """
+    `dirs`, each ``lower`` that is the link of another and the ``lower`` of that as a reference to it: as it should be,
+    and the texts are most of what a root says.
+    """
+    rows = dirs.rows
+    claimants = {row[0]: dir_id for dir_id, row in rows.items()}
+    below: dict[LayerDirId, LayerDirId] = {}
+    for dir_id, row in rows.items():
+        found = claimants.get(LinkId(row[1][_FIRST_LINK]))
+        if found is not None and rows[found][1] == row[1][_REST]:
+            below[dir_id] = found
+    return dir_shelf({d: (row[0], below.get(d, row[1]), row[2], row[3]) for d, row in rows.items()}, dirs.odd)
+
+
+def lower_links(rows: Mapping[LayerDirId, DirRow], dir_id: LayerDirId) -> tuple[LinkId, ...]:
+    """The links that the ``lower`` of the dir of a row names, nearest first."""
+    links: list[LinkId] = []
+    lower = rows[dir_id][1]
+    while lower and not is_spelled(lower):
+        link, lower, _, _ = rows[LayerDirId(lower)]
+        links.append(link)
+    return (*links, *_links_of(lower))
+
+
+def is_spelled(lower: str) -> bool:
+    """Whether the `lower` of a row that has one is a text, and no reference."""
+    return lower.startswith("l/")
+
+
+def _dir_of(rows: Mapping[LayerDirId, DirRow], dir_id: LayerDirId, row: DirRow) -> LayerDir:
     link, lower, has_merged, ctime_ns = row
     return LayerDir(
         dir_id,
         Present(link),
-        Present(Lower(links_of(lower))) if lower else ABSENT,
+        Present(Lower(lower_links(rows, dir_id))) if lower else ABSENT,
         FileType.DIRECTORY,
         FileType.DIRECTORY if lower else None,
         FileType.DIRECTORY if has_merged else None,
@@ -186,12 +228,16 @@ def dir_of(dir_id: LayerDirId, row: DirRow) -> LayerDir:
     )
 
 
+def _never(key: object, row: object) -> NoReturn:
+    raise AssertionError(key, row)
+
+
 def spelled(links: tuple[LinkId, ...]) -> str:
     """The links as a ``lower`` names them; "" for none."""
     return ":".join([f"l/{link}" for link in links])
 
 
-def links_of(lower: str) -> tuple[LinkId, ...]:
+def _links_of(lower: str) -> tuple[LinkId, ...]:
     """The links of a well-formed `lower`."""
     return cast("tuple[LinkId, ...]", tuple(lower[2:].split(":l/"))) if lower else ()
 

@@ -25,7 +25,7 @@ from gcd.model.graph import Graph
 from gcd.model.ids import ChainId, LayerDirId, LinkId, init_dir_of, is_init_dir, is_layer_dir_id, rw_dir_of
 from gcd.model.reading import Present, value_of
 from gcd.model.records import Records
-from gcd.model.shelf import FIRST_LINK, REST, links_of, shelved_dirs, shelved_links
+from gcd.model.shelf import is_spelled, lower_links, shelved_dirs, shelved_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -120,19 +120,24 @@ class StoreGraph(Records):
         """By link id, the dir id that its symlink points to; those whose target is none are not in it."""
         found = {link: row[0] for link, row in self.farm.rows.items()}
         odd = self.farm.odd.values()
-        return found | {s.id: s.target.value for s in odd if isinstance(s.target, Present)}
+        found.update((s.id, s.target.value) for s in odd if isinstance(s.target, Present))
+        return found
 
     @cached_property
     def cited_links(self) -> frozenset[LinkId]:
         """
         The link ids that some ``lower`` names.
 
-        Where a ``lower`` is that of the dir below and one link more, as it should be, only that link is new.
+        Where a ``lower`` is the link of another dir and the ``lower`` of that, as it should be, only that link is new.
         """
-        unlike = self.unlike_parent
-        cited = {LinkId(row[1][FIRST_LINK]) for row in self.dirs.rows.values() if row[1]}
-        for dir_id in unlike:
-            cited.update(links_of(self.dirs.rows[dir_id][1]))
+        rows = self.dirs.rows
+        cited: set[LinkId] = set()
+        for dir_id, row in rows.items():
+            lower = row[1]
+            if lower and not is_spelled(lower):
+                cited.add(rows[LayerDirId(lower)][0])
+            else:
+                cited.update(lower_links(rows, dir_id))
         for layer_dir in self.dirs.odd.values():
             cited.update(lower_of(layer_dir).links)
         return frozenset(cited)
@@ -143,17 +148,11 @@ class StoreGraph(Records):
         The dirs without any oddity whose ``lower`` is not the link of the dir that records put below them, followed by
         the ``lower`` of that.
         """
-        rows, below = self.dirs.rows, self._dirs_below
-        unlike: list[LayerDirId] = []
-        for dir_id, row in rows.items():
-            lower = row[1]
-            if lower:
-                parent = rows.get(below.get(dir_id, _NO_DIR))
-                if parent is None or lower[FIRST_LINK] != parent[0] or lower[REST] != parent[1]:
-                    unlike.append(dir_id)
-        return frozenset(unlike)
+        below = self._dirs_below()
+        return frozenset(
+            dir_id for dir_id, row in self.dirs.rows.items() if row[1] and row[1] != below.get(dir_id, _NO_DIR)
+        )
 
-    @cached_property
     def _dirs_below(self) -> Mapping[LayerDirId, LayerDirId]:
         """By dir, the one that records put below it, existing or not, where they tell it and with one voice."""
         parents = {**self.parents, **self.computed_parents}
@@ -193,7 +192,7 @@ class StoreGraph(Records):
     def _lower_links(self, dir_id: LayerDirId) -> tuple[LinkId, ...]:
         """The links that the ``lower`` of an existing dir names."""
         row = self.dirs.rows.get(dir_id)
-        return links_of(row[1]) if row is not None else lower_of(self.dirs.odd[dir_id]).links
+        return lower_links(self.dirs.rows, dir_id) if row is not None else lower_of(self.dirs.odd[dir_id]).links
 
     def links_of(self, layer_dir: LayerDirId) -> tuple[LinkId, ...]:
         """The link ids that mean `layer_dir`, existing or not: by its ``link`` file, then by the link farm."""

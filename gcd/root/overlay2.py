@@ -23,7 +23,7 @@ from gcd.model.facts import FileType, LayerDir, LinkFarm, LinkSymlink
 from gcd.model.ids import LayerDirId, LinkId, is_layer_dir_id, is_link_id
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import ABSENT, Absent, Malformed, Present, Reading, describe
-from gcd.model.shelf import Shelf, dir_of, link_of, shelved_dirs
+from gcd.model.shelf import Shelf, dir_shelf, link_of, shelved_dirs
 from gcd.root.progress import ALONE, Pace, counted
 from gcd.root.record import Record, open_record
 from gcd.root.rows import dir_row, link_row
@@ -77,7 +77,7 @@ def read_layer_dirs(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[D
                 dir_id = LayerDirId(sys.intern(name))
                 with record:
                     odd[dir_id] = _layer_dir(dir_id, record)
-        return Shelf(rows, odd, dir_of), listing_state(driver, listing)
+        return dir_shelf(rows, odd), listing_state(driver, listing)
 
 
 def _dir_rows(home: Directory, pace: Pace, names: Sequence[str], shares: int) -> dict[LayerDirId, DirRow]:
@@ -141,7 +141,7 @@ def probe(
             layer_dir = probed.get(dir_id) or dirs[dir_id]
             probed[dir_id] = replace(layer_dir, merged_is_empty=_is_empty(home, dir_id, layout.MERGED))
     rows = {dir_id: row for dir_id, row in dirs.rows.items() if dir_id not in probed}
-    return Shelf(rows, {**dirs.odd, **probed}, dir_of)
+    return dir_shelf(rows, {**dirs.odd, **probed})
 
 
 def _with_merged(dirs: DirShelf) -> set[LayerDirId]:

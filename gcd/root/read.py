@@ -37,6 +37,7 @@ from gcd.model import layout
 from gcd.model.facts import Engine, EngineState
 from gcd.model.inventory import Coverage, Inventory, Source, SourceState
 from gcd.model.reading import Present
+from gcd.model.shelf import folded
 from gcd.root.buildkit import read_build_cache, read_databases
 from gcd.root.containers import read_containers
 from gcd.root.distribution import Distribution, read_distribution
@@ -99,7 +100,7 @@ def read_inventory(
         quarantine, quarantine_state = read_quarantine(root, driver)
         rest = _read_rest(root, driver, before, proc, sleep)
         unnamed = candidates.difference(references.dirs())
-        layer_dirs = probe(root, driver, layer_dirs, unnamed, rest.mounted())
+        layer_dirs = folded(probe(root, driver, layer_dirs, unnamed, rest.mounted()))
         held = held_dirs(layer_dirs, proc)
         temporaries = read_temporaries(root, _temporaries(references, layer_dirs, rest, driver))
     dirs_state = combined(candidates_state, layer_dirs_state)

@@ -9,7 +9,7 @@ import pytest
 from support.trees import DIRECTORY, FIFO, Link, plant
 
 from gcd.model.ids import ChainId, LayerDirId, LinkId, RwLayerName
-from gcd.model.shelf import dir_of, layer_of, link_of
+from gcd.model.shelf import dir_shelf, layer_of, link_of
 from gcd.root import layerdb, overlay2, rows
 from gcd.root.layerdb import read_layerdb
 from gcd.root.overlay2 import read_layer_dirs, read_link_farm
@@ -197,7 +197,7 @@ def test_rows_make_the_records_they_stand_for(tmp_path, monkeypatch):
 
     chain = ChainId(f"sha256:{CHAIN}")
     assert layer_of(chain, row_at(tmp_path, LAYERS)) == layers[chain]
-    assert dir_of(LayerDirId(DIR), row_at(tmp_path, DIRS)) == dirs[LayerDirId(DIR)]
+    assert dir_shelf({LayerDirId(DIR): row_at(tmp_path, DIRS)}, {}) == dirs
     assert link_of(LinkId(LINK), row_at(tmp_path, f"{FARM}/{LINK}")) == links[LinkId(LINK)]
     assert rw_layers[RwLayerName(MOUNT)].mount_id.value == row_at(tmp_path, MOUNTS)[0]
 

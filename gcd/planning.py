@@ -20,6 +20,7 @@ from gcd.model.reading import value_of
 from gcd.model.storegraph import StoreGraph
 from gcd.policy.case import Situation
 from gcd.policy.decision import decide
+from gcd.policy.labels import labelled
 from gcd.policy.order import Standing, nodes_of
 from gcd.policy.policy import BY_POLICY, DEFAULT, History
 from gcd.policy.refusals import Outlook, leaves_nothing, refusal
@@ -117,6 +118,7 @@ def decided(
         history=wish.history,
         is_writing=_is_writing(inventory),
         listed_dirs=outlook.listed.dirs if outlook.listed else frozenset(),
+        labelled=labelled(inventory, graph, wish.policy.protection.labels),
         unread=tuple(s for s in Source if s in EVERY_REFERENCE and inventory.sources[s].coverage in _IN_PART),
     )
     with open_root(inventory.root) as root:

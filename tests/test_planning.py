@@ -224,6 +224,20 @@ def test_what_is_suspected_waits_for_its_grace(seen):
     assert {item.reason for item in left} == {Reason.IN_GRACE}
 
 
+def test_labels_reach_the_guards(tmp_path, proc):
+    """The image of DockerRoot carries the label `title`."""
+    with DockerRoot(tmp_path / "docker") as built:
+        image = built.image("web:1", layers=1)
+    layers.empty_size(tmp_path / "docker", image.layers[0].chain_id)
+    seen = stopped(read_inventory(str(tmp_path / "docker"), proc=proc))
+
+    [step], _, _ = planned(seen)
+    steps, [left], _ = planned(seen, replace(EVERYTHING, protection=Protection(labels=("title=*",))))
+
+    assert step.finding.code == "GCD204"
+    assert (steps, left.reason) == ((), Reason.PROTECTED)
+
+
 # --- the edge -------------------------------------------------------------------------------------------------------
 
 

@@ -165,6 +165,7 @@ def test_the_tables_are_read_whole(directory):
         findings = ["GCD101:*"]
         images = ["shop/*"]
         containers = ["db-*"]
+        labels = ["keep"]
         [quarantine]
         retention = "3d"
         [hooks]
@@ -191,6 +192,7 @@ def test_the_tables_are_read_whole(directory):
     assert settings.protect.findings == ("GCD101:*",)
     assert settings.protect.images == ("shop/*",)
     assert settings.protect.containers == ("db-*",)
+    assert settings.protect.labels == ("keep",)
     assert settings.quarantine.retention == timedelta(days=3)
     assert settings.hooks.on_finding == ("/bin/tell", "-x")
     assert settings.hooks.on_action == ()

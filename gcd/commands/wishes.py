@@ -66,6 +66,7 @@ def policy_of(settings: Settings) -> Policy:
             protect.findings,
             protect.images,
             protect.containers,
+            protect.labels,
         ),
         is_offline=said.offline_node,
     )

@@ -7,7 +7,7 @@
     hostconfig.json   { "AutoRemove": bool, "RestartPolicy": { "Name": … }, … }
 
 Both are read with ``json.Decoder``: bytes after the object do not matter, one field of the wrong kind makes the
-container unloadable. The kinds checked here are those that every engine from 18.09 to 29 checks. Environment, labels,
+container unloadable. The kinds checked here are those that every engine from 18.09 to 29 checks. Environment,
 arguments and network settings are not kept.
 
 An image mount (28 and later) looks like this after the engine has set it up: `Name` is the image reference as the user
@@ -21,7 +21,7 @@ Sources: moby ``container/container.go`` Container, FromDisk, readHostConfig; ``
 from __future__ import annotations
 
 from gcd.formats.gojson import Json, Kind, Shape, Struct, decode_first, struct_of
-from gcd.formats.runconfig import RUN_CONFIG_SHAPE
+from gcd.formats.runconfig import RUN_CONFIG_SHAPE, labels_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint, MountPoint
 
@@ -169,6 +169,7 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
         dead=state.flag("Dead"),
         removal_in_progress=state.flag("RemovalInProgress"),
         has_config=config is not None,
+        labels=labels_of(config),
         image_mounts=tuple(_image_mount(*point) for point in points if point[0].type == _IMAGE_MOUNT),
         mount_points=tuple(mount_point for mount_point, _ in points),
     )

@@ -9,7 +9,7 @@
 Its bytes hash to its name; that is the reader's business. The engine reads it with ``json.Unmarshal`` and calls it
 "invalid image" without a ``rootfs`` or with a field of the wrong kind. It looks at ``rootfs.type`` only on Windows. A
 diff id that is no digest it finds out later, as a layer that it does not have: the image is lost either way, and gcd
-refuses it here. Labels and environment are not kept.
+refuses it here. The environment is not kept.
 
 Sources: moby ``image/image.go`` NewFromJSON, V1Image, Image, OperatingSystem; ``image/rootfs.go``; ``image/store.go``
 restore. The same from 18.09 to 29.
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from gcd.formats.escape import escaped
 from gcd.formats.gojson import Kind, Shape, Struct, decode_document, struct_of
-from gcd.formats.runconfig import RUN_CONFIG_SHAPE
+from gcd.formats.runconfig import RUN_CONFIG_SHAPE, labels_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import ImageConfig
 from gcd.model.ids import DiffId, is_digest
@@ -63,8 +63,9 @@ def parse_image_config(raw: bytes) -> ImageConfig:
     for entry in image.items("history"):
         if step := struct_of(entry, f"{_WHAT}: history"):
             step.require(_HISTORY_SHAPE)
-    for name in ("config", "container_config"):
-        if run := image.struct(name):
+    runs = {name: image.struct(name) for name in ("config", "container_config")}
+    for run in runs.values():
+        if run:
             run.require(RUN_CONFIG_SHAPE)
     rootfs = image.struct("rootfs")
     if rootfs is None:
@@ -74,6 +75,7 @@ def parse_image_config(raw: bytes) -> ImageConfig:
         diff_ids=tuple(_diff_id(text, position) for position, text in enumerate(rootfs.texts("diff_ids"))),
         os=image.text("os") or "linux",
         created=image.text("created"),
+        labels=labels_of(runs["config"]),
     )
 
 

@@ -1,15 +1,22 @@
 """
 The kinds of fields in a ``Config``: what an image says of how to run it, and what a container was made with.
 
-Nobody here keeps these values, environment and labels least of all, but a wrong kind makes the engine refuse the image
-or the container. Only fields are listed that have had their kind from 18.09 to 29.
+Nobody here keeps these values, the environment least of all, but for the labels, which settings can protect things by.
+But a wrong kind makes the engine refuse the image or the container. Only fields are listed that have had their kind
+from 18.09 to 29.
 
 Source: moby ``api/types/container/config.go`` Config; ``api/types/strslice`` StrSlice.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gcd.formats.gojson import Kind, Shape
+
+if TYPE_CHECKING:
+    from gcd.formats.gojson import Struct
+    from gcd.model.facts import Labels
 
 RUN_CONFIG_SHAPE = Shape(
     {
@@ -38,3 +45,9 @@ RUN_CONFIG_SHAPE = Shape(
         "Shell": Kind.WORDS,
     }
 )
+
+
+def labels_of(run: Struct | None) -> Labels:
+    """The labels of a ``Config``, by key; none where there is no ``Config``."""
+    found = dict(run.entries("Labels")) if run else {}
+    return tuple(sorted((key, value if isinstance(value, str) else "") for key, value in found.items()))

@@ -8,6 +8,7 @@ Policy: pure functions that say how sure a finding is, and what may be done abou
     policy.py       what an owner allows, what a command asks for, what earlier runs saw
     wanted.py       which remedies of a finding are wanted
     windows.py      whether now is the time
+    labels.py       which images and containers are protected by their labels
     case.py         what a guard is asked about
     guards.py       what must hold before anything is done, in one table
     order.py        in which order things are done, and what stands on what

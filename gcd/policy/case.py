@@ -9,6 +9,7 @@ from gcd.model.plan import LeftAlone
 from gcd.policy.policy import BY_POLICY, DEFAULT, History
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from gcd.model.facts import Engine
@@ -26,7 +27,8 @@ class Situation:
 
     `now_ns` is the wall clock time. `is_writing` says that the engine is making a layer: a write set is there that is
     newer than the engine's epoch. `listed_dirs` are the layer dirs that its API says are in use. `unread` are the
-    sources of references that were not read completely.
+    sources of references that were not read completely. `labelled` gives, by the name of an image or container that
+    a label protects, the pattern that fits the label.
     """
 
     engine: Engine
@@ -37,6 +39,7 @@ class Situation:
     is_writing: bool = False
     listed_dirs: AbstractSet[LayerDirId] = frozenset()
     unread: tuple[Source, ...] = ()
+    labelled: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

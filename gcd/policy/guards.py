@@ -47,6 +47,10 @@ def not_protected(case: Case) -> LeftAlone | None:
         if (fitting := _first_fit(names, patterns)) is not None:
             name, pattern = fitting
             return case.left_alone(Reason.PROTECTED, f"the settings protect {what} {name} ({pattern})")
+    labelled = case.situation.labelled
+    for name in (*finding.impact.images, *finding.impact.containers):
+        if name in labelled:
+            return case.left_alone(Reason.PROTECTED, f"the settings protect {name} by its label ({labelled[name]})")
     return None
 
 

@@ -66,12 +66,16 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What is never touched: by code, by finding (ids or globs over ids), by whom it costs (globs over names)."""
+    """
+    What is never touched: by code, by finding (ids or globs over ids), by whom it costs (globs over names, and over
+    labels as ``key=value``).
+    """
 
     codes: frozenset[Code] = frozenset()
     findings: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,11 @@ class ProtectTable(Table):
     containers: tuple[str, ...] = Field(
         default=(), description="What costs one of these containers: globs over names.", examples=[["db-*"]]
     )
+    labels: tuple[str, ...] = Field(
+        default=(),
+        description="What costs an image or a container with one of these labels: a key, or a glob over key=value.",
+        examples=[["com.example.keep", "tier=critical*"]],
+    )
 
 
 class QuarantineTable(Table):

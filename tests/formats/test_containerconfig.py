@@ -118,6 +118,7 @@ def test_what_gcd_needs_of_a_container():
                 is_writable=False,
             ),
         ),
+        labels=(("secret", "hunter2"),),
     )
 
 
@@ -185,7 +186,7 @@ def test_what_does_not_decode_is_refused(config):
     assert refusal(config).what == "config.v2.json"
 
 
-def test_no_environment_and_no_label_leaves_the_parser():
+def test_no_environment_leaves_the_parser_and_no_label_is_printed():
     assert "hunter2" not in repr(parse_container_config(raw()))
     assert "hunter2" not in str(refusal(raw().replace(b'hunter2"', b'hunter2" hunter2')))
     assert "hunter2" not in str(refusal(raw(Config={"Env": "TOKEN=hunter2"})))

@@ -38,7 +38,9 @@ def refusal(config: bytes) -> FormatError:
 
 
 def test_layers_base_first_system_and_time():
-    assert parse_image_config(raw()) == ImageConfig((BASE, TOP), "linux", "2026-11-24T22:56:13.123456789Z")
+    assert parse_image_config(raw()) == ImageConfig(
+        (BASE, TOP), "linux", "2026-11-24T22:56:13.123456789Z", labels=(("a", "b"),)
+    )
 
 
 @pytest.mark.parametrize("rootfs", [{"type": "layers"}, {"type": "layers", "diff_ids": None}, {"diff_ids": []}, {}])
@@ -90,7 +92,7 @@ def test_what_follows_the_object_is_refused():
     refusal(raw() + b"x")
 
 
-def test_no_environment_and_no_label_leaves_the_parser():
+def test_no_environment_leaves_the_parser_and_no_label_is_printed():
     assert "hunter2" not in repr(parse_image_config(raw()))
     assert "hunter2" not in str(refusal(raw().replace(b'hunter2"', b'hunter2" hunter2')))
 

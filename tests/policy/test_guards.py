@@ -279,3 +279,17 @@ def test_limits_do_not_hold_for_what_is_named_by_its_id_nor_bytes_for_repairs():
     assert ask(named(orphan("a"), policy=Policy(max_items=1, max_bytes=1), items=5)) is None
     mend = case(missing_link(disk_bytes=9), REPAIR_ONLINE, policy=Policy(max_bytes=1), history=SEEN_FOR_A_DAY)
     assert ask(mend) is None
+
+
+@pytest.mark.parametrize("impact", [Impact(images=("shop/web:1",)), Impact(containers=("web",))])
+def test_a_label_protects_what_costs_its_image_or_container(impact):
+    labelled = {"shop/web:1": "keep", "web": "keep"}
+
+    answer = ask(case(orphan("a", impact=impact), labelled=labelled))
+
+    assert answer is not None
+    assert answer.reason is Reason.PROTECTED
+    assert answer.why in {
+        "the settings protect shop/web:1 by its label (keep)",
+        "the settings protect web by its label (keep)",
+    }

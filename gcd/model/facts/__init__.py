@@ -24,7 +24,15 @@ from gcd.model.facts.buildkit import BuildCache, BuildLease, BuildRecord, BuildS
 from gcd.model.facts.containers import Container, ContainerConfig, HostConfig, ImageMountPoint, MountPoint
 from gcd.model.facts.files import FileType, TemporaryFile
 from gcd.model.facts.host import SETTLED_NS, DormantStore, Engine, EngineState, KernelMount, Listed, Plugin, Volume
-from gcd.model.facts.images import DistributionRecord, Image, ImageConfig, ImageMetadata, Repositories, RepositoriesCopy
+from gcd.model.facts.images import (
+    DistributionRecord,
+    Image,
+    ImageConfig,
+    ImageMetadata,
+    Labels,
+    Repositories,
+    RepositoriesCopy,
+)
 from gcd.model.facts.layerdb import LayerRecord, RemovingRecord, RwLayerRecord, WriteSet
 from gcd.model.facts.overlay2 import BadElement, LayerDir, LinkFarm, LinkSymlink, Lower
 from gcd.model.facts.quarantine import QuarantineEntry
@@ -49,6 +57,7 @@ __all__ = [
     "ImageMetadata",
     "ImageMountPoint",
     "KernelMount",
+    "Labels",
     "LayerDir",
     "LayerRecord",
     "LinkFarm",

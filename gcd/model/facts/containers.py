@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gcd.model.facts.images import Labels
     from gcd.model.ids import ContainerId
     from gcd.model.reading import Reading
 
@@ -60,6 +61,7 @@ class ContainerConfig:
     has_config: bool
     image_mounts: tuple[ImageMountPoint, ...] = ()
     mount_points: tuple[MountPoint, ...] = ()
+    labels: Labels = field(default=(), repr=False)
 
     @property
     def is_being_removed(self) -> bool:

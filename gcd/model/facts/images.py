@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 from gcd.model.reading import Present
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from gcd.model.reading import Reading
 
 
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+"""What an image or a container is labelled with: keys and values, sorted."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
     """What gcd needs of an image config; `diff_ids` is empty for an image without layers."""
@@ -21,6 +25,7 @@ class ImageConfig:
     diff_ids: tuple[DiffId, ...]
     os: str
     created: str = ""
+    labels: Labels = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

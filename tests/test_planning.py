@@ -232,10 +232,11 @@ def test_labels_reach_the_guards(tmp_path, proc):
     seen = stopped(read_inventory(str(tmp_path / "docker"), proc=proc))
 
     [step], _, _ = planned(seen)
-    steps, [left], _ = planned(seen, replace(EVERYTHING, protection=Protection(labels=("title=*",))))
+    steps, left, _ = planned(seen, replace(EVERYTHING, protection=Protection(labels=("title=*",))))
 
     assert step.finding.code == "GCD204"
-    assert (steps, left.reason) == ((), Reason.PROTECTED)
+    assert steps == ()
+    assert whys(left)[step.finding.id] == (Reason.PROTECTED, "the settings protect web:1 by its label (title=*)")
 
 
 # --- the edge -------------------------------------------------------------------------------------------------------

@@ -84,11 +84,11 @@ class Felling:
                 else:
                     self._unlink(here.directory, entry.name)
                 continue
-            above = levels[-2].directory if len(levels) > 1 else parent
-            if above.fd < 0 and not _reopen(levels[-2], here.directory):
+            if len(levels) > 1 and levels[-2].directory.fd < 0 and not _reopen(levels[-2], here.directory):
                 self._note(here.name, "somebody moved it meanwhile")
                 return
             levels.pop()
+            above = levels[-1].directory if levels else parent
             here.directory.close()
             self._remove(above, here.name)
 

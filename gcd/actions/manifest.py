@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 from gcd.actions import syscalls
 from gcd.actions.items import Where, parent_of, put_back, where
-from gcd.formats.manifest import MOST_BYTES, manifest_bytes, parse_manifest
+from gcd.formats.manifest import MOST_BYTES, is_entry_id, manifest_bytes, parse_manifest
 from gcd.model import layout
 from gcd.model.entry import EntryId, EntryState, Ground, Manifest
 from gcd.model.facts import FileType
@@ -152,6 +152,20 @@ def open_entry(place: Place, state: EntryState, entry: EntryId) -> Reading[OpenE
             return items
     directory.close()
     return manifest
+
+
+def closed_manifests(place: Place) -> dict[EntryId, Manifest]:
+    """The manifests of the closed entries, where they can be read."""
+    state = place.state(EntryState.CLOSED)
+    found: dict[EntryId, Manifest] = {}
+    for name in filter(is_entry_id, state.list().entries):
+        opened = state.open(name)
+        if isinstance(opened, Present):
+            with opened.value as directory:
+                manifest = value_of(directory.read(layout.ENTRY_MANIFEST, MOST_BYTES, parse_manifest))
+            if manifest is not None:
+                found[name] = manifest
+    return found
 
 
 def close_entry(entry: OpenEntry) -> None:

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from gcd.actions.felling import Felling
 from gcd.actions.ground import paths_of
-from gcd.actions.manifest import begin_purge, open_entry, remove_entry
+from gcd.actions.manifest import begin_purge, closed_manifests, open_entry, remove_entry
 from gcd.actions.mountguard import mounted_entry
 from gcd.actions.refusal import Refused, of_error, refuse
-from gcd.formats.manifest import MOST_BYTES, is_entry_id, parse_manifest
 from gcd.model import layout
 from gcd.model.entry import EntryDeed, EntryState, order_of
 from gcd.model.plan import Outcome, Reason
 from gcd.model.reading import Absent, Present, value_of
+from gcd.root.descent import BLOCK
 from gcd.root.processes import PROC
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def purge(
     entry. Never raises for what the root or the disk does; an entry that fails or is refused ends nothing.
     """
     wanted = set(entries)
-    closed = dict(_manifests(place))
+    closed = closed_manifests(place)
     standing = _standing(closed, place.driver)
     for name in _dependents_first(wanted, standing):
         try:
@@ -97,22 +97,20 @@ def _felled(entry: OpenEntry, progress: Callable[[int, int], None] | None) -> En
     if felling.left:
         why = f"{felling.left} could not be deleted: {'; '.join(felling.notes)}"
         return EntryDeed(entry.id, Outcome.FAILED, Reason.PLACE, why, felling.disk_bytes)
+    own = _own_bytes(entry)
     remove_entry(entry.place.state(EntryState.PURGING), entry.id)
-    return EntryDeed(entry.id, Outcome.DONE, disk_bytes=felling.disk_bytes)
+    return EntryDeed(entry.id, Outcome.DONE, disk_bytes=felling.disk_bytes + own)
 
 
-def _manifests(place: Place) -> Iterator[tuple[EntryId, Manifest]]:
-    """The closed entries whose manifest can be read."""
-    state = place.state(EntryState.CLOSED)
-    for name in state.list().entries:
-        if not is_entry_id(name):
-            continue
-        opened = state.open(name)
-        if isinstance(opened, Present):
-            with opened.value as directory:
-                manifest = value_of(directory.read(layout.ENTRY_MANIFEST, MOST_BYTES, parse_manifest))
-            if manifest is not None:
-                yield name, manifest
+def _own_bytes(entry: OpenEntry) -> int:
+    """What the entry takes beside its items: its two directories and the manifest."""
+    manifest = entry.directory.lstat(layout.ENTRY_MANIFEST)
+    statuses = [
+        entry.directory.stat(),
+        entry.items.stat(),
+        *([manifest.value] if isinstance(manifest, Present) else []),
+    ]
+    return sum(status.st_blocks for status in statuses) * BLOCK
 
 
 def _standing(manifests: Mapping[EntryId, Manifest], driver: str) -> dict[EntryId, set[EntryId]]:

@@ -22,6 +22,7 @@ from gcd.actions.ground import lacking
 from gcd.actions.items import Where, found_at, parent_of, take
 from gcd.actions.manifest import (
     close_entry,
+    closed_manifests,
     discard,
     engine_id_of,
     open_entry,
@@ -171,7 +172,13 @@ def _demand_ground(place: Place, manifest: Manifest) -> None:
     if any(is_in_memory(item.path, place.driver) for item in manifest.items):
         path = lacking(place, manifest.ground)
         if path:
-            refuse(Reason.CHANGED, f"{path}, on which it stood, is not as it was: restore that first")
+            holders = [name for name, other in closed_manifests(place).items() if path in map(_path_of, other.items)]
+            hint = f"restore {holders[0]} first" if holders else "and no entry holds it"
+            refuse(Reason.CHANGED, f"{path}, on which it stood, is not as it was: {hint}")
+
+
+def _path_of(item: Item) -> str:
+    return item.path
 
 
 def _other_labels(root: Directory, manifest: Manifest) -> str:

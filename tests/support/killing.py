@@ -112,8 +112,8 @@ def histogram(points: Iterable[tuple[str, Point]]) -> str:
     return "\n".join([*lines, f"{'all':24} {total:4}"])
 
 
-def run(operation: Operation, *strace: str) -> Ending:
-    """Carry out `operation` in a child under strace with the further arguments."""
+def run(operation: Operation, *strace: str, calls: Sequence[str] = MUTATING) -> Ending:
+    """Carry out `operation` in a child under strace, which looks at `calls`, with the further arguments."""
     gate, opener = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -122,7 +122,7 @@ def run(operation: Operation, *strace: str) -> Ending:
     os.close(gate)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "trace"
-        command = ("strace", "-s", "0", "-o", str(log), "-e", f"trace={','.join(MUTATING)}", *strace, "-p", str(pid))
+        command = ("strace", "-s", "0", "-o", str(log), "-e", f"trace={','.join(calls)}", *strace, "-p", str(pid))
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
             assert tracer.stderr is not None
             attached = tracer.stderr.readline()

@@ -1,0 +1,160 @@
+"""Reading the quarantine: every entry, and what the records in it keep alive."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support.trees import FIFO, Link, place
+from support.units import leaked_root, quarantined
+
+from gcd.model import layout
+from gcd.model.edges import dir_node, layer_node
+from gcd.model.entry import EntryState
+from gcd.model.facts import QuarantineEntry
+from gcd.model.ids import chain_ids
+from gcd.model.inventory import Coverage, Source
+from gcd.model.reading import ABSENT, Malformed, Present
+from gcd.model.storegraph import StoreGraph
+from gcd.root.images import read_images
+from gcd.root.quarantine import read_quarantine
+from gcd.root.read import read_inventory
+from gcd.root.tree import open_root
+
+
+@pytest.fixture
+def made(tmp_path):
+    return leaked_root(tmp_path / "docker")
+
+
+@pytest.fixture
+def root(made):
+    return made[0]
+
+
+@pytest.fixture
+def units(made):
+    return made[1]
+
+
+def read(root):
+    with open_root(str(root)) as directory:
+        return read_quarantine(directory)
+
+
+def names_in(unit):
+    """The chain and the dir of a unit."""
+    return f"sha256:{Path(unit[0]).name}", Path(unit[1]).name
+
+
+def test_a_root_without_one_has_been_seen_whole(root):
+    found, state = read(root)
+
+    assert (found, state.coverage) == ({}, Coverage.OK)
+
+
+def test_a_whole_unit_refers_to_nothing(root, units):
+    (deed,) = quarantined(root, units[:1])
+
+    found, state = read(root)
+
+    assert state.coverage is Coverage.OK
+    assert found[deed.entry].state is EntryState.CLOSED
+    assert isinstance(found[deed.entry].manifest, Present)
+    assert found[deed.entry].refers_to == frozenset()
+
+
+def test_a_bare_record_refers_to_its_dir_and_its_parent(root, units):
+    (deed,) = quarantined(root, [units[0][:1]])
+
+    assert read(root)[0][deed.entry].refers_to == {dir_node(names_in(units[0])[1]), layer_node(names_in(units[1])[0])}
+
+
+def test_a_bare_rw_layer_record_refers_to_both_its_dirs_and_its_parent(root):
+    (record,) = (root / "image/overlay2/layerdb/mounts").iterdir()
+    says = {name: (record / name).read_text() for name in ("mount-id", "init-id", "parent")}
+    (deed,) = quarantined(root, [(str(record.relative_to(root)),)])
+
+    assert read(root)[0][deed.entry].refers_to == {
+        dir_node(says["mount-id"]),
+        dir_node(says["init-id"]),
+        layer_node(says["parent"]),
+    }
+
+
+def test_an_image_config_refers_to_its_layers(root):
+    with open_root(str(root)) as directory:
+        (image,) = read_images(directory, "overlay2").images.values()
+    (deed,) = quarantined(root, [(layout.image_config(image.id),)])
+
+    assert read(root)[0][deed.entry].refers_to == set(map(layer_node, chain_ids(image.config.value.diff_ids)))
+
+
+@pytest.mark.parametrize("state", ["open", "entries"])
+def test_without_a_manifest_every_record_is_a_bare_one(root, units, state):
+    (deed,) = quarantined(root, units[:1])
+    folder = (root / ".gcd/entries" / deed.entry).rename(root / ".gcd" / state / deed.entry)
+    (folder / "manifest.json").write_bytes(b"{}")
+
+    entry = read(root)[0][deed.entry]
+
+    assert isinstance(entry.manifest, Malformed)
+    assert entry.refers_to == {dir_node(names_in(units[0])[1]), layer_node(names_in(units[1])[0])}
+
+
+def test_what_is_being_purged_keeps_nothing(root, units):
+    (deed,) = quarantined(root, [units[0][:1]])
+    (root / ".gcd/entries" / deed.entry).rename(root / ".gcd/purging" / deed.entry)
+
+    assert read(root)[0][deed.entry].refers_to == frozenset()
+
+
+@pytest.mark.parametrize("what", [FIFO, Link("/etc"), b""], ids=["fifo", "symlink", "file"])
+def test_what_stands_in_an_entrys_place_is_told(root, units, what):
+    quarantined(root, units[:1])
+    place(root / ".gcd/entries/20200101T000000-0001", what)
+
+    found, state = read(root)
+
+    assert state.coverage is Coverage.OK
+    assert isinstance(found["20200101T000000-0001"].manifest, Malformed)
+
+
+@pytest.mark.parametrize("what", [FIFO, Link("/etc"), b""], ids=["fifo", "symlink", "file"])
+@pytest.mark.parametrize("name", [".gcd", ".gcd/entries"])
+def test_a_quarantine_that_cannot_be_read_is_not_an_empty_one(root, units, name, what):
+    quarantined(root, units[:1])
+    shutil.rmtree(root / name)
+    place(root / name, what)
+
+    _, state = read(root)
+    inventory = read_inventory(str(root))
+
+    assert state.coverage is Coverage.UNREADABLE
+    assert inventory.sources[Source.LAYERS].coverage is Coverage.UNREADABLE
+
+
+def test_an_entry_without_anything_is_one(root, units):
+    (deed,) = quarantined(root, units[:1])
+    shutil.rmtree(root / ".gcd/entries" / deed.entry)
+    (root / ".gcd/open" / deed.entry).mkdir()
+
+    assert read(root)[0] == {deed.entry: QuarantineEntry(deed.entry, EntryState.OPEN, ABSENT)}
+
+
+def test_what_a_bare_record_names_is_no_orphan_until_it_is_purged(root, units):
+    """Without its record the dir, and all that it stands on, would be nobody's."""
+    (deed,) = quarantined(root, [units[0][:1]])
+    chain, layer_dir = names_in(units[1])
+
+    inventory = read_inventory(str(root))
+    graph = StoreGraph(inventory, bound_ns=2**63)
+    assert names_in(units[0])[1] in graph.referenced_dirs
+    assert {chain, names_in(units[2])[0]} <= graph.kept_layers
+    assert layer_dir in graph.referenced_dirs
+
+    shutil.rmtree(root / ".gcd/entries" / deed.entry)
+    graph = StoreGraph(read_inventory(str(root)), bound_ns=2**63)
+    assert names_in(units[0])[1] not in graph.referenced_dirs
+    assert chain not in graph.kept_layers

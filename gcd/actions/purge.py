@@ -104,13 +104,9 @@ def _felled(entry: OpenEntry, progress: Callable[[int, int], None] | None) -> En
 
 def _own_bytes(entry: OpenEntry) -> int:
     """What the entry takes beside its items: its two directories and the manifest."""
-    manifest = entry.directory.lstat(layout.ENTRY_MANIFEST)
-    statuses = [
-        entry.directory.stat(),
-        entry.items.stat(),
-        *([manifest.value] if isinstance(manifest, Present) else []),
-    ]
-    return sum(status.st_blocks for status in statuses) * BLOCK
+    manifest = value_of(entry.directory.lstat(layout.ENTRY_MANIFEST))
+    statuses = (entry.directory.stat(), entry.items.stat(), manifest)
+    return sum(status.st_blocks for status in statuses if status is not None) * BLOCK
 
 
 def _standing(manifests: Mapping[EntryId, Manifest], driver: str) -> dict[EntryId, set[EntryId]]:

@@ -368,11 +368,8 @@ def test_what_somebody_else_removed_meanwhile_is_told(root, units):
 def test_a_purge_frees_what_the_disk_held(root, units):
     entry = moved(root, *units[0])
     others = outside(root)
-    used = int(
-        subprocess.run(["du", "-s", "-B1", items(root, entry).parent], check=True, capture_output=True).stdout.split()[
-            0
-        ]
-    )
+    told = subprocess.run(["du", "-s", "-B1", items(root, entry).parent], check=True, capture_output=True).stdout
+    used = int(told.split()[0])
 
     (deed,) = purged(root, entry)
 

@@ -15,7 +15,6 @@ Sources: moby ``cmd/dockerd/daemon.go`` loadListeners, ``opts/hosts.go`` ParseHo
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -110,9 +109,8 @@ def _open_sockets(process: Process) -> Iterator[int]:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of the socket at `path`; None if there is none, or something else."""
+    """Device and inode of what is at `path`; None if nothing is."""
     try:
-        status = Path(path).stat()
+        return identity_of(Path(path).stat())
     except OSError:
         return None
-    return identity_of(status) if stat.S_ISSOCK(status.st_mode) else None

@@ -182,7 +182,7 @@ class State:
         (number,) = self._connection.execute(
             "INSERT INTO roots (device, inode, engine_id, path) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (device, inode, engine_id) DO UPDATE SET path = excluded.path RETURNING id",
-            (_signed(identity.device), _signed(identity.inode), identity.engine_id, _text(path)),
+            (_signed(identity.device), _signed(identity.inode), identity.engine_id, stored(path)),
         ).fetchone()
         return int(number)
 
@@ -208,7 +208,7 @@ class State:
 
     def _keep_sightings(self, root: int, result: RunResult, boot: BootTime, ran: AbstractSet[str]) -> None:
         now = result.checked_ns
-        seen = {_text(finding.id) for finding in result.findings}
+        seen = {stored(finding.id) for finding in result.findings}
         known = [row[0] for row in self._connection.execute("SELECT finding FROM sightings WHERE root = ?", (root,))]
         ended = [name for name in known if name not in seen and name.partition(":")[0] in ran]
         self._connection.executemany(
@@ -265,7 +265,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 def _row(root: int, act: Act) -> tuple[int | str, ...]:
     reason = "" if act.reason is None else str(act.reason)
-    texts = (_text(act.finding), str(act.outcome), reason, _text(act.why), act.entry)
+    texts = (stored(act.finding), str(act.outcome), reason, stored(act.why), act.entry)
     return (root, act.run, act.at_ns, str(act.kind), *texts, act.disk_bytes)
 
 
@@ -292,6 +292,6 @@ def _signed(number: int) -> int:
     return number - 2**64 if number >= 2**63 else number
 
 
-def _text(name: str) -> str:
-    """SQLite takes no surrogate escapes."""
+def stored(name: str) -> str:
+    """`name` as the state keeps it: SQLite takes no surrogate escapes."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -37,7 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "gcd.demo": {"gcd.model", "gcd.formats"},
 }
 """What each unit may import of gcd, beside itself. Units that are not named are edges, and may import anything."""
-EDGES = {"gcd.run", "gcd.planning", "gcd.diskusage", "gcd.cli", "gcd.commands", "gcd.settings", "gcd.logs"}
+EDGES = {"gcd.run", "gcd.planning", "gcd.hooks", "gcd.diskusage", "gcd.cli", "gcd.commands", "gcd.settings", "gcd.logs"}
 
 PURE = {"gcd.model", "gcd.formats", "gcd.rules", "gcd.policy", "gcd.mends", "gcd.inspect", "gcd.report"}
 IMPURE_MODULES = {"os", "time", "random", "socket", "pathlib", "shutil", "subprocess", "tempfile", "threading", "sys"}

@@ -18,8 +18,10 @@ import click
 import structlog
 
 from gcd import logs
+from gcd.hooks import tell
 from gcd.model.entry import RunId
 from gcd.model.errors import CannotCheck
+from gcd.report.history import act_object
 from gcd.report.printable import printable
 from gcd.settings import LogFormat
 from gcd.state import open_state
@@ -48,6 +50,7 @@ class Audit:
         self._stack = contextlib.ExitStack()
         self._state: State | None = None
         self._is_kept = True
+        self._acts: list[Act] = []
 
     def __enter__(self) -> Self:
         settings = self._settings
@@ -62,9 +65,12 @@ class Audit:
     ) -> None:
         self._state = None
         self._stack.close()
+        if not isinstance(error, KeyboardInterrupt):
+            self._call_hooks()
 
     def note(self, act: Act) -> None:
-        """Log `act`, and keep it."""
+        """Log `act`, and keep it; the hook hears of it when all is done."""
+        self._acts.append(act)
         structlog.get_logger().info(
             f"{act.kind}_{act.outcome}",
             run=act.run,
@@ -79,6 +85,12 @@ class Audit:
             except (CannotCheck, sqlite3.Error) as error:
                 self._is_kept = False
                 click.echo(f"gcd: history does not keep this run: {printable(str(error))}", err=True)
+
+    def _call_hooks(self) -> None:
+        hooks = self._settings.hooks
+        events = ({"event": "action", "root": printable(self._path), **act_object(act)} for act in self._acts)
+        if why := tell(hooks.on_action, events, seconds=hooks.timeout.total_seconds()):
+            click.echo(f"gcd: hooks.on_action: {printable(why)}", err=True)
 
     def _open_state(self) -> State:
         if self._state is None:

@@ -82,7 +82,7 @@ def check(  # noqa: PLR0913 - one parameter a flag
     if is_recorded:
         from gcd.commands.record import record  # noqa: PLC0415 - SQLite is for those who keep something
 
-        record(settings.state_dir, path, result, codes)
+        record(settings, path, result, codes)
     return exit_bits(result, FAIL_ON[settings.fail_on])
 
 

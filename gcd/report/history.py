@@ -33,7 +33,7 @@ def history_text(acts: Sequence[Act]) -> str:
 
 
 def history_json(acts: Sequence[Act]) -> str:
-    return json.dumps({"schema": SCHEMA, "acts": [_object(act) for act in acts]}, indent=2) + "\n"
+    return json.dumps({"schema": SCHEMA, "acts": [act_object(act) for act in acts]}, indent=2) + "\n"
 
 
 def _lines(acts: Sequence[Act]) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _words(act: Act) -> str:
     return f"{act.kind} {word}: {finding}: {printable(act.why)}{f' ({act.reason})' if act.reason else ''}"
 
 
-def _object(act: Act) -> dict[str, Any]:
+def act_object(act: Act) -> dict[str, Any]:
     return {
         "run": act.run,
         "at": instant(act.at_ns),

@@ -57,12 +57,14 @@ from gcd.root.volumes import read_volumes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from gcd.model.entry import EntryId
     from gcd.model.facts import (
         BuildCache,
         Container,
         DormantStore,
         KernelMount,
         Plugin,
+        QuarantineEntry,
         TemporaryFile,
         Volume,
     )
@@ -97,7 +99,7 @@ def read_inventory(
         references = _read_references(root, driver, sleep, pace)
         layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, pace)
         link_farm, links_state = read_link_farm(root, driver, pace)
-        quarantine, quarantine_state = read_quarantine(root, driver)
+        quarantine = read_quarantine(root, driver)
         rest = _read_rest(root, driver, before, proc, sleep)
         unnamed = candidates.difference(references.dirs())
         layer_dirs = folded(probe(root, driver, layer_dirs, unnamed, rest.mounted()))
@@ -107,13 +109,7 @@ def read_inventory(
     inventory = Inventory(
         root=path,
         store=driver,
-        sources={
-            Source.OVERLAY2: dirs_state,
-            Source.LINKS: links_state,
-            **references.states(),
-            Source.LAYERS: combined(references.layerdb.layers_state, quarantine_state),
-            **rest.states,
-        },
+        sources={Source.OVERLAY2: dirs_state, Source.LINKS: links_state, **references.states(), **rest.states},
         engine=rest.engine,
         candidates=candidates,
         layer_dirs=layer_dirs,
@@ -134,9 +130,8 @@ def read_inventory(
         databases=rest.databases,
         held_dirs=held,
         temporaries=temporaries,
-        quarantine=quarantine,
     )
-    return _with_what_was_left(inventory, references.imagedb, rest)
+    return _with_quarantine(_with_what_was_left(inventory, references.imagedb, rest), *quarantine)
 
 
 def compared(before: Engine, after: Engine) -> Engine:
@@ -155,6 +150,12 @@ def compared(before: Engine, after: Engine) -> Engine:
         doubts[f"the engine changed during the reading: {_identity(before)}, then {_identity(after)}"] = None
     others = tuple(dict.fromkeys((*before.others, *after.others)))
     return replace(after, epoch_ns=epoch_ns, doubts=tuple(doubts), others=others)
+
+
+def _with_quarantine(inventory: Inventory, entries: Mapping[EntryId, QuarantineEntry], state: SourceState) -> Inventory:
+    """Records in the quarantine are layer records too: one source, as complete as its lesser part."""
+    layers = combined(inventory.sources[Source.LAYERS], state)
+    return replace(inventory, quarantine=entries, sources={**inventory.sources, Source.LAYERS: layers})
 
 
 def _with_what_was_left(inventory: Inventory, imagedb: ImageDb, rest: _Rest) -> Inventory:

@@ -9,8 +9,6 @@ what a crash in the middle of it leaves behind is found in every pass after the 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 import time
 from collections import Counter
@@ -18,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import pytest
-from support.engine import SETTLE, EngineError, copy_root
+from support.engine import SETTLE, copy_root
 from support.scenes import judge, keep_evidence, named_by, names_of_nothing, told
+from support.storms import SECONDS, push_images, storm, works_on
 
 from gcd.demo.faults import layers, overlay2
 from gcd.demo.faults.fault import Target
@@ -28,7 +27,7 @@ from gcd.model.facts import EngineState
 from gcd.model.finding import Kind, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from support.engine import Engine, Registry
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-SECONDS = float(os.environ.get("GCD_STORM_SECONDS", "120"))
-IMAGES = 3
-QUICK_LAYERS = 9
 LEAST_CHECKED = 0.8
 LEAST_LEAKS = 20
 PASSES_AFTER = 10
@@ -54,82 +50,6 @@ Where dockerd 20.10 ends itself when a ``builder prune -a`` meets the ``FROM`` o
 WITNESSED_EVERY = 0.02
 REMAINS = {"GCD101", "GCD601"}
 """What killed pulls leave besides the layers that they had registered: the dir and the write set of the one at hand."""
-
-
-def push_images(engine: Engine, address: str) -> list[str]:
-    """Images of nine quick layers and a slow one on top, which is where a pull is when it is killed."""
-    names = [f"{address}/storm{number}:v1" for number in range(IMAGES)]
-    for name in names:
-        files = {f"part{i}": os.urandom(200_000) for i in range(QUICK_LAYERS)}
-        files |= {f"many/{i % 50}/{i}": os.urandom(2000) for i in range(5000)}
-        copies = "\n".join(f"COPY part{i} /part{i}" for i in range(QUICK_LAYERS))
-        engine.build(name, f"FROM scratch\n{copies}\nCOPY many /many\n", files, buildkit=True)
-        engine.docker("push", name)
-        engine.docker("rmi", name)
-    return names
-
-
-def pull(engine: Engine, name: str) -> None:
-    engine.docker("pull", name)
-    engine.docker("rmi", name)
-
-
-def build(engine: Engine, number: int, *, buildkit: bool) -> None:
-    """Its first step is like none of the other builder's, lest it leak a dir (test_duplicate_builds.py)."""
-    tag = f"made{int(buildkit)}"
-    run = f'RUN ["/bin/busybox", "sh", "-c", "echo {tag} {number} >/made"]'
-    engine.build(tag, f"FROM app\n{run}\nCOPY f /f\n", {"f": os.urandom(20_000)}, buildkit=buildkit)
-    engine.docker("run", "--rm", "--network=none", tag, "/bin/busybox", "cat", "/made")
-    engine.docker("rmi", "-f", tag)
-
-
-def commit(engine: Engine, number: int) -> None:
-    name = f"box{number}"
-    engine.docker("run", "--network=none", "--name", name, "app", "/bin/busybox", "sh", "-c", "echo x >/data/y")
-    engine.docker("commit", name, f"committed{number % 3}")
-    engine.docker("rm", "-f", name)
-    engine.docker("rmi", "-f", f"committed{number % 3}")
-
-
-def prune(engine: Engine, number: int) -> None:
-    what = (("builder", "-a"), ("image",), ("container",))[number % 3]
-    engine.docker(what[0], "prune", "-f", *what[1:])
-    time.sleep(2)
-
-
-def works_on(engine: Engine, names: list[str]) -> dict[str, Callable[[int], None]]:
-    return {
-        **{f"pull {name}": lambda _, name=name: pull(engine, name) for name in names[:2]},
-        "classic build": lambda number: build(engine, number, buildkit=False),
-        "BuildKit build": lambda number: build(engine, number, buildkit=True),
-        "commit": lambda number: commit(engine, number),
-        "prune": lambda number: prune(engine, number),
-    }
-
-
-@contextlib.contextmanager
-def storm(works: dict[str, Callable[[int], None]], done: Counter[str]) -> Iterator[None]:
-    """While inside, each of `works` is done over and over in a thread of its own; `done` counts how often."""
-    is_over = threading.Event()
-
-    def repeat(name: str) -> None:
-        number = 0
-        while not is_over.is_set():
-            number += 1
-            # One worker prunes what another is just building: a command may fail, and the engine must come to no harm.
-            with contextlib.suppress(EngineError):
-                works[name](number)
-                done[name] += 1
-
-    threads = [threading.Thread(target=repeat, args=(name,)) for name in works]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        for thread in threads:
-            thread.join(150)
 
 
 class Witness:

@@ -15,7 +15,6 @@ Source: Linux ``net/unix/af_unix.c`` unix_seq_show; ``__SO_ACCEPTCON`` in ``incl
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -37,5 +36,5 @@ def parse_listeners(raw: bytes) -> Mapping[int, str]:
     for line in raw.split(b"\n")[1:]:
         match = _LISTENER.fullmatch(line)
         if match is not None and int(match[1], 16) & _ACCEPTS:
-            found[int(match[2])] = os.fsdecode(match[3])
+            found[int(match[2])] = match[3].decode("utf-8", "surrogateescape")
     return found

@@ -6,7 +6,7 @@ Reports: a result as text for people and as JSON for programs. Pure functions of
     text.py          a check as text
     headline.py      its first words
     grouping.py      findings in the order that people need
-    byhand.py        what to type for a finding
+    advice.py        what to do about a finding
     json.py          a check as JSON
     plan_text.py     a plan as text
     df_text.py       disk usage as text

@@ -82,8 +82,8 @@ class Walk:
         starts = range(0, len(tasks), self._portion)
         self._total = len(starts)
         self._queue, feed = os.pipe()
-        os.write(feed, b"".join(map(_INDEX.pack, starts)))
-        os.close(feed)
+        with os.fdopen(feed, "wb") as pipe:
+            pipe.write(b"".join(map(_INDEX.pack, starts)))
         self._processes: dict[int, int] = {}
 
     def __enter__(self) -> Self:
@@ -145,7 +145,7 @@ class Walk:
                 self._do(portion)
                 if os.getppid() != caller:
                     return
-            with open(answer, "wb") as file:
+            with os.fdopen(answer, "wb") as file:
                 file.write(marshal.dumps(self._worker.result()))
             status = 0
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import pytest
 from support.results import finding, hex64
 
 from gcd.commands.wishes import policy_of
-from gcd.model.finding import Confidence, Node, NodeKind
+from gcd.model.finding import Code, Confidence, Node, NodeKind
 from gcd.model.plan import LeftAlone
 from gcd.policy.policy import BY_POLICY, DAY_NS, Policy, Verb
 from gcd.policy.wanted import wanted
 from gcd.rules.table import RULES
 from gcd.settings import load
+from gcd.settings.keys import leaves
 
 FOLDER = Path(__file__).resolve().parent.parent / "config" / "policies"
 
@@ -105,3 +107,33 @@ def test_no_policy_takes_user_data():
     greedy = Policy(codes={rule.code: verbs for rule in RULES})
 
     assert set(wanted_codes(greedy)) & {"116", "304"} == set()
+
+
+PAGE = FOLDER.parent.parent / "docs" / "policy.md"
+
+
+def test_the_page_names_every_setting_of_these_tables():
+    text = PAGE.read_text()
+
+    unnamed = [
+        key
+        for key, _ in leaves()
+        if "." in key and not re.search(rf"(?m)^(\[{re.escape(key)}\]|{key.partition('.')[2]} = )", text)
+    ]
+    assert unnamed == []
+
+
+def test_the_examples_of_the_page_load(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("GCD_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "conf.d").mkdir()
+    examples = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    for number, example in enumerate(examples):
+        (tmp_path / "conf.d" / f"{number}.toml").write_text(example)
+
+    policy = policy_of(load({}, directory=tmp_path).settings)
+
+    assert len(examples) == 4
+    assert policy.codes == {Code("GCD101"): (Verb.QUARANTINE,), Code("GCD211"): (Verb.RELEASE, Verb.QUARANTINE)}
+    assert policy.protection.labels == ("com.example.keep", "tier=critical*")
+    assert policy.max_bytes == 50 << 30

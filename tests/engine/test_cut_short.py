@@ -86,7 +86,8 @@ def test_a_copy_that_was_killed_leaves_its_rw_layer(engine: Engine) -> None:
         f"overlay2/l/{link}",
     }
     assert leak.disk_bytes == disk_usage(*(engine.root / path for path in leak.paths))
-    assert {finding.code for finding in above_info(result)} <= {"GCD310", "GCD101", "GCD211"}, told(result)
+    # On a slow machine the copy is done before the kill: its layer was being registered, which leaves a dir and a write set.
+    assert {finding.code for finding in above_info(result)} <= {"GCD310", "GCD101", "GCD211", "GCD601"}, told(result)
     assert result.not_checked == ()
 
 

@@ -113,8 +113,19 @@ def store_inode_of(root: Directory, driver: str) -> int:
 def begin(place: Place, manifest: Manifest) -> OpenEntry:
     """
     A new open entry, on disk and synced, for the caller to close; `OSError` (as ENOSPC) with nothing of it left.
+
+    On a full disk it takes what the place reserved.
     """
     place.check()
+    try:
+        return _begun(place, manifest)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT} or not place.let_go_of_reserve():
+            raise
+        return _begun(place, manifest)
+
+
+def _begun(place: Place, manifest: Manifest) -> OpenEntry:
     folder, name = place.state(EntryState.OPEN), manifest.entry
     syscalls.make_directory(folder, name, place.dress)
     try:

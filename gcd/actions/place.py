@@ -5,6 +5,7 @@
 
     .gcd/
     ├── lock                whoever writes holds it by flock; it is empty
+    ├── reserve             room for a few manifests, let go of when the disk is full
     ├── open/<entry>/       moving in or out is under way, or was cut short
     ├── entries/<entry>/    closed
     ├── purging/<entry>/    half of it may be gone
@@ -27,13 +28,23 @@ import stat
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from gcd.actions.syscalls import Dress, make_directory, open_lock, remove_directory, rename_noreplace, sync_directory
+from gcd.actions.syscalls import (
+    Dress,
+    make_directory,
+    open_lock,
+    remove_directory,
+    rename_noreplace,
+    reserve_file,
+    sync_directory,
+    unlink,
+)
 from gcd.formats.manifest import is_entry_id
 from gcd.model import layout
 from gcd.model.entry import FOLDERS, EntryId, EntryState, order_of
 from gcd.model.errors import CannotAct
 from gcd.model.reading import Absent, Malformed, Present, describe
 from gcd.root.boundaries import mount_of, project_of
+from gcd.root.descent import BLOCK
 from gcd.root.tree import Directory, name_of
 
 if TYPE_CHECKING:
@@ -41,6 +52,8 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 PLANS = "plans"
+RESERVE = "reserve"
+RESERVED_BYTES = 256 << 10
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HALF_MADE = f"{layout.GCD}.new"
@@ -117,6 +130,26 @@ class Place:
     def open_states(self) -> None:
         for state, name in FOLDERS.items():
             self._states[state] = _subdirectory(self.directory, name, self.dress)
+        self._take_reserve()
+
+    def let_go_of_reserve(self) -> bool:
+        """Give the reserved room back to a full disk, for one manifest; whether there was any."""
+        if not isinstance(self.directory.lstat(RESERVE), Present):
+            return False
+        unlink(self.directory, RESERVE)
+        return True
+
+    def _take_reserve(self) -> None:
+        """Reserve room, unless that is done or there is none: without it gcd refuses a little earlier."""
+        found = self.directory.lstat(RESERVE)
+        if isinstance(found, Present) and found.value.st_blocks * BLOCK >= RESERVED_BYTES:
+            return
+        try:
+            if isinstance(found, Present):
+                unlink(self.directory, RESERVE)
+            reserve_file(self.directory, RESERVE, RESERVED_BYTES, self.file_dress)
+        except OSError:
+            self.let_go_of_reserve()
 
 
 def open_place(root: Directory, *, create: bool, driver: str = layout.OVERLAY2) -> Place:

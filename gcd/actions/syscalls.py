@@ -73,6 +73,16 @@ def write_new_file(parent: Directory, name: str, content: bytes, dress: Dress) -
         os.close(fd)
 
 
+def reserve_file(parent: Directory, name: str, size: int, dress: Dress) -> None:
+    """A new file for which `size` bytes are allocated; it may be left there, smaller, where there is no room."""
+    fd = os.open(_one(name), _CREATE, 0o600, dir_fd=parent.fd)
+    try:
+        _dress(fd, dress)
+        os.posix_fallocate(fd, 0, size)
+    finally:
+        os.close(fd)
+
+
 def make_symlink(parent: Directory, name: str, target: str, dress: Dress) -> None:
     """May leave a symlink of the caller's own where dressing it fails; a symlink has no mode."""
     os.symlink(target, _one(name), dir_fd=parent.fd)

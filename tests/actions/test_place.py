@@ -9,9 +9,12 @@ import subprocess
 
 import pytest
 from support.trees import FIFO, SOCKET, Link, place
+from support.units import leaked_root, quarantined
 
-from gcd.actions.place import open_place
+from gcd.actions.place import RESERVED_BYTES, open_place
+from gcd.actions.purge import purge
 from gcd.model.errors import CannotAct
+from gcd.model.plan import Outcome
 from gcd.root.tree import open_root
 
 root_only = pytest.mark.root
@@ -37,6 +40,7 @@ def test_it_is_closed_to_others_and_made_once(tmp_path):
     assert made == {
         ".gcd": "drwx------",
         ".gcd/lock": "-rw-------",
+        ".gcd/reserve": "-rw-------",
         ".gcd/open": "drwx------",
         ".gcd/entries": "drwx------",
         ".gcd/purging": "drwx------",
@@ -136,3 +140,37 @@ def test_a_half_made_one_is_made_again(tmp_path):
     with held(tmp_path):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [".gcd"]
+
+
+@root_only
+@pytest.mark.parametrize("left", [0, 4096])
+def test_a_full_disk_has_room_for_an_entry(tmp_path, left):
+    """What the place reserved is let go of; the next opening reserves again, where there is room."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        root, units = leaked_root(tmp_path / "docker")
+        with held(root):
+            pass
+        status = os.statvfs(tmp_path)
+        (tmp_path / "filler").write_bytes(bytes(status.f_bavail * status.f_frsize - left))
+        assert os.statvfs(tmp_path).f_bavail * status.f_frsize == left
+
+        deeds = quarantined(root, units)
+        assert [deed.outcome for deed in deeds] == [Outcome.DONE] * 3
+
+        (tmp_path / "filler").unlink()
+        with held(root) as opened:
+            assert (root / ".gcd/reserve").stat().st_blocks * 512 == RESERVED_BYTES
+            assert [d.outcome for d in purge(opened, [deed.entry for deed in deeds])] == [Outcome.DONE] * 3
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("what", [Link("/etc/passwd"), FIFO, b"short"], ids=["symlink", "fifo", "short"])
+def test_a_reserve_that_is_none_is_made_anew(tmp_path, what):
+    (tmp_path / ".gcd").mkdir(mode=0o700)
+    place(tmp_path / ".gcd/reserve", what)
+
+    with held(tmp_path):
+        pass
+    assert (tmp_path / ".gcd/reserve").lstat().st_size == RESERVED_BYTES

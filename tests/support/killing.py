@@ -34,7 +34,9 @@ MUTATING = (
 """Of ``open`` and ``openat`` those count that create."""
 
 RENAMING = frozenset({"rename", "renameat", "renameat2", "link", "linkat"})
-ALLOCATING = frozenset({"mkdir", "mkdirat", "openat", "write", "symlinkat", "symlink", "renameat2", "fsync"})
+ALLOCATING = frozenset(
+    {"fallocate", "mkdir", "mkdirat", "openat", "write", "symlinkat", "symlink", "renameat2", "fsync"}
+)
 
 _CALL = re.compile(r"^(?:\d+ +)?([a-z0-9_]+)\((.*)$")
 _RAISED = 99

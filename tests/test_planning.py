@@ -136,15 +136,32 @@ def test_a_layer_that_stays_keeps_all_that_stands_on_it_alone(leaks, seen):
     assert {reason for reason, _ in whys(left).values()} == {Reason.PROTECTED, Reason.BLOCKED}
 
 
-def test_of_a_chain_all_layers_together_are_worth_the_smallest_size(leaks, seen):
-    """The three on one path take `whole` bytes together; each alone takes less."""
+def test_leaked_layers_that_hang_together_are_worth_the_smallest_size_together(leaks, seen):
     _, _, findings = planned(stopped(seen))
     by_id = {finding.id: replace(finding, disk_bytes=10) for finding in findings}
     standing = planning.Standing(seen, planning.StoreGraph(seen, now_of(seen)), tuple(by_id.values()))
 
-    assert standing.disk_bytes(by_id[leaks.top]) == 30
-    assert standing.disk_bytes(by_id[leaks.left]) == 20
-    assert standing.disk_bytes(by_id[leaks.low]) == 40
+    assert {name: standing.disk_bytes(by_id[name]) for name in (leaks.low, leaks.left, leaks.right, leaks.top)} == {
+        leaks.low: 40,
+        leaks.left: 40,
+        leaks.right: 40,
+        leaks.top: 40,
+    }
+    [alone] = by_id.keys() - {leaks.low, leaks.left, leaks.right, leaks.top}
+    assert standing.disk_bytes(by_id[alone]) == 10
+
+
+def test_leaked_layers_that_do_not_hang_together_are_worth_what_each_takes(tmp_path, proc):
+    with DockerRoot(tmp_path / "docker") as built:
+        base = built.image("base:1", layers=1)
+        built.layer(base.top)
+        built.layer(base.top)
+    inventory = read_inventory(str(tmp_path / "docker"), proc=proc)
+    _, _, findings = planned(stopped(inventory))
+    sized = [replace(finding, disk_bytes=10) for finding in findings]
+    standing = planning.Standing(inventory, planning.StoreGraph(inventory, now_of(inventory)), sized)
+
+    assert [standing.disk_bytes(finding) for finding in sized] == [10, 10]
 
 
 def test_limits_take_from_the_front(leaks, seen):

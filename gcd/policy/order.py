@@ -8,6 +8,8 @@ nothing behind that has lost what it stood on.
 
 from __future__ import annotations
 
+import itertools
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gcd.model import edges, layout
@@ -67,16 +69,26 @@ class Standing:
 
     def disk_bytes(self, finding: Finding) -> int:
         """What comes back when `finding` is done about; of leaked layers all that hang together count as one."""
-        if finding.kind is not Kind.ORPHAN or finding.subject.kind is not NodeKind.LAYER:
+        if (chain := ChainId(finding.subject.id)) not in self._leaked:
             return finding.disk_bytes or 0
-        return sum(other.disk_bytes or 0 for other in self.leaked_with(finding))
+        return self._worth[self._lowest[chain]]
 
-    def leaked_with(self, finding: Finding) -> tuple[Finding, ...]:
-        """The leaked layers that stand on the one of `finding`, or that it stands on; itself among them."""
-        node = finding.subject
-        below = {edges.layer_node(chain) for chain in self._graph.ancestors(ChainId(node.id))}
-        together = below | self._graph.graph.dependents(node) | {node}
-        return tuple(found for chain, found in self._leaked.items() if edges.layer_node(chain) in together)
+    @cached_property
+    def _lowest(self) -> Mapping[ChainId, ChainId]:
+        """By leaked layer, the lowest leaked one that it stands on, or itself."""
+        found: dict[ChainId, ChainId] = {}
+        for start in self._leaked:
+            path = list(itertools.takewhile(lambda chain: chain in self._leaked, self._graph.ancestors(start)))
+            found |= dict.fromkeys(path, path[-1])
+        return found
+
+    @cached_property
+    def _worth(self) -> Mapping[ChainId, int]:
+        """By lowest leaked layer, what it and all leaked ones on it take."""
+        found: dict[ChainId, int] = {}
+        for chain, lowest in self._lowest.items():
+            found[lowest] = found.get(lowest, 0) + (self._leaked[chain].disk_bytes or 0)
+        return found
 
 
 def nodes_of(finding: Finding) -> tuple[Node, ...]:

@@ -47,7 +47,8 @@ class Run:
     One carrying out of a plan on the root of `place`.
 
     `replan` makes the plan anew; `release` has the engine release layers, and gives the deeds of those that went at one
-    blow; `told` hears of every deed at once. `run_id` is written into each entry.
+    blow; `told` hears of every deed at once, `afterwards` of those of each look together, when the door is open again.
+    `run_id` is written into each entry.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Run:
         replan: Callable[[], Plan],
         release: Callable[[Plan, Sequence[Release]], Generator[tuple[Deed, ...]]],
         told: Callable[[Deed], None] = lambda _: None,
+        afterwards: Callable[[Sequence[Deed]], None] = lambda _: None,
         proc: str = PROC,
     ) -> None:
         self._place = place
@@ -65,6 +67,7 @@ class Run:
         self._replan = replan
         self._release = release
         self._told = told
+        self._afterwards = afterwards
         self._proc = proc
         self._pending: dict[FindingId, Step] = {}
         self._deeds: list[Deed] = []
@@ -84,8 +87,9 @@ class Run:
             if refusal:
                 self._refuse_all(Reason.RUN_REFUSED, refusal)
                 break
-            before = len(self._pending)
+            before, settled = len(self._pending), len(self._deeds)
             trouble = self._one_look(fresh, since_ns)
+            self._afterwards(self._deeds[settled:])
             fruitless = fruitless + 1 if len(self._pending) == before else 0
             if fruitless == MAX_FRUITLESS:
                 self._refuse_all(Reason.ENGINE_RUNS, trouble or "nothing came of several looks at it")

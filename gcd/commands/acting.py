@@ -29,13 +29,15 @@ from gcd.commands.wishes import demand_found, wish_of
 from gcd.formats.planfile import plan_digest
 from gcd.mends.mending import NOTHING_SAID
 from gcd.model.errors import CannotAct, ExitBits, GcdError, UsageError
-from gcd.model.finding import RemedyKind
+from gcd.model.finding import Applicability, Confidence, Kind, RemedyKind
 from gcd.model.plan import Outcome, Reason
 from gcd.model.result import exit_bits
 from gcd.planning import identity_of
 from gcd.policy.policy import Selection, Verb
 from gcd.report.deeds import deed_line, deeds_summary
 from gcd.report.printable import printable
+from gcd.report.quarantine_text import entry_deed_line
+from gcd.report.units import counted, iec
 from gcd.root.discover import detect_store, find_root
 from gcd.root.dockerd import DEFAULT_ROOT
 from gcd.run import check
@@ -46,11 +48,16 @@ if TYPE_CHECKING:
 
     from gcd.actions.recover import Recovered
     from gcd.mends.mending import Consent
+    from gcd.model.entry import EntryDeed
+    from gcd.model.finding import Finding
     from gcd.model.plan import Deed, Plan
     from gcd.model.result import RunResult
     from gcd.planning import Wish
     from gcd.root.discover import Store
     from gcd.settings import Settings
+
+
+PURGE_WORD = "delete for good"
 
 
 class Flags(TypedDict):
@@ -85,7 +92,7 @@ def acting_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 class Order:
     """
     What a command was asked to do: `remedy` for the codes and ids in `words`; without one, what the policy has a verb
-    for, or what `saved` holds, a plan that was made before.
+    for, or what `saved` holds, a plan that was made before. With `is_purged` what is moved is deleted at once.
     """
 
     command: str
@@ -94,6 +101,7 @@ class Order:
     words: tuple[str, ...] = ()
     consent: Consent = NOTHING_SAID
     saved: Plan | None = None
+    is_purged: bool = False
 
 
 def act(order: Order) -> ExitBits:
@@ -120,16 +128,15 @@ def act(order: Order) -> ExitBits:
         return _bits(order, settings, result, plan, ())
     keep_out(store.path, order.command, {"state_dir": str(settings.state_dir)})
     with Audit(settings, identity_of(store.path), store.path) as audit:
-        finished: list[Deed] = []
-        if _wants_releases(order, wish):
-            undertaking.finish_releases(audit, _telling(finished))
-        result, plan = _planned(order, undertaking)
-        deeds = finished
+        deeds: list[Deed] = []
         bits = ExitBits.CLEAN
-        if plan.steps and _is_agreed(order):
+        if _wants_releases(order, wish):
+            undertaking.finish_releases(audit, _telling(deeds))
+        result, plan = _planned(order, undertaking)
+        if plan.steps and _is_agreed(order, plan):
             bits = _carried_out(order, undertaking, plan, audit, deeds)
     if deeds:
-        click.echo(deeds_summary(deeds))
+        click.echo(deeds_summary(deeds, is_purged=order.is_purged))
         result = _what_is_left(store, settings)
     return bits | _bits(order, settings, result, plan, deeds)
 
@@ -148,9 +155,17 @@ def _planned(order: Order, undertaking: Undertaking) -> tuple[RunResult, Plan]:
         demand_found(undertaking.wish.selection, result)
     elif not plan.refusal:
         plan = order.saved
+    if order.is_purged:
+        plan = replace(plan, steps=tuple(step for step in plan.steps if _is_of_no_worth(step.finding)))
     click.echo(on_terminal(plan), nl=False)
     _say_how_with_the_engine_stopped(order, plan)
     return result, plan
+
+
+def _is_of_no_worth(finding: Finding) -> bool:
+    """What may be deleted without a time in which it could be missed: an orphan that is proven, and no user's data."""
+    is_sure = any(r.kind is RemedyKind.QUARANTINE and r.applicability is Applicability.AUTO for r in finding.remedies)
+    return finding.kind is Kind.ORPHAN and finding.confidence is Confidence.PROVEN and is_sure
 
 
 def _wants_releases(order: Order, wish: Wish) -> bool:
@@ -162,11 +177,15 @@ def _wants_releases(order: Order, wish: Wish) -> bool:
 
 
 def _demand_somebody_to_ask(order: Order) -> None:
-    if not (order.flags["dry_run"] or order.flags["yes"] or (sys.stdin.isatty() and sys.stdout.isatty())):
-        raise UsageError(
-            f"gcd {order.command} changes a Docker root, and there is no terminal to ask on: "
-            "look at it with --dry-run, then say --yes"
-        )
+    flags, is_terminal = order.flags, sys.stdin.isatty() and sys.stdout.isatty()
+    if flags["dry_run"] or is_terminal or (flags["yes"] and not order.is_purged):
+        return
+    if order.is_purged:
+        raise UsageError(f"gcd {order.command} --purge deletes for good: it asks to type that, on a terminal")
+    raise UsageError(
+        f"gcd {order.command} changes a Docker root, and there is no terminal to ask on: "
+        "look at it with --dry-run, then say --yes"
+    )
 
 
 def _demand_rights(path: str) -> None:
@@ -174,18 +193,27 @@ def _demand_rights(path: str) -> None:
         raise CannotAct(f"only root may change {printable(path)}: run gcd with sudo")
 
 
-def _is_agreed(order: Order) -> bool:
-    if order.flags["yes"] or click.confirm("Do this?", err=True):
-        return True
-    click.echo("Nothing was changed.")
-    return False
+def _is_agreed(order: Order, plan: Plan) -> bool:
+    if order.is_purged:
+        size = iec(sum(step.finding.disk_bytes or 0 for step in plan.steps))
+        click.echo(f"\nThis deletes {counted(len(plan.steps), 'orphan')} ({size}) for good; nothing brings them back.")
+        is_agreed = (
+            click.prompt(f"Type {PURGE_WORD!r} to do it", default="", show_default=False, err=True) == PURGE_WORD
+        )
+    else:
+        is_agreed = order.flags["yes"] or click.confirm("Do this?", err=True)
+    if not is_agreed:
+        click.echo("Nothing was changed.")
+    return is_agreed
 
 
 def _carried_out(order: Order, undertaking: Undertaking, plan: Plan, audit: Audit, deeds: list[Deed]) -> ExitBits:
     """Carry `plan` out, adding to `deeds`; what ends it halfway is told, and does not hide what was done before."""
     try:
         digest = plan_digest(plan) if order.saved is not None else ""
-        undertaking.carry_out(plan, audit, _telling(deeds), _tell_recovered, digest)
+        undertaking.carry_out(
+            plan, audit, _telling(deeds), _tell_recovered, _tell_purged, digest=digest, is_purged=order.is_purged
+        )
     except GcdError as error:
         click.echo(f"gcd: {printable(str(error))}", err=True)
         return error.exit_bits
@@ -217,6 +245,10 @@ def _tell_recovered(item: Recovered) -> None:
     }[item.recovery]
     why = f": {printable(item.why)}" if item.why else ""
     click.echo(f"gcd: entry {item.entry}, which an earlier run left open, {what}{why}", err=True)
+
+
+def _tell_purged(deed: EntryDeed) -> None:
+    click.echo(entry_deed_line(deed, "purged"))
 
 
 def _say_how_with_the_engine_stopped(order: Order, plan: Plan) -> None:

@@ -50,9 +50,12 @@ def quarantine() -> None:
 @quarantine.command
 @click.argument("words", nargs=-1, metavar="[CODE|ID]...")
 @acting_flags
-def move(*, words: tuple[str, ...], **flags: Unpack[Flags]) -> ExitBits:
+@click.option(
+    "--purge", is_flag=True, help="For a full disk: delete proven orphans for good at once; asks to type that."
+)
+def move(*, words: tuple[str, ...], purge: bool, **flags: Unpack[Flags]) -> ExitBits:
     """Move aside the findings of each CODE, or just the finding ID; without any, all that is auto or opt-in."""
-    return act(Order("quarantine", flags, RemedyKind.QUARANTINE, words))
+    return act(Order("quarantine", flags, RemedyKind.QUARANTINE, words, is_purged=purge))
 
 
 @quarantine.command("list")

@@ -16,13 +16,15 @@ from gcd import planning
 from gcd.actions.apply import Run
 from gcd.actions.fence import fence
 from gcd.actions.place import open_place
+from gcd.actions.purge import purge
 from gcd.actions.recover import recover
 from gcd.actions.release import finish, release
 from gcd.actions.usedplans import mark_used
 from gcd.commands.listing import listed
-from gcd.model.audit import act_of
-from gcd.model.entry import EntryState
+from gcd.model.audit import Act, ActKind, act_of
+from gcd.model.entry import EntryId, EntryState
 from gcd.model.facts import EngineState
+from gcd.model.plan import Outcome
 from gcd.root.engine import read_engine
 from gcd.root.tree import open_root
 from gcd.run import reader
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from gcd.actions.place import Place
     from gcd.actions.recover import Recovered
     from gcd.commands.audit import Audit
+    from gcd.model.entry import EntryDeed
     from gcd.model.facts import Engine
     from gcd.model.inventory import Inventory
     from gcd.model.plan import Deed, Plan, Release
@@ -71,13 +74,17 @@ class Undertaking:
         audit: Audit,
         told: Callable[[Deed], None],
         recovered: Callable[[Recovered], None],
+        purged: Callable[[EntryDeed], None],
+        *,
         digest: str = "",
+        is_purged: bool = False,
     ) -> tuple[Deed, ...]:
         """
         Carry out what `plan` and each plan made anew agree upon.
 
-        `told` hears of each deed, `recovered` of what an earlier run had left open. `digest` is that of a saved plan,
-        which is carried out once. Raises `CannotAct` where nothing can be begun.
+        `told` hears of each deed, `recovered` of what an earlier run had left open, `purged` of each entry that was
+        deleted: with `is_purged` that is what was moved. `digest` is that of a saved plan, which is carried out once.
+        Raises `CannotAct` where nothing can be begun.
         """
         with open_root(self.store.path) as root, open_place(root, create=True, driver=self.store.driver) as place:
             for item in _recover(place):
@@ -90,6 +97,7 @@ class Undertaking:
                 replan=lambda: self.plan()[1],
                 release=lambda fresh, steps: self._releases(root, fresh.engine, steps),
                 told=lambda deed: _note(deed, audit, told),
+                afterwards=lambda deeds: _purge(place, deeds, audit, purged) if is_purged else None,
             )
             return run.apply(plan)
 
@@ -109,6 +117,18 @@ def _recover(place: Place) -> Iterator[Recovered]:
     engine = read_engine(place.root).state
     with fence(place.root) if engine is EngineState.STOPPED else contextlib.nullcontext():
         yield from recover(place, engine=engine)
+
+
+def _purge(place: Place, deeds: Sequence[Deed], audit: Audit, purged: Callable[[EntryDeed], None]) -> None:
+    """Delete what `deeds` have moved."""
+    moved = {EntryId(deed.entry): deed for deed in deeds if deed.outcome is Outcome.DONE and deed.entry}
+    for gone in purge(place, moved):
+        moment_ns, finding = time.time_ns(), moved[gone.entry].step.finding.id
+        done = gone.disk_bytes if gone.outcome is Outcome.DONE else 0
+        audit.note(
+            Act(audit.run, moment_ns, ActKind.PURGE, finding, gone.outcome, gone.reason, gone.why, gone.entry, done)
+        )
+        purged(gone)
 
 
 def _note(deed: Deed, audit: Audit, told: Callable[[Deed], None]) -> None:

@@ -32,8 +32,8 @@ def deed_line(deed: Deed) -> str:
     return f"{word:<8}  {name}: {printable(deed.why)}{entry}"
 
 
-def deeds_summary(deeds: Sequence[Deed]) -> str:
-    """What was done in all, what was not, and where the bytes are."""
+def deeds_summary(deeds: Sequence[Deed], *, is_purged: bool = False) -> str:
+    """What was done in all, what was not, and where the bytes are; nowhere with `is_purged`."""
     done = [deed for deed in deeds if deed.outcome is Outcome.DONE]
     parts: list[str] = []
     for kind, word in _DONE.items():
@@ -47,6 +47,8 @@ def deeds_summary(deeds: Sequence[Deed]) -> str:
         if (number := sum(deed.outcome is outcome for deed in deeds))
     ]
     lines = [f"{listed(parts) or 'Nothing was done'}."]
+    if is_purged:
+        return lines[0]
     if any(kind_of(deed.step) is ActKind.QUARANTINE for deed in done):
         lines.append("What was moved is in .gcd and frees nothing until it is purged: gcd quarantine list.")
     elif any(deed.entry for deed in done):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -306,4 +307,79 @@ def test_what_an_earlier_run_left_open_is_undone_first(root, capsys):
     assert gcd("repair", "--root", root, "--yes") & DONE
     assert capsys.readouterr().err == (
         "gcd: entry 20251125T120000-000001, which an earlier run left open, was put back\n"
+    )
+
+
+# --- the quarantine ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_hours_later(monkeypatch):
+    """With the engine stopped all that is there has settled."""
+    now_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + 2 * 3_600_000_000_000)
+
+
+class Typed(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def type_in(monkeypatch):
+    def type_in(text):
+        monkeypatch.setattr(sys, "stdin", Typed(text))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        monkeypatch.setenv("TERM", "dumb")
+
+    return type_in
+
+
+@pytest.mark.usefixtures("two_hours_later")
+def test_an_orphan_is_moved(root, tmp_path, capsys):
+    orphan = overlay2.add_layer_dir(root, "")
+
+    assert gcd("quarantine", "--root", root, "--yes") == DONE
+
+    out = capsys.readouterr().out
+    [entry] = (root / ".gcd/entries").iterdir()
+    assert f"moved     GCD101:{orphan} orphaned-layer-dir, 36.0 KiB, entry {entry.name}\n1 moved (36.0 KiB).\n" in out
+    assert out.endswith("What was moved is in .gcd and frees nothing until it is purged: gcd quarantine list.\n")
+    assert not (root / "overlay2" / orphan.id).exists()
+    assert acts(tmp_path, root) == [("quarantine", f"GCD101:{orphan}", "done")]
+
+
+@pytest.mark.usefixtures("two_hours_later")
+def test_on_a_full_disk_orphans_are_deleted_at_once_if_somebody_types_that(root, tmp_path, type_in, capsys):
+    orphan = overlay2.add_layer_dir(root, "")
+    overlay2.add_filled_rw_pair(root, "")
+    leftovers.add_write_set(root, "")
+    type_in("delete for good\n")
+
+    assert gcd("quarantine", "--root", root, "--purge") == DONE | LEFT
+
+    told = capsys.readouterr()
+    assert "This deletes 1 orphan (36.0 KiB) for good; nothing brings them back." in told.out
+    assert told.err == "Type 'delete for good' to do it: "
+    assert list((root / ".gcd/entries").iterdir()) == []
+    assert acts(tmp_path, root) == [("quarantine", f"GCD101:{orphan}", "done"), ("purge", f"GCD101:{orphan}", "done")]
+
+
+@pytest.mark.usefixtures("two_hours_later")
+def test_whoever_types_anything_else_deletes_nothing(root, type_in, capsys):
+    overlay2.add_layer_dir(root, "")
+    before = fingerprint(root)
+    type_in("yes\n")
+
+    assert gcd("quarantine", "--root", root, "--purge", "--yes") == LEFT
+
+    assert capsys.readouterr().out.endswith("Nothing was changed.\n")
+    assert differences(before, fingerprint(root)) == []
+
+
+def test_nothing_is_deleted_where_nobody_can_type(root, capsys):
+    assert gcd("quarantine", "--root", root, "--purge", "--yes") == ExitBits.USAGE
+
+    assert capsys.readouterr().err == (
+        "gcd: gcd quarantine --purge deletes for good: it asks to type that, on a terminal\n"
     )

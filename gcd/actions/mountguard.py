@@ -8,11 +8,12 @@ original ids and link tokens; its mountpoint shows where it is now. Both are ask
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from gcd.formats.mountinfo import parse_mountinfo
 from gcd.formats.texts import parse_link
 from gcd.model import layout
+from gcd.model.entry import Operation
 from gcd.model.ids import is_layer_dir_id, is_link_id
 from gcd.model.inventory import Coverage
 from gcd.model.reading import Present
@@ -48,22 +49,23 @@ def mounted_entry(entry: OpenEntry, proc: str = PROC) -> str:
     """
     In one clause, what of the entry is mounted, or what is mounted in it, in any namespace; "" if nothing is.
 
-    What cannot be seen whole counts as mounted.
+    Of a repair that is a dir of whose ``lower`` the entry keeps the old one. What cannot be seen whole counts as
+    mounted.
     """
-    shown = _shown_anywhere(entry.id, proc)
+    shown = shown_anywhere(entry.id, proc)
     if shown:
         return shown
     mounts, state = read_mounts(proc)
     if state.coverage is not Coverage.OK:
         return f"not all mounts can be seen: {state.why}"
-    dirs, links = dirs_of(entry.manifest, entry.place.driver), _links_of(entry)
+    dirs, links = _tokens_of(entry)
     for mount in mounts:
         if mount.dirs & dirs or mount.links & links:
             return f"it is mounted at {mount.mount_point} (pid {mount.pids[0]}, {mount.holder})"
     return ""
 
 
-def _shown_anywhere(entry: EntryId, proc: str) -> str:
+def shown_anywhere(entry: EntryId, proc: str) -> str:
     """Where any process sees something mounted in the entry, or something of the entry mounted; "" if none does."""
     word = entry.encode()
     try:
@@ -81,6 +83,19 @@ def dirs_of(manifest: Manifest, driver: str) -> frozenset[LayerDirId]:
     """The layer dirs among the items."""
     named = (item.path.rpartition("/") for item in manifest.items)
     return frozenset(name for folder, _, name in named if folder == driver and is_layer_dir_id(name))
+
+
+def _tokens_of(entry: OpenEntry) -> tuple[frozenset[LayerDirId], frozenset[LinkId]]:
+    """The ids and link ids by which a mount made before names what is in the entry."""
+    match entry.manifest.operation:
+        case Operation.QUARANTINE:
+            return dirs_of(entry.manifest, entry.place.driver), _links_of(entry)
+        case Operation.REPAIR:
+            parts = (item.path.split("/") for item in entry.manifest.items)
+            lowers = (names[1] for names in parts if names[::2] == [entry.place.driver, layout.LOWER])
+            return frozenset(filter(is_layer_dir_id, lowers)), frozenset()
+        case _:
+            assert_never(entry.manifest.operation)
 
 
 def _links_of(entry: OpenEntry) -> frozenset[LinkId]:

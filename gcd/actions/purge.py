@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from gcd.actions.felling import Felling
 from gcd.actions.ground import paths_of
 from gcd.actions.manifest import begin_purge, closed_manifests, open_entry, remove_entry
-from gcd.actions.mountguard import mounted_entry
+from gcd.actions.mountguard import mounted_entry, shown_anywhere
 from gcd.actions.refusal import Refused, of_error, refuse
 from gcd.model import layout
-from gcd.model.entry import EntryDeed, EntryState, order_of
+from gcd.model.entry import EntryDeed, EntryState, Operation, order_of
 from gcd.model.plan import Outcome, Reason
 from gcd.model.reading import Absent, Present, value_of
 from gcd.root.descent import BLOCK
@@ -82,7 +82,9 @@ def _purged(
         remove_entry(place.state(state), name)
         return EntryDeed(name, Outcome.DONE)
     with reading.value as entry:
-        mounted = mounted_entry(entry, proc)
+        # What a repair keeps is a copy that no mount can mean.
+        is_repair = entry.manifest.operation is Operation.REPAIR
+        mounted = shown_anywhere(name, proc) if is_repair else mounted_entry(entry, proc)
         if mounted:
             refuse(Reason.IN_USE, mounted)
         if state is EntryState.CLOSED:

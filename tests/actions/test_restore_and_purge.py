@@ -304,6 +304,20 @@ def test_a_made_directory_that_holds_more_by_now_is_left_alone(root, units, mend
     expect_refusal(root, mended[0], Reason.CHANGED, "made holds theirs, which the repair did not make")
 
 
+@root_only
+def test_a_lower_is_not_undone_below_a_mount_but_its_old_file_may_go(root, units, tmp_path):
+    (tmp_path / "point").mkdir()
+    (tmp_path / "empty").mkdir()
+    layer_dir = units[0][1]
+    with held(root) as place:
+        mend = Mend(finding_for(layer_dir), (WriteFile(f"{layer_dir}/lower", b"l/" + b"A" * 26, like=layer_dir),))
+        entry = repair(place, mend, run_id=RUN, now_ns=time.time_ns()).entry
+    lower = f"lowerdir={root}/{layer_dir}/diff:{tmp_path}/empty"
+    with mounted(tmp_path / "point", "-t", "overlay", "overlay", "-o", lower):
+        expect_refusal(root, entry, Reason.IN_USE, str(tmp_path / "point"))
+        assert [deed.outcome for deed in purged(root, entry)] == [Outcome.DONE]
+
+
 # --- recovery while the engine runs ---------------------------------------------------------------------------------
 
 

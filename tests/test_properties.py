@@ -410,6 +410,21 @@ def test_what_is_cleared_all_at_once_is_clear_one_by_one(proc, model):
     assert set(judged(model, inventory)) == set(judged(model, one_by_one))
 
 
+@laws
+@given(model=histories())
+def test_age_only_ever_excuses(proc, model):
+    """What is found in things as they are is found where they are taken for older: by the first look, without ages."""
+    inventory = read(model, proc)
+    older = replace(
+        inventory,
+        layers={chain: replace(record, ctime_ns=0) for chain, record in inventory.layers.items()},
+        layer_dirs={dir_id: replace(d, ctime_ns=0) for dir_id, d in inventory.layer_dirs.items()},
+        rw_layers={name: replace(record, ctime_ns=0) for name, record in inventory.rw_layers.items()},
+    )
+
+    assert {f.id for f in judged(model, inventory)} - {f.id for f in judged(model, older)} == set()
+
+
 def faults(inventory: Inventory, rules: Iterable[Rule]) -> set[tuple[str, Fault]]:
     graph = StoreGraph(inventory, inventory.engine.proof_bound(0))
     return {

@@ -13,6 +13,7 @@ from support.plans import EVERYTHING, names, now_of, planned, under
 from gcd import planning
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import layers, overlay2
+from gcd.model import layout
 from gcd.model.facts import EngineState, Listed, WriteSet
 from gcd.model.finding import Acceptance, Code, Confidence, FindingId, RemedyKind
 from gcd.model.ids import ImageId
@@ -171,6 +172,19 @@ def test_limits_take_from_the_front(leaks, seen):
     assert steps[0].finding.id == leaks.top
     assert Reason.OVER_LIMIT in {reason for reason, _ in whys(left).values()}
     assert whys(left)[leaks.low][0] is Reason.BLOCKED
+
+
+def test_no_path_moves_twice(tmp_path, proc):
+    """A record without its dir moves with all above it, and one of these lacks its dir as well."""
+    with DockerRoot(tmp_path / "docker") as built:
+        image = built.image("web:1", layers=3)
+    for layer in (image.layers[0], image.layers[2]):
+        layers.drop_layer_dir(tmp_path / "docker", layer.chain_id)
+
+    steps, _, _ = planned(stopped(read_inventory(str(tmp_path / "docker"), proc=proc)))
+
+    low, middle, top = (layout.layer_record(layer.chain_id) for layer in image.layers)
+    assert [step.paths for step in steps if step.finding.code == "GCD201"] == [(top,), (middle, low)]
 
 
 def test_repairs_begin_below(tmp_path, proc):

@@ -9,11 +9,11 @@ to be released (S10).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Kind, NodeKind, RemedyKind
-from gcd.model.plan import LeftAlone, Mend, Reason, Release
+from gcd.model.plan import LeftAlone, Mend, Move, Reason, Release
 from gcd.policy.case import Case
 from gcd.policy.guards import ask
 from gcd.policy.order import nodes_of
@@ -21,6 +21,7 @@ from gcd.policy.wanted import is_asked_for, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from gcd.model.finding import Finding, FindingId, Node, Remedy
     from gcd.model.plan import Step
@@ -39,6 +40,7 @@ class _Planned:
 
     steps: dict[FindingId, Step] = field(default_factory=dict)
     taken: set[Node] = field(default_factory=set)
+    paths: set[str] = field(default_factory=set)
     disk_bytes: int = 0
 
     def add(self, step: Step) -> None:
@@ -46,6 +48,8 @@ class _Planned:
         if not isinstance(step, Mend):
             self.taken.update(nodes_of(step.finding))
             self.disk_bytes += step.finding.disk_bytes or 0
+        if isinstance(step, Move):
+            self.paths.update(step.paths)
 
 
 def decide(
@@ -87,10 +91,20 @@ def _decided(
     for remedy in remedies:
         case = _case(finding, remedy, situation, standing, planned)
         decided = ask(case) or make(finding, remedy)
+        if isinstance(decided, Move):
+            decided = _rest_of(decided, planned.paths)
         if not isinstance(decided, LeftAlone):
             return decided
         against.append(decided)
     return next((left for left in against if left.reason not in _OF_THE_MOMENT), against[0])
+
+
+def _rest_of(move: Move, paths: AbstractSet[str]) -> Move | LeftAlone:
+    """`move` without the `paths` that another step before it moves: records go with those that stand on them."""
+    rest = tuple(path for path in move.paths if path not in paths)
+    if rest or not move.paths:
+        return replace(move, paths=rest)
+    return LeftAlone(move.finding, Reason.BLOCKED, "all of it moves with another finding")
 
 
 def _case(finding: Finding, remedy: Remedy, situation: Situation, standing: Standing, planned: _Planned) -> Case:

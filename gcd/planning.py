@@ -118,6 +118,7 @@ def decided(
         history=wish.history,
         is_writing=_is_writing(inventory),
         listed_dirs=outlook.listed.dirs if outlook.listed else frozenset(),
+        silent=outlook.listed.silent if outlook.listed else frozenset(),
         labelled=labelled(inventory, graph, wish.policy.protection.labels),
         unread=tuple(s for s in Source if s in EVERY_REFERENCE and inventory.sources[s].coverage in _IN_PART),
     )
@@ -163,10 +164,15 @@ def _is_read_only(path: str) -> bool:
 
 
 def _listed_all_along(before: Listed | None, after: Listed | None) -> Listed | None:
-    """What was there before and after; the dirs of either, for what is in use is to be kept."""
+    """What was there before and after; the dirs and the silent of either, for what is in use is kept."""
     if before is None or after is None:
         return None
-    return Listed(before.images & after.images, before.containers & after.containers, before.dirs | after.dirs)
+    return Listed(
+        before.images & after.images,
+        before.containers & after.containers,
+        before.dirs | after.dirs,
+        before.silent | after.silent,
+    )
 
 
 def identity_of(path: str) -> Identity:

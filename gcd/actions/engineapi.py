@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from gcd.formats.escape import escaped
 from gcd.model import layout
@@ -47,6 +47,10 @@ _COMPLAINT = 300
 
 _SNAPSHOTTER = "driver-type"
 """The key in the ``DriverStatus`` of an engine that keeps its images in containerd (moby ``daemon/containerd``)."""
+
+
+_SILENT: Final[dict[str, Any]] = {}
+"""Stands for an answer that the engine cannot give."""
 
 
 class EngineRefused(Exception):
@@ -91,16 +95,19 @@ class EngineApi:
     ) -> None:
         self._client.close()
 
-    def listed(self, without: ImageId | None = None) -> Listed:
+    def listed(self, without: ImageId | None = None, *, silent_too: bool = False) -> Listed:
         """
         All images, those between two steps of a build too, and all containers, but for the image `without`; what goes
-        meanwhile is left out.
+        meanwhile is left out. One of which the engine cannot say what it uses, since that is damaged, is
+        `EngineRefused`, or with `silent_too` in `silent`.
         """
-        images = self._inspected(self._client.images, self._client.inspect_image)
+        images = self._inspected(self._client.images, self._client.inspect_image, silent_too=silent_too)
         images.pop(without or "", None)
-        containers = self._inspected(self._client.containers, self._client.inspect_container)
-        dirs = frozenset(name for found in (*images.values(), *containers.values()) for name in _dirs(found))
-        return Listed(frozenset(map(ImageId, images)), frozenset(map(ContainerId, containers)), dirs)
+        containers = self._inspected(self._client.containers, self._client.inspect_container, silent_too=silent_too)
+        both = {**images, **containers}
+        dirs = frozenset(name for found in both.values() for name in _dirs(found))
+        silent = frozenset(id_ for id_, found in both.items() if found == _SILENT)
+        return Listed(frozenset(map(ImageId, images)), frozenset(map(ContainerId, containers)), dirs, silent)
 
     def images(self) -> tuple[LoadedImage, ...]:
         """All images, as `listed`."""
@@ -112,10 +119,23 @@ class EngineApi:
             return _unless_gone(self._client.inspect_image, image) is not None
 
     def _inspected(
-        self, list_all: Callable[..., list[dict[str, Any]]], inspect: Callable[[str], dict[str, Any]]
+        self,
+        list_all: Callable[..., list[dict[str, Any]]],
+        inspect: Callable[[str], dict[str, Any]],
+        *,
+        silent_too: bool = False,
     ) -> dict[str, dict[str, Any]]:
         with _answers():
-            found = {entry["Id"]: _unless_gone(inspect, entry["Id"]) for entry in list_all(all=True)}
+            ids = [entry["Id"] for entry in list_all(all=True)]
+        found: dict[str, dict[str, Any] | None] = {}
+        for id_ in ids:
+            try:
+                with _answers():
+                    found[id_] = _unless_gone(inspect, id_)
+            except EngineRefused:
+                if not silent_too:
+                    raise
+                found[id_] = _SILENT
         return {id_: answer for id_, answer in found.items() if answer is not None}
 
     def load(self, archive: bytes) -> None:

@@ -24,4 +24,4 @@ def listed(path: str, socket: str = "") -> Listed | None:
         from gcd.actions.engineapi import connect  # noqa: PLC0415 - a tenth of a second, for running engines alone
 
         with connect(root, engine, socket=socket) as api:
-            return api.listed()
+            return api.listed(silent_too=True)

@@ -26,7 +26,8 @@ class Situation:
     What holds for all findings of a plan.
 
     `now_ns` is the wall clock time. `is_writing` says that the engine is making a layer: a write set is there that is
-    newer than the engine's epoch. `listed_dirs` are the layer dirs that its API says are in use. `unread` are the
+    newer than the engine's epoch. `listed_dirs` are the layer dirs that its API says are in use, `silent` the images
+    and containers of which it cannot say what they use. `unread` are the
     sources of references that were not read completely. `labelled` gives, by the name of an image or container that
     a label protects, the pattern that fits the label.
     """
@@ -38,6 +39,7 @@ class Situation:
     history: History = field(default_factory=History)
     is_writing: bool = False
     listed_dirs: AbstractSet[LayerDirId] = frozenset()
+    silent: AbstractSet[str] = frozenset()
     unread: tuple[Source, ...] = ()
     labelled: Mapping[str, str] = field(default_factory=dict)
 

@@ -145,9 +145,14 @@ def nothing_stands_on_it(case: Case) -> LeftAlone | None:
 
 def not_in_use(case: Case) -> LeftAlone | None:
     """The engine's own list of what its images and containers use, where it was asked (S2)."""
-    used = [n for n in case.nodes if n.kind is NodeKind.LAYER_DIR and n.id in case.situation.listed_dirs]
+    dirs = [n for n in case.nodes if n.kind is NodeKind.LAYER_DIR]
+    used = [n for n in dirs if n.id in case.situation.listed_dirs]
     if not used:
-        return None
+        silent = sorted(case.situation.silent)
+        if not (dirs and silent) or case.remedy.kind is RemedyKind.REPAIR:
+            return None
+        why = f"the engine cannot say which layer dirs {_some(silent)} uses: mend what is damaged first"
+        return case.left_alone(Reason.NOT_CHECKED, why)
     return case.left_alone(Reason.IN_USE, f"the engine says that {_some(map(str, used))} is in use")
 
 

@@ -87,6 +87,21 @@ def test_listed():
     assert ("containers", {"all": True}) in client.asked
 
 
+def test_what_the_engine_cannot_say_is_listed_as_silent_only_where_that_is_asked_for():
+    broken = docker.errors.APIError("500", explanation="readlink overlay2/l/X: no such file or directory")
+    client = Answering(
+        images=[{"Id": IMAGE}, {"Id": OTHER}],
+        containers=[],
+        inspect_image={IMAGE: broken, OTHER: inspected(OTHER)},
+    )
+    api = EngineApi(client, "/s")
+
+    assert api.listed(silent_too=True) == Listed(frozenset({IMAGE, OTHER}), silent=frozenset({IMAGE}))
+    assert api.listed(IMAGE, silent_too=True) == Listed(frozenset({OTHER}))
+    with pytest.raises(EngineRefused, match=r"^readlink overlay2/l/X: no such file or directory$"):
+        api.listed()
+
+
 def test_images():
     answer = inspected(IMAGE, RepoTags=["a:v1"], RepoDigests=["a@sha256:x"], Config={"Labels": {"k": "v"}})
     bare = inspected(OTHER, RootFS={"Type": "layers"}, Config={"Labels": None})

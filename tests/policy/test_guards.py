@@ -215,6 +215,18 @@ def test_what_was_not_read_speaks_only_against_repairs():
     assert ask(case(unread=tuple(Source))) is None
 
 
+def test_no_dir_is_moved_while_the_engine_cannot_say_what_something_uses():
+    nodes = (Node(NodeKind.LAYER_DIR, hex64("a")),)
+    silent = frozenset({"sha256:b", "sha256:a"})
+
+    assert told(case(nodes=nodes, silent=silent)) == (
+        Reason.NOT_CHECKED,
+        "the engine cannot say which layer dirs sha256:a, sha256:b uses: mend what is damaged first",
+    )
+    assert told(case(nodes=(Node(NodeKind.LAYER, hex64("a")),), silent=silent)) is None
+    assert told(case(missing_link(), REPAIR_ONLINE, history=SEEN_FOR_A_DAY, nodes=nodes, silent=silent)) is None
+
+
 def test_only_dirs_that_the_engine_lists_are_in_use():
     nodes = (Node(NodeKind.LAYER_DIR, hex64("a")), Node(NodeKind.LAYER, hex64("b")))
 

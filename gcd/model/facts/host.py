@@ -60,12 +60,13 @@ class Engine:
 class Listed:
     """
     What the API of the running engine lists: all its images and containers, and the layer dirs that they say they use
-    (``GraphDriver.Data``).
+    (``GraphDriver.Data``). `silent` are those of which it cannot say that: a link or a ``lower`` of theirs is damaged.
     """
 
     images: frozenset[ImageId] = frozenset()
     containers: frozenset[ContainerId] = frozenset()
     dirs: frozenset[LayerDirId] = frozenset()
+    silent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

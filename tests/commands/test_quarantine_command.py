@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 
+import jsonschema
 import pytest
 from support.fingerprint import differences, fingerprint
 from support.units import entries_of, leaked_root, outside, quarantined
@@ -15,6 +17,7 @@ from gcd.actions.place import open_place
 from gcd.model.errors import ExitBits
 from gcd.root.tree import open_root
 
+SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "quarantine.schema.json").read_text())
 DAY_NS = 86_400 * 10**9
 BASE_NS = 1_800_000_000 * 10**9
 
@@ -77,12 +80,26 @@ def test_the_list_as_json(root, units, names, capsys):
     assert quarantine(root, "list", "--format", "json") == ExitBits.CLEAN
 
     told = json.loads(capsys.readouterr().out)
+    jsonschema.validate(told, SCHEMA)
     first = told["entries"][0]
     assert (told["schema"], told["root"], len(told["entries"])) == (1, str(root), 3)
     assert (first["entry"], first["run"], first["state"]) == (names[0], "run-1", "closed")
     assert (first["made"], first["kept_until"]) == ("2027-01-15T08:00:00.000000Z", "2027-01-29T08:00:00.000000Z")
     assert first["finding"]["summary"] == "Nobody's, \\x1b[31m and not \\xff UTF-8."
     assert [item["path"] for item in first["items"]] == list(units[0])
+
+
+def test_an_entry_whose_manifest_is_none(root, names, capsys):
+    (root / ".gcd/entries" / names[1] / "manifest.json").write_bytes(b"{}")
+
+    assert quarantine(root, "list") == ExitBits.CLEAN
+    assert f"{names[1]}  ?" in capsys.readouterr().out
+    assert quarantine(root, "show", names[1], "--format", "json") == ExitBits.CLEAN
+    told = json.loads(capsys.readouterr().out)
+    jsonschema.validate(told, SCHEMA)
+    assert told["entries"][0]["trouble"] == "its manifest is malformed: none"
+    assert quarantine(root, "purge", names[1], "--yes") == ExitBits.NOT_DONE
+    assert "nobody knows what it holds" in capsys.readouterr().out
 
 
 def test_an_entry_in_full(root, units, names, capsys):

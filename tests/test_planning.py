@@ -73,7 +73,22 @@ def whys(left):
 # --- order and chains -----------------------------------------------------------------------------------------------
 
 
-def test_tips_come_first_and_layers_before_dirs(leaks, seen):
+@pytest.mark.parametrize(
+    ("state", "kind"), [(EngineState.STOPPED, "quarantine"), (EngineState.RUNNING, "release")], ids=str
+)
+def test_a_dir_that_a_killed_pull_left_on_leaked_layers_goes_before_them(leaks, proc, state, kind):
+    cache_id = (leaks.root / "image/overlay2/layerdb/sha256" / leaks.top.rpartition(":")[2] / "cache-id").read_text()
+    on_top = overlay2.add_layer_dir_upon(leaks.root, cache_id)
+
+    steps, left, _ = planned(under(read_inventory(str(leaks.root), proc=proc), state))
+
+    order = names(steps)
+    assert left == ()
+    assert order.index(("quarantine", f"GCD101:{on_top}")) < order.index((kind, leaks.top))
+    assert len(only_layers(steps)) == 4
+
+
+def test_tips_come_first_and_layers_before_dirs_that_stand_on_nothing(leaks, seen):
     steps, left, _ = planned(stopped(seen))
 
     kinds = [name[:6] for _, name in names(steps)]

@@ -1,9 +1,10 @@
 """
 In which order things are done, and what stands on what.
 
-Repairs come first, what lies below before what stands on it: a layer loads only if its parent does. Then releases, then
-moves, both the other way round: dependents before what they depend on, so that a run may end anywhere and leaves
-nothing behind that has lost what it stood on.
+Repairs come first, what lies below before what stands on it: a layer loads only if its parent does. Then releases and
+moves, the other way round: dependents before what they depend on, so that a run may end anywhere and leaves nothing
+behind that has lost what it stood on. A killed pull leaves a dir without a record on top of leaked layers: it goes
+first, and only then can they be released.
 """
 
 from __future__ import annotations
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
 
-_GROUND: Mapping[NodeKind, int] = {NodeKind.LAYER: 1, NodeKind.LAYER_DIR: 2, NodeKind.LINK: 3, NodeKind.LINK_FARM: 4}
+_GROUND: Mapping[NodeKind, int] = {NodeKind.LAYER: 1, NodeKind.LAYER_DIR: 1, NodeKind.LINK: 2, NodeKind.LINK_FARM: 3}
 """How near the ground of a store a kind of thing is; what is not named stands on all of these."""
-
-_KINDS = (RemedyKind.REPAIR, RemedyKind.RELEASE, RemedyKind.QUARANTINE)
 
 
 class Standing:
@@ -42,17 +41,17 @@ class Standing:
             if finding.kind is Kind.ORPHAN and finding.subject.kind is NodeKind.LAYER
         }
 
-    def key(self, finding: Finding, kind: RemedyKind) -> tuple[int, int, int, str]:
+    def key(self, finding: Finding, kind: RemedyKind) -> tuple[bool, int, int, str]:
         """Sorts findings into the order in which the remedy of `kind` is done about each."""
         ground, height = _GROUND.get(finding.subject.kind, 0), self._height(finding.subject)
         if kind is RemedyKind.REPAIR:
-            return _KINDS.index(kind), -ground, height, finding.id
-        return _KINDS.index(kind), ground, -height, finding.id
+            return False, -ground, height, finding.id
+        return True, ground, -height, finding.id
 
     def _height(self, node: Node) -> int:
         """How many layers lie below `node`, as far as its records tell."""
         if node.kind is NodeKind.LAYER:
-            return self._graph.depth(ChainId(node.id)) or 0
+            return (self._graph.depth(ChainId(node.id)) or 1) - 1
         layer_dir = self._inventory.layer_dirs.get(LayerDirId(node.id)) if node.kind is NodeKind.LAYER_DIR else None
         return lower_of(layer_dir).depth if layer_dir is not None else 0
 

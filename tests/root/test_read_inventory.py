@@ -24,7 +24,8 @@ RUNNING = Engine(EngineState.RUNNING, 7, 1_000_000_000_000)
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A root with an image, a container on it, and something of BuildKit."""
-    with DockerRoot(tmp_path / "root") as built:
+    # Open files are told by the ids in their paths: a root of a run beside this one has others.
+    with DockerRoot(tmp_path / "root", seed=os.getpid()) as built:
         image = built.image("app:1", layers=2)
         built.container("web", image=image)
         built.build_source()

@@ -11,8 +11,10 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +36,6 @@ from gcd.root.tree import open_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from support.killing import Point
 
@@ -206,15 +207,22 @@ CASES = (QUARANTINE, RESTORE, RECOVERY, REPAIR, PURGE)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def folder():
+    """In memory where that is possible: what is asked is which calls were made, and a disk syncs for minutes."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def model(folder):
     """A root that is copied for each point, so that all are alike, and its units."""
-    return leaked_root(tmp_path_factory.mktemp("model") / "docker")
+    return leaked_root(folder / "model")
 
 
 @pytest.fixture
-def fresh(model, tmp_path):
+def fresh(model, folder):
     """Makes the root anew, as the model is."""
-    root = tmp_path / "docker"
+    root = folder / "docker"
 
     def make():
         shutil.rmtree(root, ignore_errors=True)

@@ -68,22 +68,25 @@ def leaked_root(path: Path, *, layers: int = 3) -> tuple[Path, list[Unit]]:
 
 
 def plant_oddities(folder: Path) -> None:
-    """Hard links, a whiteout, an opaque directory, odd modes and owners, names of any bytes and of 255, a FIFO."""
+    """
+    Hard links, odd modes, names of any bytes and of 255, a FIFO; as root a whiteout, an opaque directory, other owners.
+    """
     below = folder / "odd"
     below.mkdir()
     (below / "file").write_bytes(b"content\n" * 100)
     os.link(below / "file", below / "again")
     (below / "setuid").write_bytes(b"#!")
-    os.chown(below / "setuid", 1000, 1001)
+    if os.geteuid() == 0:
+        os.chown(below / "setuid", 1000, 1001)
+        os.mknod(below / "whiteout", stat.S_IFCHR | 0o600, os.makedev(0, 0))
+        os.setxattr(below, "trusted.overlay.opaque", b"y")
+        os.setxattr(below / "file", "trusted.note", b"kept")
     (below / "setuid").chmod(0o6755)
     (below / "closed").mkdir(0o000)
     (below / ("n" * 255)).write_bytes(b"")
     Path(os.fsdecode(os.fsencode(below) + b"/\xff\xfe\n")).write_bytes(b"bytes")
     (below / "elsewhere").symlink_to("/etc/passwd")
     os.mkfifo(below / "fifo")
-    os.mknod(below / "whiteout", stat.S_IFCHR | 0o600, os.makedev(0, 0))
-    os.setxattr(below, "trusted.overlay.opaque", b"y")
-    os.setxattr(below / "file", "user.note", b"kept")
 
 
 def quarantined(root: Path, units: Sequence[Unit], *, now_ns: int | None = None) -> list[Deed]:

@@ -12,7 +12,8 @@ beforehand, for every layer of the chain:
   the engine's memory, an image that the engine itself lists or another such record on top of it: then it stays, and
   with it all below;
 - what goes is an orphan by its rule, proven and blocked by nothing, and its dir is named by this one record, mounted
-  nowhere, and in the ``lower`` of nothing that is alive.
+  nowhere, and in the ``lower`` of nothing that is alive;
+- no record in the quarantine stood on what goes: it could never be put back (S3).
 
 Sources: moby ``image/tarexport/load.go`` Load, ``layer/layer_store.go`` Register, Release and releaseLayer.
 """
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcd.model import edges
+from gcd.model.entry import EntryState
 from gcd.model.finding import Confidence, Node, NodeKind
 from gcd.model.ids import ChainId, ImageId, LayerDirId, chain_id
 from gcd.model.plan import Reason
@@ -206,12 +208,29 @@ def is_below_nothing_alive(case: _Case) -> Unproven | None:
     return None
 
 
+def is_no_ground_of_the_quarantine(case: _Case) -> Unproven | None:
+    """
+    No record in the quarantine has it in its parent chain. A dir without a record, as killed pulls leave them on leaked
+    layers, holds nothing back: what it was to become, only another pull can make.
+    """
+    chain = case.record.chain_id
+    for entry in case.scene.inventory.quarantine.values():
+        if entry.state is EntryState.PURGING:
+            continue
+        if not isinstance(entry.manifest, Present):
+            return Unproven(Reason.BLOCKED, f"what entry {entry.id} of the quarantine stood on cannot be read")
+        if chain in entry.manifest.value.ground.parents:
+            return Unproven(Reason.BLOCKED, f"entry {entry.id} of the quarantine stood on {case.name}: purge it first")
+    return None
+
+
 Check = Callable[[_Case], Unproven | None]
 
 SOUND: tuple[Check, ...] = (is_whole, is_settled, hashes_to_its_name)
 FREE: tuple[Check, ...] = (
     has_a_dir_of_its_own,
     is_below_nothing_alive,
+    is_no_ground_of_the_quarantine,
     is_not_below_what_is_being_removed,
     is_orphaned,
 )

@@ -32,12 +32,23 @@ from support.inventories import (
     with_records,
 )
 from support.leaks import BASE_DIFF, LISTED, LOW, LOW_DIFF, LOW_DIR, LOW_LINK, TIP, TIP_DIFF, TIP_DIR, TIP_LINK, leaked
+from support.results import orphan
 
-from gcd.model.facts import BuildSnapshot, Engine, EngineState, KernelMount, Listed, RemovingRecord, Repositories
+from gcd.model.entry import EntryId, EntryState, Ground, Manifest, Operation, RunId
+from gcd.model.facts import (
+    BuildSnapshot,
+    Engine,
+    EngineState,
+    KernelMount,
+    Listed,
+    QuarantineEntry,
+    RemovingRecord,
+    Repositories,
+)
 from gcd.model.facts.buildkit import SnapshotKind
 from gcd.model.ids import ChainId, DiffId, ImageId, chain_id
 from gcd.model.plan import Reason
-from gcd.model.reading import ABSENT, EMPTY, Present
+from gcd.model.reading import ABSENT, EMPTY, Malformed, Present
 from gcd.policy import releasing
 from gcd.policy.confidence import judge
 from gcd.policy.releasing import FREE, SOUND, Proof, Scene, Unproven, prove
@@ -47,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcd.model.inventory import Inventory
+    from gcd.model.reading import Reading
     from gcd.policy.releasing import Check
 
 SIDE_DIFF = DiffId(digest("side diff"))
@@ -195,6 +207,18 @@ def mounted(inventory: Inventory) -> Inventory:
     return replace(inventory, mounts=(mount,))
 
 
+ENTRY = EntryId("20261128T110049-0001")
+
+
+def quarantined(manifest: Reading[Manifest], state: EntryState = EntryState.CLOSED) -> Callable[[Inventory], Inventory]:
+    return lambda inventory: replace(inventory, quarantine={ENTRY: QuarantineEntry(ENTRY, state, manifest)})
+
+
+def standing_on(ground: Ground) -> Present[Manifest]:
+    found = orphan("a")
+    return Present(Manifest(ENTRY, RunId("r"), Operation.QUARANTINE, 0, "boot", "", 1, found, (), ground))
+
+
 UNREADABLE = RemovingRecord(f"{hex64('x')}-{hex64('y')}-removing", SIDE, ABSENT, EMPTY, BOUND_NS - 1)
 
 CASES: dict[str, tuple[Check, Callable[[Inventory], Inventory], Unproven]] = {
@@ -233,6 +257,16 @@ CASES: dict[str, tuple[Check, Callable[[Inventory], Inventory], Unproven]] = {
         cited_by_the_container,
         Unproven(Reason.BLOCKED, f"layer dir {RW_DIR[:12]} stands on the dir of {named(TIP)}"),
     ),
+    "ground of a record in the quarantine": (
+        releasing.is_no_ground_of_the_quarantine,
+        quarantined(standing_on(Ground({LOW: LOW_DIR}, {}))),
+        Unproven(Reason.BLOCKED, f"entry {ENTRY} of the quarantine stood on {named(LOW)}: purge it first"),
+    ),
+    "an entry that cannot be read": (
+        releasing.is_no_ground_of_the_quarantine,
+        quarantined(Malformed("JSON", "junk")),
+        Unproven(Reason.BLOCKED, f"what entry {ENTRY} of the quarantine stood on cannot be read"),
+    ),
     "removing without a parent that can be read": (
         releasing.is_not_below_what_is_being_removed,
         lambda inventory: with_records(inventory, UNREADABLE),
@@ -269,6 +303,18 @@ def test_without_its_check_it_would_be_judged_otherwise(case: str, monkeypatch: 
 
 def test_every_check_has_a_case():
     assert {check for check, _, _ in CASES.values()} == {*SOUND, *FREE}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        quarantined(standing_on(Ground({}, {LOW_LINK: LOW_DIR}))),
+        quarantined(Malformed("JSON", "junk"), EntryState.PURGING),
+    ],
+    ids=["a dir without a record", "what is being purged"],
+)
+def test_what_holds_nothing_back(change: Callable[[Inventory], Inventory]):
+    assert prove(scene(change(leaked())), TIP) == prove(scene(leaked()), TIP)
 
 
 def test_what_the_engine_says_that_it_uses():

@@ -212,7 +212,7 @@ def _carried_out(order: Order, undertaking: Undertaking, plan: Plan, audit: Audi
     try:
         digest = plan_digest(plan) if order.saved is not None else ""
         undertaking.carry_out(
-            plan, audit, _telling(deeds), _tell_recovered, _tell_purged, digest=digest, is_purged=order.is_purged
+            plan, audit, _telling(deeds), tell_recovered, _tell_purged, digest=digest, is_purged=order.is_purged
         )
     except GcdError as error:
         click.echo(f"gcd: {printable(str(error))}", err=True)
@@ -237,7 +237,7 @@ def _telling(deeds: list[Deed]) -> Callable[[Deed], None]:
     return tell
 
 
-def _tell_recovered(item: Recovered) -> None:
+def tell_recovered(item: Recovered) -> None:
     what = {
         Recovery.CLOSED: "was completed",
         Recovery.RETURNED: "was put back",

@@ -11,11 +11,12 @@ import click
 from gcd.actions.place import open_place
 from gcd.actions.purge import is_expired
 from gcd.actions.purge import purge as delete
-from gcd.actions.recover import recover
+from gcd.commands.acting import tell_recovered
 from gcd.commands.audit import Audit
 from gcd.commands.holdings import find_quarantine, named
 from gcd.commands.progress import ProgressBar
 from gcd.commands.restoring import act_of_entry, bits_of
+from gcd.commands.undertaking import settled
 from gcd.model.audit import ActKind
 from gcd.model.entry import EntryState
 from gcd.model.errors import ExitBits, UsageError
@@ -71,7 +72,8 @@ def purged(found: Quarantine, settings: Settings, holdings: list[Holding]) -> Ex
         open_place(directory, create=False, driver=found.store.driver) as place,
         ProgressBar("purging") as bar,
     ):
-        recover(place)
+        for item in settled(place):
+            tell_recovered(item)
         total = sum(holding.disk_bytes for holding in holdings)
 
         def progress(disk_bytes: int, _inodes: int) -> None:

@@ -9,10 +9,11 @@ import click
 
 from gcd.actions.fence import fence
 from gcd.actions.place import open_place
-from gcd.actions.recover import recover
 from gcd.actions.restore import restore as put_back
+from gcd.commands.acting import tell_recovered
 from gcd.commands.audit import Audit
 from gcd.commands.holdings import find_quarantine, named
+from gcd.commands.undertaking import settled
 from gcd.model.audit import Act, ActKind
 from gcd.model.entry import EntryState
 from gcd.model.errors import CannotAct, ExitBits, UsageError
@@ -94,16 +95,16 @@ def _put_back(place: Place, names: list[EntryId], told: Callable[[EntryDeed], No
     With the engine stopped the door is held shut (S18), again and again for as long as it may be; with it running each
     entry is judged by itself.
     """
+    for item in settled(place):
+        tell_recovered(item)
     engine = read_engine(place.root).state
     if engine is not EngineState.STOPPED:
-        recover(place, engine=engine)
         for deed in put_back(place, names, engine=engine):
             told(deed)
         return
     left = set(names)
     while left:
         with fence(place.root) as held:
-            recover(place, engine=engine)
             for deed in _while_held(put_back(place, left, engine=engine), held.check):
                 left.discard(deed.entry)
                 told(deed)

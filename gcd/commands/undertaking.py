@@ -87,7 +87,7 @@ class Undertaking:
         Raises `CannotAct` where nothing can be begun.
         """
         with open_root(self.store.path) as root, open_place(root, create=True, driver=self.store.driver) as place:
-            for item in _recover(place):
+            for item in settled(place):
                 recovered(item)
             if digest:
                 mark_used(place, digest)
@@ -110,7 +110,7 @@ class Undertaking:
         return reader(self.store, now_ns=time.time_ns())
 
 
-def _recover(place: Place) -> Iterator[Recovered]:
+def settled(place: Place) -> Iterator[Recovered]:
     """Finish or undo what an earlier run left open; with the door held shut where the engine is stopped."""
     if not place.state(EntryState.OPEN).list().entries:
         return

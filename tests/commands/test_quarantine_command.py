@@ -14,6 +14,7 @@ from support.units import entries_of, leaked_root, outside, quarantined
 
 from gcd import cli, settings
 from gcd.actions.place import open_place
+from gcd.model.entry import EntryState
 from gcd.model.errors import ExitBits
 from gcd.root.tree import open_root
 
@@ -188,6 +189,16 @@ def test_a_purge_that_was_cut_short_goes_on(root, names, capsys):
     assert quarantine(root, "restore", names[0]) == ExitBits.USAGE
     assert quarantine(root, "purge", "--yes") == ExitBits.MENDED
     assert list(entries_of(root)) == names[1:]
+
+
+@pytest.mark.parametrize("verb", ["restore", "purge"])
+def test_what_an_earlier_run_left_open_is_settled_first_and_told(root, names, verb, capsys):
+    (root / ".gcd/entries" / names[0]).rename(root / ".gcd/open" / names[0])
+
+    quarantine(root, verb, names[2], *["--yes"] * (verb == "purge"))
+
+    assert f"gcd: entry {names[0]}, which an earlier run left open, was completed\n" in capsys.readouterr().err
+    assert entries_of(root)[names[0]][0] is EntryState.CLOSED
 
 
 def test_another_gcd_at_work(root, names, capsys):

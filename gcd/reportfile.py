@@ -13,8 +13,11 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(path: str, report: str) -> None:
-    """Make `path` hold `report`; OSError, with what was there untouched, if that cannot be done."""
+def write_whole(path: str, report: str, *, is_private: bool = False) -> None:
+    """
+    Make `path` hold `report`, for its owner's eyes alone if it `is_private`; OSError, with what was there untouched, if
+    that cannot be done.
+    """
     target = Path(path)
     if target.exists() and not target.is_file():
         with target.open("w", encoding="utf-8") as file:
@@ -27,7 +30,7 @@ def write_whole(path: str, report: str) -> None:
             file.write(report)
             file.flush()
             os.fsync(file.fileno())
-        Path(beside).chmod(_mode(place))
+        Path(beside).chmod(0o600 if is_private else _mode(place))
         Path(beside).replace(place)
     except BaseException:
         Path(beside).unlink()

@@ -63,7 +63,8 @@ def plan(
         result, made = planning.plan(path, now_ns=time.time_ns(), wish=wish, progress=progress)
     demand_found(wish.selection, result)
     if output is not None:
-        write(output, plan_json(made))
+        # It holds the files that repairs would write, among them configs of containers with their environment.
+        write(output, plan_json(made), is_private=True)
     click.echo(plan_json(made) if settings.format is ReportFormat.JSON else on_terminal(made), nl=False)
     return bits_of(result, made)
 

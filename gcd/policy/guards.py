@@ -97,7 +97,9 @@ def is_sure(case: Case) -> LeftAlone | None:
         return None
     if finding.is_held:
         return case.left_alone(Reason.SUSPECTED, "a process has it open")
-    if situation.policy.min_confidence is Confidence.PROVEN:
+    # Of a layer record the engine knows more than the disk tells, whatever the policy takes (S15).
+    is_engines_own = situation.engine.state is EngineState.RUNNING and finding.subject.kind is NodeKind.LAYER
+    if situation.policy.min_confidence is Confidence.PROVEN or is_engines_own:
         return case.left_alone(Reason.SUSPECTED, _youth(situation.engine.state))
     if situation.engine.state is not EngineState.STOPPED and situation.engine.epoch_ns is None:
         return case.left_alone(Reason.SUSPECTED, "since when the engine runs is not known")

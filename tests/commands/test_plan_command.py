@@ -88,6 +88,7 @@ def test_the_json_is_what_a_file_gets_and_reads_back(root, orphan, own_settings,
     file = tmp_path / "plan.json"
 
     assert run("plan", root, "--format", "json", "-o", file) == ExitBits.FINDINGS_LEFT
+    assert file.stat().st_mode & 0o777 == 0o600
     out = capsys.readouterr().out
     assert out == file.read_text()
     [step] = parse_plan(out.encode()).steps

@@ -26,7 +26,7 @@ from support.cases import (
 from support.results import NOON_NS, RUNNING, hex64, orphan
 
 from gcd.model.facts import Engine, EngineState
-from gcd.model.finding import Acceptance, Code, FindingId, Impact, Kind, Node, NodeKind
+from gcd.model.finding import Acceptance, Code, Confidence, FindingId, Impact, Kind, Node, NodeKind
 from gcd.model.ids import LayerDirId
 from gcd.model.inventory import Source
 from gcd.model.plan import LeftAlone, Reason
@@ -168,6 +168,17 @@ def test_what_blocks_is_named_up_to_three():
 )
 def test_what_is_suspected_is_taken_only_where_nothing_is_under_way(found, fields, answer):
     assert told(case(found, history=SEEN_FOR_A_DAY, **fields)) == answer
+
+
+@pytest.mark.parametrize(("engine", "is_taken"), [(RUNNING, False), (STOPPED, True)])
+def test_a_young_layer_record_is_the_running_engines_own(engine, is_taken):
+    """S15: whatever the policy takes."""
+    young = leaked("b", confidence=Confidence.SUSPECTED)
+    history = History({young.id: DAY_NS})
+
+    asked = case(young, QUARANTINE, policy=ANY_CONFIDENCE, history=history, engine=engine)
+
+    assert (told(asked) is None) is is_taken
 
 
 def seen_for(nanoseconds):

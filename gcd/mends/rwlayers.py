@@ -33,14 +33,18 @@ _NAMERS = (
 
 
 def lost_mount_id(case: Case) -> Mending | Unproven:
-    """GCD301: the init id's partner, else the one free pair on the record's parent; named by no other."""
+    """
+    GCD301: the init id's partner, named by no other.
+
+    Without the init id even the one free pair on the record's parent proves nothing: it may be that of a container that
+    was lost whole, and the removal of this one would delete it.
+    """
     record = _record(case)
+    if not isinstance(record.init_id, Present):
+        return Unproven("its init id is lost too, and a free pair of dirs may be another container's")
     mount_id = belonging.implied_mount_id(case.inventory, case.graph, record)
     if mount_id is None:
-        return Unproven("no one pair of dirs is free and stands on its image")
-    rival = None if isinstance(record.init_id, Present) else _rival(case, record)
-    if rival is not None:
-        return Unproven(f"{rival} lost its dirs too, and the free pair may be its own")
+        return Unproven("the dirs that its init id speaks of are not there")
     return _named_by_another(case, record, mount_id) or _writing(
         case, record, layout.MOUNT_ID, record.mount_id, mount_id
     )
@@ -64,19 +68,6 @@ def lost_parent(case: Case) -> Mending | Unproven:
     if parent is None:
         return Unproven("no one chain that loads is spelled by the lower file of its init dir")
     return _writing(case, record, layout.PARENT, record.parent, parent)
-
-
-def _rival(case: Case, record: RwLayerRecord) -> str | None:
-    """Another container, or another record, that names no dir of its own and may have had the free pair; None: none."""
-    for other in case.inventory.rw_layers.values():
-        if other.name != record.name and not isinstance(other.mount_id, Present):
-            return f"rw layer {other.name}"
-    for container in case.inventory.containers.values():
-        config = value_of(container.config)
-        is_of_store = config is None or config.driver == case.inventory.store
-        if is_of_store and RwLayerName(container.id) not in case.inventory.rw_layers:
-            return f"container {case.graph.container_label(container.id)}"
-    return None
 
 
 def _named_by_another(case: Case, record: RwLayerRecord, mount_id: LayerDirId) -> Unproven | None:

@@ -181,7 +181,7 @@ def prepare_purge(root, units):
 
 def act_purge(root, _units):
     names = list(entries_of(root))
-    in_place_of(root, lambda place: list(purge(place, names)))
+    return in_place_of(root, lambda place: list(purge(place, names)))
 
 
 def judge_purge(root, units, before):
@@ -195,7 +195,7 @@ def judge_purge(root, units, before):
             paths = tuple(item.path for item in manifest.items)
             expected = {p: m for p, m in whole.items() if p in paths or p.startswith(tuple(f"{x}/" for x in paths))}
             assert differences(expected, found) == []
-    act_purge(root, units)
+    assert [deed for deed in act_purge(root, units) if deed.outcome is not Outcome.DONE] == []
     assert entries_of(root) == {}
     assert differences(others, outside(root)) == []
 

@@ -55,7 +55,8 @@ def leaked_root(path: Path, *, layers: int = 3) -> tuple[Path, list[Unit]]:
 
     In the tip's diff is what moving must keep: see `plant_oddities`.
     """
-    with DockerRoot(path, seed=1) as made:
+    # Mounts are told by the ids in their paths: a root of a run beside this one has others.
+    with DockerRoot(path, seed=os.getpid()) as made:
         made.container("web", image=made.image("web:1", layers=2))
         leaked = made.image("gone:1", layers=layers)
     (path / layout.image_config(leaked.id)).unlink()

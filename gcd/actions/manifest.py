@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gcd.actions import syscalls
-from gcd.actions.items import Where, parent_of, put_back, where
+from gcd.actions.items import Where, found_at, parent_of, put_back, where
 from gcd.formats.manifest import MOST_BYTES, is_entry_id, manifest_bytes, parse_manifest
 from gcd.model import layout
 from gcd.model.entry import EntryId, EntryState, Ground, Manifest
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 ENGINE_ID = "engine-id"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+NEW_FILE = "made.new"
+"""In the entry, a file that a repair is writing; whole, it goes to ``items``."""
 
 _NEW_MANIFEST = "manifest.new"
 _ID_LIMIT = 256
@@ -197,14 +200,25 @@ def begin_purge(entry: OpenEntry) -> None:
 
 
 def discard(entry: OpenEntry) -> None:
-    """An open entry of which nothing is taken: sync its places, and remove it with what a repair left in it."""
+    """
+    An open entry of which nothing is taken: sync its places, and remove it with what a repair left in it.
+
+    `OSError` (EEXIST) with nothing removed where anything is there that is not what the repair made.
+    """
     sync_places(entry)
-    for index, item in enumerate(entry.manifest.items):
-        if item.made is not None and isinstance(entry.items.lstat(str(index)), Present):
-            if item.made.type is FileType.DIRECTORY:
-                syscalls.remove_directory(entry.items, str(index))
-            else:
-                syscalls.unlink(entry.items, str(index))
+    left = [
+        (str(index), item.made)
+        for index, item in enumerate(entry.manifest.items)
+        if item.made is not None and isinstance(entry.items.lstat(str(index)), Present)
+    ]
+    for name, made in left:
+        if found_at(entry.items, name) != made:
+            raise FileExistsError(errno.EEXIST, "not what the repair made", name)
+    for name, made in left:
+        if made.type is FileType.DIRECTORY:
+            syscalls.remove_directory(entry.items, name)
+        else:
+            syscalls.unlink(entry.items, name)
     remove_entry(entry.place.state(entry.state), entry.id)
 
 
@@ -216,7 +230,7 @@ def remove_entry(folder: Directory, name: str) -> None:
     with reading.value as directory:
         if isinstance(directory.lstat(layout.ENTRY_ITEMS), Present):
             syscalls.remove_directory(directory, layout.ENTRY_ITEMS)
-        for file in (layout.ENTRY_MANIFEST, _NEW_MANIFEST):
+        for file in (NEW_FILE, layout.ENTRY_MANIFEST, _NEW_MANIFEST):
             if isinstance(directory.lstat(file), Present):
                 syscalls.unlink(directory, file)
     syscalls.remove_directory(folder, name)

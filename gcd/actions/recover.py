@@ -13,7 +13,8 @@ some                       put back; with the engine running only if it minds no
                            stays open, and its `why` says what to do
 =========================  =========================================================================================
 
-A repair that is half done is only ever put back. What is in neither place was removed by somebody else, and is told.
+A repair that is half done is only ever put back; it is closed as it is if something else than what it made stands in
+a place by now. What is in neither place was removed by somebody else, and is told.
 An entry that was being purged is left to `gcd.actions.purge`.
 """
 
@@ -27,7 +28,8 @@ from gcd.actions.items import Where, parent_of, take
 from gcd.actions.manifest import close_entry, discard, open_entry, put_all_back, remove_entry, wheres
 from gcd.actions.moments import demands_stop, is_in_memory
 from gcd.actions.mountguard import mounted_below, mounted_entry
-from gcd.actions.refusal import of_error
+from gcd.actions.refusal import Refused, of_error
+from gcd.actions.restore import demand_room
 from gcd.formats.manifest import is_entry_id
 from gcd.model import layout
 from gcd.model.entry import EntryId, EntryState, Operation, order_of
@@ -91,9 +93,10 @@ def _settled(entry: OpenEntry, is_stopped: bool, proc: str) -> Recovered:
     if Where.TAKEN not in found:
         discard(entry)
         return Recovered(entry.id, Recovery.RETURNED, why)
-    if Where.IN_PLACE not in found and not (lost and entry.manifest.operation is Operation.REPAIR):
+    changed = _changed_since(entry, found)
+    if changed or (Where.IN_PLACE not in found and not (lost and entry.manifest.operation is Operation.REPAIR)):
         close_entry(entry)
-        return Recovered(entry.id, Recovery.CLOSED, why)
+        return Recovered(entry.id, Recovery.CLOSED, changed or why)
     if is_stopped or not demands_stop(entry.place, _part(entry, found, Where.TAKEN)):
         try:
             put_all_back(entry)
@@ -110,6 +113,18 @@ def _settled(entry: OpenEntry, is_stopped: bool, proc: str) -> Recovered:
         return Recovered(entry.id, Recovery.CLOSED, why)
     why = "the engine would not see what comes back: stop docker.socket and docker.service, and run gcd again"
     return Recovered(entry.id, Recovery.LEFT_OPEN, why)
+
+
+def _changed_since(entry: OpenEntry, found: tuple[Where, ...]) -> str:
+    """In one clause, what stands by now where a repair put what it made; "" if that is all there still."""
+    items = entry.manifest.items
+    for index, (item, where) in enumerate(zip(items, found, strict=True)):
+        if item.made is not None and where is Where.TAKEN:
+            try:
+                demand_room(entry.place.root, items, index)
+            except Refused as refused:
+                return refused.why
+    return ""
 
 
 def _part(entry: OpenEntry, found: tuple[Where, ...], wanted: Where) -> Manifest:

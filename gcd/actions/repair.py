@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from gcd.actions import syscalls
 from gcd.actions.items import found_at, made_of, parent_of, put_back, take, taken_of
-from gcd.actions.manifest import begin, close_entry, discard, new_manifest, put_all_back, reopen
+from gcd.actions.manifest import NEW_FILE, begin, close_entry, discard, new_manifest, put_all_back, reopen
 from gcd.actions.refusal import Refused, of_error, refuse
 from gcd.actions.syscalls import Dress
 from gcd.formats.manifest import MOST_ITEMS, is_item_path
@@ -217,7 +217,9 @@ def _make_all(entry: OpenEntry, works: tuple[_Work, ...]) -> None:
         elif made.type is FileType.SYMLINK:
             syscalls.make_symlink(entry.items, name, os.fsdecode(work.content), dress)
         else:
-            syscalls.write_new_file(entry.items, name, work.content, dress)
+            # Under its index there is only ever a whole one: what else is there is somebody else's.
+            syscalls.write_new_file(entry.directory, NEW_FILE, work.content, dress)
+            syscalls.rename_noreplace(entry.directory, NEW_FILE, entry.items, name)
     syscalls.sync_directory(entry.items)
 
 

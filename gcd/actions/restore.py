@@ -80,7 +80,7 @@ def _restored(place: Place, name: EntryId, engine: EngineState, proc: str) -> En
         _demand_moment(place, entry.manifest, engine)
         _demand_whole(entry)
         for index in range(len(entry.manifest.items)):
-            _demand_room(place.root, entry.manifest.items, index)
+            demand_room(place.root, entry.manifest.items, index)
         _demand_ground(place, entry.manifest)
         mounted = mounted_entry(entry, proc)
         if mounted:
@@ -135,8 +135,8 @@ def _demand_whole(entry: OpenEntry) -> None:
         refuse(Reason.CHANGED, f"the entry holds {min(strange)}, which its manifest does not name: move it away")
 
 
-def _demand_room(root: Directory, items: tuple[Item, ...], index: int) -> None:
-    """Each path is free, or holds what the repair made and nothing else."""
+def demand_room(root: Directory, items: tuple[Item, ...], index: int) -> None:
+    """Each path is free, or holds what the repair made and nothing else; `Refused` where it does not."""
     item = items[index]
     if any(later.path == item.path for later in items[index + 1 :]):
         return  # the later one has put something there, and leaves first

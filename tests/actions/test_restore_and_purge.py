@@ -13,6 +13,7 @@ import pytest
 from support.fingerprint import differences, fingerprint
 from support.units import RUN, entries_of, finding_for, leaked_root, outside, quarantined, together
 
+from gcd.actions import restore as restore_module
 from gcd.actions.place import open_place
 from gcd.actions.purge import is_expired, purge
 from gcd.actions.quarantine import move
@@ -316,6 +317,92 @@ def test_a_lower_is_not_undone_below_a_mount_but_its_old_file_may_go(root, units
     with mounted(tmp_path / "point", "-t", "overlay", "overlay", "-o", lower):
         expect_refusal(root, entry, Reason.IN_USE, str(tmp_path / "point"))
         assert [deed.outcome for deed in purged(root, entry)] == [Outcome.DONE]
+
+
+# --- repairs that were cut short -----------------------------------------------------------------------------------
+
+
+def half_mended(root, entry, *indexes):
+    """The repair as if gcd had been killed: open, and these of its changes not made yet."""
+    manifest = entries_of(root)[entry][1]
+    opened = (root / ".gcd/entries" / entry).rename(root / ".gcd/open" / entry)
+    for index in indexes:
+        item, kept = manifest.items[index], opened / "items" / str(index)
+        made = (root / item.path).rename(opened / "made")
+        if item.taken is not None:
+            kept.rename(root / item.path)
+        made.rename(kept)
+
+
+def replaced(path, content):
+    """As engines write: beside, and then renamed."""
+    path.with_name("their.tmp").write_bytes(content)
+    path.with_name("their.tmp").rename(path)
+
+
+def test_a_half_done_repair_is_not_undone_over_what_was_written_since(root, units, mended):
+    entry = mended[0]
+    size = root / units[0][0] / "size"
+    old = (items(root, entry) / "0").read_bytes()
+    half_mended(root, entry, 4, 3, 2, 1)
+    replaced(size, b"newer")
+
+    done = recovered(root, STOPPED)
+
+    assert (done.recovery, done.why) == (
+        Recovery.CLOSED,
+        f"{units[0][0]}/size has changed since the repair: put it right by hand",
+    )
+    assert size.read_bytes() == b"newer"
+    assert (items(root, entry) / "0").read_bytes() == old
+
+
+def test_a_half_done_directory_is_not_taken_away_with_what_was_put_into_it(root, units, mended):
+    half_mended(root, mended[0], 4)
+    theirs = root / units[0][1] / "made/theirs"
+    theirs.write_bytes(b"")
+
+    done = recovered(root, STOPPED)
+
+    assert done.recovery is Recovery.CLOSED
+    assert "made holds theirs, which the repair did not make" in done.why
+    assert theirs.exists()
+
+
+def test_a_half_done_repair_is_undone(root, mended):
+    half_mended(root, mended[0], 4, 3)
+
+    assert recovered(root, STOPPED).recovery is Recovery.RETURNED
+    assert differences(mended[1], outside(root)) == []
+
+
+def test_what_was_swapped_in_and_taken_for_the_old_file_is_not_discarded(root, mended):
+    entry = mended[0]
+    half_mended(root, entry, 4, 3, 2, 1)
+    kept = items(root, entry, "open") / "0"
+    replaced(kept, b"theirs")
+
+    done = recovered(root, STOPPED)
+
+    assert done.recovery is Recovery.LEFT_OPEN
+    assert kept.read_bytes() == b"theirs"
+
+
+def test_what_is_swapped_in_while_a_repair_is_undone_stays(root, units, mended, monkeypatch):
+    entry = mended[0]
+    size = root / units[0][0] / "size"
+    reopen = restore_module.reopen
+
+    def swapped_after_the_look(opened):
+        replaced(size, b"newer")
+        reopen(opened)
+
+    monkeypatch.setattr(restore_module, "reopen", swapped_after_the_look)
+    (deed,) = restored(root, entry)
+
+    assert deed.outcome is Outcome.FAILED
+    assert size.read_bytes() == b"newer"
+    assert entries_of(root)[entry][0] is EntryState.CLOSED
 
 
 # --- recovery while the engine runs ---------------------------------------------------------------------------------

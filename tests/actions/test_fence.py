@@ -50,7 +50,7 @@ def dockerd(proc: FakeProc, docker: Path) -> Path:
 def is_locked(docker: Path) -> bool:
     with (docker / DATABASE).open("rb") as database:
         try:
-            fcntl.flock(database, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(database, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
     return False

@@ -60,14 +60,22 @@ def purge(
             state = EntryState.CLOSED if name in closed else EntryState.PURGING
             yield _purged(place, name, state, proc, progress)
         except Refused as refused:
+            wanted.discard(name)
             yield EntryDeed(name, Outcome.REFUSED, refused.reason, refused.why)
         except OSError as error:
+            wanted.discard(name)
             said = of_error(error, f"{layout.GCD}, entry {name}")
             yield EntryDeed(name, Outcome.FAILED, said.reason, said.why)
 
 
-def is_expired(manifest: Manifest, retention_ns: int, now_ns: int) -> bool:
-    """Whether the entry was kept for `retention_ns`; one that was made in the future was not."""
+def is_expired(manifest: Manifest, retention_ns: int, now_ns: int, *, boot_id: str, uptime_ns: int) -> bool:
+    """
+    Whether the entry was kept for `retention_ns`; one that was made in the future was not.
+
+    Nor was one that was made in this boot, `boot_id`, if that is younger: then the wall clock was set meanwhile.
+    """
+    if manifest.boot_id == boot_id and uptime_ns < retention_ns:
+        return False
     return manifest.made_ns + retention_ns <= now_ns
 
 

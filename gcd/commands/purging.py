@@ -15,6 +15,7 @@ from gcd.commands.acting import tell_recovered
 from gcd.commands.audit import Audit
 from gcd.commands.holdings import find_quarantine, named
 from gcd.commands.progress import ProgressBar
+from gcd.commands.record import boot_time
 from gcd.commands.restoring import act_of_entry, bits_of
 from gcd.commands.undertaking import settled
 from gcd.model.audit import ActKind
@@ -89,12 +90,15 @@ def purged(found: Quarantine, settings: Settings, holdings: list[Holding]) -> Ex
 
 def _due(found: Quarantine, settings: Settings) -> list[Holding]:
     """What was kept long enough, and what a purge that was cut short left."""
-    retention_ns, now_ns = nanoseconds(settings.quarantine.retention), time.time_ns()
+    retention_ns, now_ns, boot = nanoseconds(settings.quarantine.retention), time.time_ns(), boot_time()
     return [
         holding
         for holding in found.holdings
         if holding.state is EntryState.PURGING
-        or (holding.manifest is not None and is_expired(holding.manifest, retention_ns, now_ns))
+        or (
+            holding.manifest is not None
+            and is_expired(holding.manifest, retention_ns, now_ns, boot_id=boot.boot_id, uptime_ns=boot.now_ns)
+        )
     ]
 
 

@@ -515,6 +515,19 @@ def test_what_another_entry_stands_on_is_not_purged_before_it(root, units, numbe
 
 
 @root_only
+def test_what_a_refused_entry_stands_on_is_not_purged_either(root, units):
+    above, below = (deed.entry for deed in quarantined(root, units[:2]))
+    with mounted(items(root, above) / "1", "-t", "tmpfs", "tmpfs"):
+        deeds = purged(root, below, above)
+
+    assert [(deed.entry, deed.outcome, deed.reason) for deed in deeds] == [
+        (above, Outcome.REFUSED, Reason.IN_USE),
+        (below, Outcome.REFUSED, Reason.IN_USE),
+    ]
+    assert deeds[1].why.startswith(f"{above} stands on it")
+
+
+@root_only
 @pytest.mark.parametrize("kind", ["tmpfs", "bind"])
 @pytest.mark.parametrize("below", ["1", "1/diff", "1/diff/odd"])
 def test_what_is_mounted_in_an_entry_keeps_it(root, units, tmp_path, kind, below):
@@ -596,9 +609,24 @@ def test_the_retention_counts_from_the_making(root, units):
     entry = moved(root, *units[0])
     manifest = entries_of(root)[entry][1]
 
-    told = [is_expired(manifest, 14 * DAY_NS, manifest.made_ns + ns) for ns in (-1, 0, 14 * DAY_NS - 1, 14 * DAY_NS)]
+    told = [
+        is_expired(manifest, 14 * DAY_NS, manifest.made_ns + ns, boot_id="another", uptime_ns=0)
+        for ns in (-1, 0, 14 * DAY_NS - 1, 14 * DAY_NS)
+    ]
 
     assert told == [False, False, False, True]
+
+
+def test_a_clock_that_was_set_ends_no_retention(root, units):
+    entry = moved(root, *units[0])
+    manifest = entries_of(root)[entry][1]
+
+    told = [
+        is_expired(manifest, 14 * DAY_NS, manifest.made_ns + 30 * DAY_NS, boot_id=manifest.boot_id, uptime_ns=uptime)
+        for uptime in (0, 14 * DAY_NS - 1, 14 * DAY_NS)
+    ]
+
+    assert told == [False, False, True]
 
 
 def test_progress_is_told(root, units):

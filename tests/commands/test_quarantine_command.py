@@ -14,9 +14,11 @@ from support.units import entries_of, leaked_root, outside, quarantined
 
 from gcd import cli, settings
 from gcd.actions.place import open_place
+from gcd.commands import purging
 from gcd.model.entry import EntryState
 from gcd.model.errors import ExitBits
 from gcd.root.tree import open_root
+from gcd.state import BootTime
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "quarantine.schema.json").read_text())
 DAY_NS = 86_400 * 10**9
@@ -170,7 +172,8 @@ def test_a_named_run_is_purged(root, names, capsys):
     assert entries_of(root) == {}
 
 
-def test_without_names_only_what_is_past_its_retention_goes(root, units, capsys):
+def test_without_names_only_what_is_past_its_retention_goes(root, units, capsys, monkeypatch):
+    monkeypatch.setattr(purging, "boot_time", lambda: BootTime("another boot", 0))
     (old,) = quarantined(root, units[:1], now_ns=time.time_ns() - 15 * DAY_NS)
     quarantined(root, units[1:2], now_ns=time.time_ns() - 13 * DAY_NS)
 

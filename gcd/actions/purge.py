@@ -22,6 +22,7 @@ from gcd.actions.mountguard import mounted_entry, shown_anywhere
 from gcd.actions.refusal import Refused, of_error, refuse
 from gcd.model import layout
 from gcd.model.entry import EntryDeed, EntryState, Operation, order_of
+from gcd.model.errors import CannotAct
 from gcd.model.plan import Outcome, Reason
 from gcd.model.reading import Absent, Present, value_of
 from gcd.root.descent import BLOCK
@@ -62,7 +63,7 @@ def purge(
         except Refused as refused:
             wanted.discard(name)
             yield EntryDeed(name, Outcome.REFUSED, refused.reason, refused.why)
-        except OSError as error:
+        except (OSError, CannotAct) as error:
             wanted.discard(name)
             said = of_error(error, f"{layout.GCD}, entry {name}")
             yield EntryDeed(name, Outcome.FAILED, said.reason, said.why)

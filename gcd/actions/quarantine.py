@@ -22,6 +22,7 @@ from gcd.actions.refusal import Refused, of_error, refuse
 from gcd.formats.manifest import is_item_path
 from gcd.model import layout
 from gcd.model.entry import EntryState, Item, Operation
+from gcd.model.errors import CannotAct
 from gcd.model.facts import FileType
 from gcd.model.plan import Deed, Outcome, Reason
 from gcd.model.reading import Present
@@ -64,7 +65,7 @@ def move(place: Place, step: Move, *, run_id: RunId, now_ns: int) -> Deed:
             close_entry(entry)
         except Refused as refused:
             return _undone(step, entry, refused)
-        except OSError as error:
+        except (OSError, CannotAct) as error:
             return _undone(step, entry, of_error(error, layout.GCD))
         return Deed(step, Outcome.DONE, entry=entry.id, disk_bytes=finding.disk_bytes or 0)
 
@@ -142,7 +143,7 @@ def _demand_no_project(parent: Directory, name: str, path: str) -> None:
 def _begun(place: Place, manifest: Manifest) -> OpenEntry:
     try:
         return begin(place, manifest)
-    except OSError as error:
+    except (OSError, CannotAct) as error:
         raise of_error(error, layout.GCD) from None
 
 
@@ -167,7 +168,7 @@ def _undone(step: Move, entry: OpenEntry, refused: Refused) -> Deed:
             reopen(entry)
         moved = put_all_back(entry)
         discard(entry)
-    except OSError as error:
+    except (OSError, CannotAct) as error:
         why = f"{refused.why}; the next start of gcd puts it back ({of_error(error, step.paths[0]).why})"
         return Deed(step, Outcome.FAILED, refused.reason, why, entry.id)
     return Deed(step, Outcome.FAILED if moved else Outcome.REFUSED, refused.reason, refused.why)

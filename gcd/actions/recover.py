@@ -33,6 +33,7 @@ from gcd.actions.restore import demand_room
 from gcd.formats.manifest import is_entry_id
 from gcd.model import layout
 from gcd.model.entry import EntryId, EntryState, Operation, order_of
+from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState
 from gcd.model.reading import Present
 from gcd.root.engine import read_engine
@@ -82,7 +83,7 @@ def _recovered(place: Place, name: EntryId, is_stopped: bool, proc: str) -> Reco
             return Recovered(name, Recovery.RETURNED)
         with reading.value as entry:
             return _settled(entry, is_stopped, proc)
-    except OSError as error:
+    except (OSError, CannotAct) as error:
         return Recovered(name, Recovery.LEFT_OPEN, of_error(error, f"{layout.GCD}/open/{name}").why)
 
 
@@ -101,7 +102,7 @@ def _settled(entry: OpenEntry, is_stopped: bool, proc: str) -> Recovered:
         try:
             put_all_back(entry)
             discard(entry)
-        except OSError as error:
+        except (OSError, CannotAct) as error:
             return Recovered(entry.id, Recovery.LEFT_OPEN, of_error(error, f"an item of {entry.id}").why)
         return Recovered(entry.id, Recovery.RETURNED, why)
     if entry.manifest.operation is Operation.QUARANTINE and _may_be_taken(entry, found, proc):

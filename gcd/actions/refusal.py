@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from gcd.model.errors import CannotAct
 from gcd.model.plan import Reason
 from gcd.root.tree import name_of
 
@@ -45,7 +46,9 @@ def refuse(reason: Reason, why: str) -> NoReturn:
     raise Refused(reason, why)
 
 
-def of_error(error: OSError, path: str) -> Refused:
-    """What a system call said about `path`, as a refusal."""
+def of_error(error: OSError | CannotAct, path: str) -> Refused:
+    """What a system call said about `path`, or the place about itself, as a refusal."""
+    if isinstance(error, CannotAct):
+        return Refused(Reason.PLACE, str(error).rstrip("."))
     reason, why = _SAID.get(error.errno or 0, (Reason.PLACE, f"{{path}}: {name_of(error)}"))
     return Refused(reason, why.format(path=path))

@@ -22,7 +22,7 @@ from gcd.formats.manifest import MOST_ITEMS, is_item_path
 from gcd.formats.repositories import parse_repositories, write_repositories
 from gcd.model import layout
 from gcd.model.entry import EntryState, Item, Operation
-from gcd.model.errors import FormatError
+from gcd.model.errors import CannotAct, FormatError
 from gcd.model.facts import FileType
 from gcd.model.plan import (
     Deed,
@@ -81,7 +81,7 @@ def repair(place: Place, step: Mend, *, run_id: RunId, now_ns: int) -> Deed:
             close_entry(entry)
         except Refused as refused:
             return _undone(step, entry, refused)
-        except OSError as error:
+        except (OSError, CannotAct) as error:
             return _undone(step, entry, of_error(error, layout.GCD))
         return Deed(step, Outcome.DONE, entry=entry.id)
 
@@ -202,7 +202,7 @@ def _begun(place: Place, step: Mend, items: tuple[Item, ...], run_id: RunId, now
     manifest = new_manifest(place, Operation.REPAIR, step.finding, items, run_id=run_id, now_ns=now_ns)
     try:
         return begin(place, manifest)
-    except OSError as error:
+    except (OSError, CannotAct) as error:
         raise of_error(error, layout.GCD) from None
 
 
@@ -242,7 +242,7 @@ def _undone(step: Mend, entry: OpenEntry, refused: Refused) -> Deed:
             reopen(entry)
         moved = put_all_back(entry)
         discard(entry)
-    except OSError as error:
+    except (OSError, CannotAct) as error:
         why = f"{refused.why}; it could not be undone ({of_error(error, layout.GCD).why}), the next start of gcd will"
         return Deed(step, Outcome.FAILED, refused.reason, why, entry.id)
     return Deed(step, Outcome.FAILED if moved else Outcome.REFUSED, refused.reason, refused.why)

@@ -37,6 +37,7 @@ from gcd.actions.refusal import Refused, of_error, refuse
 from gcd.actions.syscalls import label_of
 from gcd.model import layout
 from gcd.model.entry import EntryDeed, EntryState, order_of
+from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState, FileType
 from gcd.model.plan import Outcome, Reason
 from gcd.model.reading import Absent, Present, describe
@@ -66,7 +67,7 @@ def restore(place: Place, entries: Iterable[EntryId], *, engine: EngineState, pr
             yield _restored(place, name, engine, proc)
         except Refused as refused:
             yield EntryDeed(name, Outcome.REFUSED, refused.reason, refused.why)
-        except OSError as error:
+        except (OSError, CannotAct) as error:
             said = of_error(error, f"{layout.GCD}/entries/{name}")
             yield EntryDeed(name, Outcome.REFUSED, said.reason, said.why)
 
@@ -90,7 +91,7 @@ def _restored(place: Place, name: EntryId, engine: EngineState, proc: str) -> En
             put_all_back(entry)
             why = _other_labels(place.root, entry.manifest)
             discard(entry)
-        except OSError as error:
+        except (OSError, CannotAct) as error:
             return _taken_again(entry, of_error(error, f"an item of {name}"))
         return EntryDeed(name, Outcome.DONE, why=why)
 
@@ -103,7 +104,7 @@ def _taken_again(entry: OpenEntry, refused: Refused) -> EntryDeed:
                 with parent_of(entry.place.root, item.path) as (parent, name):
                     take(item, index, entry.items, parent, name)
         close_entry(entry)
-    except OSError as error:
+    except (OSError, CannotAct) as error:
         why = f"{refused.why}; the next start of gcd settles it ({of_error(error, entry.id).why})"
         return EntryDeed(entry.id, Outcome.FAILED, refused.reason, why)
     return EntryDeed(entry.id, Outcome.FAILED, refused.reason, refused.why)

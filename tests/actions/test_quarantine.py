@@ -19,6 +19,7 @@ from support.killing import run
 from support.trees import FIFO, SOCKET, place
 from support.units import RUN, entries_of, finding_for, held_by, leaked_root, outside, quarantined, together
 
+from gcd.actions import quarantine as quarantine_module
 from gcd.actions.place import open_place
 from gcd.actions.quarantine import is_structure, move
 from gcd.actions.restore import restore
@@ -141,6 +142,33 @@ def test_no_path_at_all_is_no_unit(root):
     with held(root) as opened:
         deed = move(opened, Move(finding_for("x"), ()), run_id=RUN, now_ns=0)
     assert (deed.outcome, deed.reason) == (Outcome.REFUSED, Reason.NO_REMEDY)
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_place_that_is_replaced_meanwhile_fails_the_step_with_nothing_lost(root, units, monkeypatch, number):
+    before = outside(root)
+    taken = []
+    take = quarantine_module.take
+
+    def take_and_replace(*arguments):
+        take(*arguments)
+        taken.append(arguments)
+        if len(taken) == number + 1:
+            (root / ".gcd").rename(root / "aside")
+            (root / ".gcd").mkdir(0o700)
+
+    monkeypatch.setattr(quarantine_module, "take", take_and_replace)
+    with held(root) as place:
+        deed = move(place, Move(finding_for(*units[0]), units[0]), run_id=RUN, now_ns=time.time_ns())
+
+    assert (deed.outcome, deed.reason, deed.why) == (
+        Outcome.FAILED,
+        Reason.PLACE,
+        ".gcd was replaced while it was in use",
+    )
+    (root / ".gcd").rmdir()
+    (root / "aside").rename(root / ".gcd")
+    assert differences(before, outside(root)) == []
 
 
 def test_paths_within_one_another_are_no_unit(root, units):

@@ -47,7 +47,8 @@ class Run:
     One carrying out of a plan on the root of `place`.
 
     `replan` makes the plan anew; `release` has the engine release layers, and gives the deeds of those that went at one
-    blow; `told` hears of every deed at once, `afterwards` of those of each look together, when the door is open again.
+    blow; `told` hears of every deed at once, but while the fence is held (whoever is told may take any time);
+    `afterwards` of those of each look together. Both when the door is open again.
     `run_id` is written into each entry.
     """
 
@@ -71,6 +72,8 @@ class Run:
         self._proc = proc
         self._pending: dict[FindingId, Step] = {}
         self._deeds: list[Deed] = []
+        self._heard = 0
+        self._is_shut = False
 
     def apply(self, plan: Plan) -> tuple[Deed, ...]:
         """What became of each step of `plan`, in the order in which that was settled."""
@@ -101,6 +104,7 @@ class Run:
         deadline_ns = time.monotonic_ns() + LOOK_NS
         try:
             with self._door(fresh) as held:
+                self._is_shut = held is not None
                 look = CloseLook(self._place.root, fresh, since_ns, self._proc)
                 for group in _grouped(steps):
                     if held is not None:
@@ -110,6 +114,9 @@ class Run:
                         break
         except CannotAct as error:
             return str(error)
+        finally:
+            self._is_shut = False
+            self._tell()
         return ""
 
     def _carry_out(self, group: Sequence[Step], fresh: Plan, look: CloseLook, deadline_ns: int) -> None:
@@ -174,7 +181,13 @@ class Run:
     def _settle(self, deed: Deed) -> None:
         del self._pending[deed.step.finding.id]
         self._deeds.append(deed)
-        self._told(deed)
+        if not self._is_shut:
+            self._tell()
+
+    def _tell(self) -> None:
+        while self._heard < len(self._deeds):
+            self._heard += 1
+            self._told(self._deeds[self._heard - 1])
 
 
 def _grouped(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 HOLD_SECONDS: Final = 5.0
 """How long it may be held: ``docker.service`` gives up after three starts in a minute that came to nothing."""
 
+WAIT_SECONDS: Final = 30.0
+"""How long an engine that was started meanwhile is waited for: it gives up in a few."""
+
 _POLL_SECONDS: Final = 0.02
 _LOCK_FILE: Final = f"{layout.VOLUMES}/{layout.VOLUME_DATABASE}"
 _OPEN_DOOR: Final = "an engine cannot be kept from starting"
@@ -73,8 +76,8 @@ def fence(root: Directory, proc: str = PROC) -> Iterator[Fence]:
     """
     Keep engines from starting on `root`, for `HOLD_SECONDS` at most.
 
-    At its end it waits for the end of an engine that was started meanwhile. Raises `CannotAct` if an engine runs, or if
-    the door cannot be held.
+    At its end it waits for the end of an engine that was started meanwhile, `WAIT_SECONDS` at most. Raises `CannotAct`
+    if an engine runs, if the door cannot be held, or if that engine does not end.
     """
     present = _dockerd_of(root, proc)
     if present is not None:
@@ -85,7 +88,10 @@ def fence(root: Directory, proc: str = PROC) -> Iterator[Fence]:
             held.check()
             yield held
         finally:
-            while held.engine() is not None:
+            until = time.monotonic() + WAIT_SECONDS
+            while (started := held.engine()) is not None:
+                if time.monotonic() > until:
+                    raise CannotAct(f"dockerd (pid {started}) was started on this root meanwhile, and does not end")
                 time.sleep(_POLL_SECONDS)
 
 

@@ -104,9 +104,15 @@ def _put_back(place: Place, names: list[EntryId], told: Callable[[EntryDeed], No
         return
     left = set(names)
     while left:
-        with fence(place.root) as held:
-            for deed in _while_held(put_back(place, left, engine=engine), held.check):
-                left.discard(deed.entry)
+        # Told when the door is open again: nobody knows how long a pipe that is full keeps whoever writes into it.
+        deeds: list[EntryDeed] = []
+        try:
+            with fence(place.root) as held:
+                for deed in _while_held(put_back(place, left, engine=engine), held.check):
+                    left.discard(deed.entry)
+                    deeds.append(deed)
+        finally:
+            for deed in deeds:
                 told(deed)
 
 

@@ -30,7 +30,7 @@ from gcd.root.tree import open_root
 from gcd.run import reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from gcd.actions.place import Place
     from gcd.actions.recover import Recovered
@@ -110,13 +110,13 @@ class Undertaking:
         return reader(self.store, now_ns=time.time_ns())
 
 
-def settled(place: Place) -> Iterator[Recovered]:
+def settled(place: Place) -> tuple[Recovered, ...]:
     """Finish or undo what an earlier run left open; with the door held shut where the engine is stopped."""
     if not place.state(EntryState.OPEN).list().entries:
-        return
+        return ()
     engine = read_engine(place.root).state
     with fence(place.root) if engine is EngineState.STOPPED else contextlib.nullcontext():
-        yield from recover(place, engine=engine)
+        return recover(place, engine=engine)
 
 
 def _purge(place: Place, deeds: Sequence[Deed], audit: Audit, purged: Callable[[EntryDeed], None]) -> None:

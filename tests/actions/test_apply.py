@@ -269,6 +269,20 @@ def test_with_the_engine_stopped_the_fence_is_held_at_each_step(
 
 
 @pytest.mark.usefixtures("orphan")
+def test_deeds_are_told_when_the_door_is_open_again(docker: Path, place: Place):
+    heard: list[bool] = []
+
+    def told(_: Deed) -> None:
+        with open_root(str(docker)) as root, apply_module.fence(root):
+            heard.append(True)
+
+    planner = Planner(docker)
+    Run(place, run_id=RunId("run-1"), replan=planner, release=no_release, told=told).apply(planner())
+
+    assert heard == [True]
+
+
+@pytest.mark.usefixtures("orphan")
 def test_an_engine_that_starts_meanwhile_is_outwaited_and_the_rest_done_then(
     docker: Path, place: Place, proc: FakeProc
 ):

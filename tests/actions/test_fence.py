@@ -156,6 +156,19 @@ def test_an_engine_that_starts_meanwhile_is_told_and_outwaited(root: Directory, 
     assert 0.3 <= waited < 2
 
 
+def test_an_engine_that_does_not_end_is_not_waited_for_without_end(
+    root: Directory, docker: Path, proc: FakeProc, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fence_module, "WAIT_SECONDS", 0.1)
+    with (
+        pytest.raises(CannotAct, match=r"^dockerd \(pid 42\) was started on this root meanwhile, and does not end$"),
+        fence(root, str(proc)),
+    ):
+        dockerd(proc, docker)
+
+    assert not is_locked(docker)
+
+
 def test_an_engine_that_starts_between_look_and_lock_is_told(
     root: Directory, docker: Path, proc: FakeProc, monkeypatch: pytest.MonkeyPatch
 ):

@@ -13,8 +13,9 @@ from support.fingerprint import differences, fingerprint
 from support.units import entries_of, leaked_root, outside, quarantined
 
 from gcd import cli, settings
+from gcd.actions.fence import fence
 from gcd.actions.place import open_place
-from gcd.commands import purging
+from gcd.commands import purging, restoring
 from gcd.model.entry import EntryState
 from gcd.model.errors import ExitBits
 from gcd.root.tree import open_root
@@ -192,6 +193,20 @@ def test_a_purge_that_was_cut_short_goes_on(root, names, capsys):
     assert quarantine(root, "restore", names[0]) == ExitBits.USAGE
     assert quarantine(root, "purge", "--yes") == ExitBits.MENDED
     assert list(entries_of(root)) == names[1:]
+
+
+def test_what_was_put_back_is_told_when_the_door_is_open_again(root, names, monkeypatch):
+    heard = []
+
+    def told(deed, verb):
+        with open_root(str(root)) as directory, fence(directory):
+            heard.append(deed.entry)
+        return verb
+
+    monkeypatch.setattr(restoring, "entry_deed_line", told)
+
+    assert quarantine(root, "restore", "run-1") == ExitBits.MENDED
+    assert heard == names[::-1]
 
 
 @pytest.mark.parametrize("verb", ["restore", "purge"])

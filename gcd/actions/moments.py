@@ -4,14 +4,17 @@ What may be put back while the engine runs (safety rule S20).
 A running engine has the records in its memory: one that appears on disk is unknown to it, and the next load of that
 layer finds a file where it wants to write, and deletes what it stands on (T31). Layer dirs, link symlinks and temporary
 files are looked for on disk whenever they are needed, so those that no record names may come back at any time.
+
+A repair is of what is needed, or was when it was made: what it put into the link farm, or into a layer dir that a
+record names, is not taken away under a running engine either.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcd.actions.mountguard import dirs_of
 from gcd.model import layout
+from gcd.model.entry import Operation
 from gcd.model.reading import Present
 from gcd.root.layerdb import read_layerdb
 
@@ -29,8 +32,20 @@ def demands_stop(place: Place, manifest: Manifest) -> str:
     for item in manifest.items:
         if is_in_memory(item.path, place.driver):
             return f"the engine has {item.path} in its memory"
-    owned = dirs_of(manifest, place.driver) & frozenset(_named(place))
-    return f"a record names the layer dir {min(owned)}" if owned else ""
+        if _is_of_farm(item.path, manifest.operation, place.driver):
+            return f"the engine finds layers by {item.path}"
+    named = frozenset(_named(place))
+    for item in manifest.items:
+        home, _, rest = item.path.partition("/")
+        if home == place.driver and rest.partition("/")[0] in named:
+            return f"a record names the layer dir {rest.partition('/')[0]}"
+    return ""
+
+
+def _is_of_farm(path: str, operation: Operation, driver: str) -> bool:
+    """Whether it is the link farm, or a symlink in it that a repair made; one that was moved out was nobody's."""
+    farm = layout.link_farm(driver)
+    return path == farm or (operation is Operation.REPAIR and path.startswith(f"{farm}/"))
 
 
 def is_in_memory(path: str, driver: str) -> bool:

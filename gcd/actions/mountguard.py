@@ -79,7 +79,7 @@ def shown_anywhere(entry: EntryId, proc: str) -> str:
     return ""
 
 
-def dirs_of(manifest: Manifest, driver: str) -> frozenset[LayerDirId]:
+def _dirs_of(manifest: Manifest, driver: str) -> frozenset[LayerDirId]:
     """The layer dirs among the items."""
     named = (item.path.rpartition("/") for item in manifest.items)
     return frozenset(name for folder, _, name in named if folder == driver and is_layer_dir_id(name))
@@ -89,7 +89,7 @@ def _tokens_of(entry: OpenEntry) -> tuple[frozenset[LayerDirId], frozenset[LinkI
     """The ids and link ids by which a mount made before names what is in the entry."""
     match entry.manifest.operation:
         case Operation.QUARANTINE:
-            return dirs_of(entry.manifest, entry.place.driver), _links_of(entry)
+            return _dirs_of(entry.manifest, entry.place.driver), _links_of(entry)
         case Operation.REPAIR:
             parts = (item.path.split("/") for item in entry.manifest.items)
             lowers = (names[1] for names in parts if names[::2] == [entry.place.driver, layout.LOWER])

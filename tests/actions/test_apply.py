@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -291,7 +290,9 @@ def test_an_engine_that_starts_meanwhile_is_outwaited_and_the_rest_done_then(
 
     def start_once() -> None:
         if planner.made == 2:
-            threading.Timer(0.2, shutil.rmtree, [dockerd(proc, docker)]).start()
+            dockerd(proc, docker)
+        else:
+            shutil.rmtree(proc.path / "42")
 
     planner.afterwards = start_once
     deeds = carry_out(place, planner, plan, proc=str(proc))

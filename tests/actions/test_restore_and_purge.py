@@ -293,6 +293,38 @@ def test_a_repair_is_undone(root, mended):
     assert entries_of(root) == {}
 
 
+def mended_by(root, *changes):
+    with held(root) as place:
+        return repair(place, Mend(finding_for(changes[0].path), changes), run_id=RUN, now_ns=time.time_ns()).entry
+
+
+def test_a_running_engine_keeps_the_link_farm_that_a_repair_made(root):
+    shutil.rmtree(root / "overlay2/l")
+    (root / "overlay2/l").write_bytes(b"")
+    entry = mended_by(root, MakeDirectory("overlay2/l", 0o710, "overlay2"))
+
+    expect_refusal(root, entry, Reason.ENGINE_RUNS, "the engine finds layers by overlay2/l", engine=RUNNING)
+    assert restored(root, entry)[0].outcome is Outcome.DONE
+
+
+def test_a_running_engine_keeps_a_link_symlink_that_a_repair_made(root, units):
+    link = units[0][2]
+    entry = mended_by(root, MakeSymlink(link, "../elsewhere/diff"))
+
+    expect_refusal(root, entry, Reason.ENGINE_RUNS, f"the engine finds layers by {link}", engine=RUNNING)
+
+
+@pytest.mark.parametrize("name", ["link", "lower"])
+def test_a_running_engine_keeps_what_a_repair_wrote_into_a_dir_that_a_record_names(root, units, name):
+    layer_dir = units[0][1]
+    entry = mended_by(root, WriteFile(f"{layer_dir}/{name}", b"new", like=layer_dir))
+    why = f"a record names the layer dir {layer_dir.rpartition('/')[2]}"
+
+    expect_refusal(root, entry, Reason.ENGINE_RUNS, why, engine=RUNNING)
+    shutil.rmtree(root / units[0][0])
+    assert restored(root, entry, engine=RUNNING)[0].outcome is Outcome.DONE
+
+
 def test_a_repaired_file_that_has_changed_since_is_left_alone(root, units, mended):
     (root / units[0][0] / "new").write_bytes(b"newer")
 

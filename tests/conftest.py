@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +36,17 @@ def lack_of(item: pytest.Item) -> str | None:
         if missing:
             return f"needs a Docker engine: no {', '.join(missing)} on the PATH"
     return None
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """
+    A directory on a device of its own where there is one: for trees so deep that no path leads to all of them. Whoever
+    is in one is doubted by every check of a stopped root on the same device, those of tests that run beside included.
+    """
+    home = tempfile.mkdtemp(prefix="gcd-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+    yield Path(home)
+    subprocess.run(["rm", "-rf", "--", home], check=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

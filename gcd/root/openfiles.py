@@ -12,6 +12,7 @@ containerd with its shims, which outlive the engine on a host with live-restore.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,12 @@ def _path_below(process: Process, target: _Target, *, folders: bool) -> str | No
         try:
             text = str(Path(link).readlink())
         except FileNotFoundError:
+            continue
+        except OSError as error:
+            # So deep that the kernel cannot spell its path; in the root it can only be on the root's own device.
+            origin = origin_of(link, follow=True) if error.errno == errno.ENAMETOOLONG else None
+            if origin is None or origin.device == target.device:
+                raise
             continue
         origin = origin_of(link, follow=True) if text.startswith("/") else None
         if origin is None:

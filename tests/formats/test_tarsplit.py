@@ -16,7 +16,7 @@ from gcd.model.errors import FormatError
 
 
 def packed(*lines):
-    return gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    return gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in lines), mtime=0)
 
 
 def text(raw):
@@ -65,10 +65,10 @@ def test_nothing_is_lost_where_a_line_ends_between_two_chunks(monkeypatch):
         (b"not gzip", "a whole gzip file"),
         (packed({"type": 2, "payload": ""})[:-3], "a whole gzip file"),
         (packed({"type": 2, "payload": ""})[:-5] + b"12345", "a whole gzip file"),
-        (gzip.compress(b'{"type":2}'), "a newline"),
-        (gzip.compress(b"[]\n"), "a JSON object"),
-        (gzip.compress(b"\n"), "a JSON object"),
-        (gzip.compress(b"[" * 100_000 + b"\n"), "a JSON object"),
+        (gzip.compress(b'{"type":2}', mtime=0), "a newline"),
+        (gzip.compress(b"[]\n", mtime=0), "a JSON object"),
+        (gzip.compress(b"\n", mtime=0), "a JSON object"),
+        (gzip.compress(b"[" * 100_000 + b"\n", mtime=0), "a JSON object"),
         (packed({"type": 3}), "a segment or a member"),
         (packed({"type": 2, "payload": 7}), "base64"),
         (packed({"type": 2, "payload": "?"}), "base64"),

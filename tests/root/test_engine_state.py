@@ -388,6 +388,29 @@ def test_a_real_process_with_an_open_file_is_found(root):
         assert f"pid {reader.pid} (python" in "".join(look(root).doubts)
 
 
+DEEP = """
+import os, sys
+os.chdir(sys.argv[1])
+for _ in range(30):
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+"""
+"""Stands where no path leads: the kernel spells at most 4,096 bytes."""
+
+
+@pytest.mark.root
+def test_what_is_too_deep_to_be_told_is_doubted_on_the_device_of_the_root_alone(root, tmp_path, memory):
+    hidden = "have files of this root open cannot be told"
+
+    with run_of(DEEP, str(memory)):
+        elsewhere = "".join(look(root).doubts)
+    with run_of(DEEP, str(tmp_path)):
+        beside = "".join(look(root).doubts)
+
+    assert hidden not in elsewhere
+    assert hidden in beside
+
+
 def test_the_shell_that_waits_for_gcd_in_the_root_is_not_foreign(root):
     program = "import sys; from gcd.root.tree import open_root; from gcd.root.engine import read_engine\n"
     program += "print(read_engine(open_root('.')).doubts)"

@@ -21,7 +21,7 @@ PARENT = "2" * 64
 DIR = "d" * 64
 OTHER = "e" * 64
 OK = SourceState(Coverage.OK)
-TAR_SPLIT = gzip.compress(b'{"type":2,"payload":"AAAA","position":0}\n' * 40)
+TAR_SPLIT = gzip.compress(b'{"type":2,"payload":"AAAA","position":0}\n' * 40, mtime=0)
 SPECIAL = "a FIFO, socket or device"
 
 RECORD = {

@@ -23,10 +23,13 @@ from typing import TYPE_CHECKING, Self
 
 from gcd.actions import syscalls
 from gcd.actions.items import Where, found_at, parent_of, put_back, where
+from gcd.actions.refusal import refuse
 from gcd.formats.manifest import MOST_BYTES, is_entry_id, manifest_bytes, parse_manifest
 from gcd.model import layout
 from gcd.model.entry import EntryId, EntryState, Ground, Manifest
+from gcd.model.errors import FormatError
 from gcd.model.facts import FileType
+from gcd.model.plan import Reason
 from gcd.model.reading import Malformed, Present, value_of
 
 if TYPE_CHECKING:
@@ -117,8 +120,9 @@ def begin(place: Place, manifest: Manifest) -> OpenEntry:
     """
     A new open entry, on disk and synced, for the caller to close; `OSError` (as ENOSPC) with nothing of it left.
 
-    On a full disk it takes what the place reserved.
+    On a full disk it takes what the place reserved. `Refused` where the manifest could not be read again.
     """
+    _demand_readable(manifest)
     place.check()
     try:
         return _begun(place, manifest)
@@ -126,6 +130,18 @@ def begin(place: Place, manifest: Manifest) -> OpenEntry:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT} or not place.let_go_of_reserve():
             raise
         return _begun(place, manifest)
+
+
+def _demand_readable(manifest: Manifest) -> None:
+    raw = manifest_bytes(manifest)
+    if len(raw) > MOST_BYTES:
+        refuse(Reason.PLACE, f"its manifest would be longer than {MOST_BYTES >> 20} MiB")
+    try:
+        read = parse_manifest(raw)
+    except FormatError as error:
+        refuse(Reason.PLACE, f"its manifest could not be read again: {error}")
+    if (read.entry, read.items, read.ground) != (manifest.entry, manifest.items, manifest.ground):
+        refuse(Reason.PLACE, "its manifest would be read as another")
 
 
 def _begun(place: Place, manifest: Manifest) -> OpenEntry:

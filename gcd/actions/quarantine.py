@@ -19,7 +19,7 @@ from gcd.actions.items import parent_of, put_back, take, taken_of
 from gcd.actions.manifest import begin, close_entry, discard, new_manifest, put_all_back, reopen
 from gcd.actions.mountguard import mounted_below
 from gcd.actions.refusal import Refused, of_error, refuse
-from gcd.formats.manifest import is_item_path
+from gcd.formats.manifest import MOST_ITEMS, is_item_path
 from gcd.model import layout
 from gcd.model.entry import EntryState, Item, Operation
 from gcd.model.errors import CannotAct
@@ -95,6 +95,8 @@ def _demand_movable(place: Place, paths: tuple[str, ...]) -> None:
     driver = place.driver
     if not paths:
         refuse(Reason.NO_REMEDY, "the finding names nothing that could be moved")
+    if len(paths) > MOST_ITEMS:
+        refuse(Reason.PLACE, f"{len(paths)} things would have to be moved, and an entry holds {MOST_ITEMS}")
     for path in paths:
         if not is_item_path(path) or is_structure(path, driver):
             refuse(Reason.PLACE, f"{path} is never moved")

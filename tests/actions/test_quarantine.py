@@ -23,7 +23,7 @@ from gcd.actions import quarantine as quarantine_module
 from gcd.actions.place import open_place
 from gcd.actions.quarantine import is_structure, move
 from gcd.actions.restore import restore
-from gcd.model.entry import EntryState, order_of
+from gcd.model.entry import EntryState, RunId, order_of
 from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState
 from gcd.model.plan import Move, Outcome, Reason
@@ -169,6 +169,23 @@ def test_a_place_that_is_replaced_meanwhile_fails_the_step_with_nothing_lost(roo
     (root / ".gcd").rmdir()
     (root / "aside").rename(root / ".gcd")
     assert differences(before, outside(root)) == []
+
+
+def test_more_than_an_entry_holds_is_refused_before_anything_moves(root):
+    paths = tuple(f"tmp/{number}" for number in range(10_001))
+
+    expect_refusal(root, paths, Reason.PLACE, "10001 things would have to be moved, and an entry holds 10000")
+
+
+def test_what_could_not_be_read_again_is_not_begun(root, units):
+    before = outside(root)
+    with held(root) as place:
+        deed = move(place, Move(finding_for(*units[0]), units[0]), run_id=RunId("a b"), now_ns=time.time_ns())
+
+    assert (deed.outcome, deed.reason) == (Outcome.REFUSED, Reason.PLACE)
+    assert deed.why.startswith("its manifest could not be read again: manifest: run")
+    assert differences(before, outside(root)) == []
+    assert entries_of(root) == {}
 
 
 def test_paths_within_one_another_are_no_unit(root, units):

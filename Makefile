@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST_FLAGS ?=
+# Tests run beside each other: those with an engine wait more than they work.
+JOBS   ?= 4
 
 .PHONY: setup demo test storm bench bench-large lint coverage wheel-test docs lock clean
 
@@ -21,9 +23,9 @@ $(STAMP): requirements.lock
 demo: setup
 	@$(BIN)/gcd demo
 
-# With root rights and an engine also the tests of tests/engine, two minutes of storm among them.
+# With root rights and an engine also the tests of tests/engine, two storms of two minutes among them.
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_FLAGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 REQUIRED = os.environ.get("GCD_REQUIRE_ENGINE") == "1"
 ENGINE_PROGRAMS = ("dockerd", "docker", "containerd", "busybox")
 
-announced = pytest.StashKey[list[tuple[str, str]]]()
-
 
 def lack_of(item: pytest.Item) -> str | None:
     """Why this machine cannot run `item`, or None."""
@@ -49,10 +47,6 @@ def memory() -> Iterator[Path]:
     subprocess.run(["rm", "-rf", "--", home], check=True)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[announced] = []
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     reason = lack_of(item)
     if reason is None:
@@ -63,26 +57,25 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
+def pytest_runtest_makereport():
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        reason = reason.removeprefix("Skipped: ")
-        if REQUIRED:
-            report.outcome = "failed"
-            report.longrepr = f"skipped ({reason}), and GCD_REQUIRE_ENGINE=1 lets nothing be skipped"
-        else:
-            item.config.stash[announced].append((item.nodeid, reason))
+    if REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped ({reason_of(report)}), and GCD_REQUIRE_ENGINE=1 lets nothing be skipped"
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    skipped = config.stash[announced]
-    if not skipped:
-        return
-    terminalreporter.section("not run on this machine")
-    for nodeid, reason in skipped:
-        terminalreporter.write_line(f"{nodeid}: {reason}")
+def reason_of(report: pytest.TestReport) -> str:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", ())
+    if skipped:
+        terminalreporter.section("not run on this machine")
+    for report in skipped:
+        terminalreporter.write_line(f"{report.nodeid}: {reason_of(report)}")
 
 
 @pytest.fixture(autouse=True)

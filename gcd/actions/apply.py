@@ -185,9 +185,11 @@ class Run:
             self._tell()
 
     def _tell(self) -> None:
-        while self._heard < len(self._deeds):
-            self._heard += 1
-            self._told(self._deeds[self._heard - 1])
+        """Tell of all that was not told yet, also where telling of one of them is interrupted."""
+        news, self._heard = self._deeds[self._heard :], len(self._deeds)
+        with contextlib.ExitStack() as all_of_them:
+            for deed in reversed(news):
+                all_of_them.callback(self._told, deed)
 
 
 def _grouped(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:

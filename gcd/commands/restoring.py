@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -112,8 +113,9 @@ def _put_back(place: Place, names: list[EntryId], told: Callable[[EntryDeed], No
                     left.discard(deed.entry)
                     deeds.append(deed)
         finally:
-            for deed in deeds:
-                told(deed)
+            with contextlib.ExitStack() as all_of_them:
+                for deed in reversed(deeds):
+                    all_of_them.callback(told, deed)
 
 
 def _while_held(deeds: Iterator[EntryDeed], check: Callable[[], None]) -> Iterator[EntryDeed]:

@@ -16,6 +16,7 @@ import pytest
 from support.fingerprint import differences, fingerprint
 
 from gcd import cli, settings
+from gcd.actions import apply
 from gcd.commands import acting
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import layers, leftovers, overlay2
@@ -255,19 +256,35 @@ def test_a_plan_that_somebody_changed_is_no_plan(saved, capsys):
 @pytest.mark.usefixtures("layer")
 def test_what_ends_it_halfway_does_not_hide_what_was_done(root, tmp_path, monkeypatch, capsys):
     overlay2.drop_link_symlink(root, find_targets(root)["layer-dir"])
-    deed_line = acting.deed_line
+    repair, begun = apply.repair, []
 
-    def interrupted(deed):
-        print(deed_line(deed))  # noqa: T201
-        raise KeyboardInterrupt
+    def interrupted(*arguments, **said):
+        begun.append(arguments)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return repair(*arguments, **said)
 
-    monkeypatch.setattr(acting, "deed_line", interrupted)
+    monkeypatch.setattr(apply, "repair", interrupted)
 
     assert gcd("repair", "--root", root, "--yes") == ExitBits.INTERRUPTED | DONE | LEFT
     told = capsys.readouterr()
     assert told.err == "gcd: interrupted; a step that was begun is finished or undone at the next start\n"
     assert "1 repaired.\n" in told.out
     assert len(acts(tmp_path, root)) == 1
+
+
+@pytest.mark.usefixtures("layer")
+def test_what_interrupts_the_telling_does_not_hide_what_was_done(root, tmp_path, monkeypatch, capsys):
+    overlay2.drop_link_symlink(root, find_targets(root)["layer-dir"])
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(acting, "deed_line", interrupted)
+
+    assert gcd("repair", "--root", root, "--yes") == ExitBits.INTERRUPTED | DONE
+    assert "2 repaired.\n" in capsys.readouterr().out
+    assert len(acts(tmp_path, root)) == 2
 
 
 @pytest.mark.usefixtures("layer")

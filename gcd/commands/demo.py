@@ -61,6 +61,8 @@ def _tell_what_next(scene: Scene) -> None:
     next_ones = {
         f"{gcd} check --root {root}": "the orphans are suspected for their first hour",
         f"{gcd} check --root {root} --format json": "for programs",
+        f"{gcd} repair --dry-run --root {root}": "what would be mended; without --dry-run it is, after asking",
+        f"{gcd} quarantine list --root {root}": "what was moved or replaced, and can be put back",
         f"{gcd} explain {scene.planted[0].code}": "what a code means",
         f"rm -r {shlex.quote(str(scene.root.parent))}": "when you are done",
     }

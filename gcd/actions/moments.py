@@ -37,8 +37,10 @@ def demands_stop(place: Place, manifest: Manifest) -> str:
     named = frozenset(_named(place))
     for item in manifest.items:
         home, _, rest = item.path.partition("/")
-        if home == place.driver and rest.partition("/")[0] in named:
-            return f"a record names the layer dir {rest.partition('/')[0]}"
+        name, _, within = rest.partition("/")
+        # What was moved out of a dir that is in use was nobody's; what a repair wrote there is read.
+        if home == place.driver and name in named and (not within or manifest.operation is Operation.REPAIR):
+            return f"a record names the layer dir {name}"
     return ""
 
 

@@ -325,6 +325,13 @@ def test_a_running_engine_keeps_what_a_repair_wrote_into_a_dir_that_a_record_nam
     assert restored(root, entry, engine=RUNNING)[0].outcome is Outcome.DONE
 
 
+def test_a_running_engine_minds_nothing_that_was_moved_out_of_a_dir_that_a_record_names(root, units):
+    path = f"{units[0][1]}/.tmp-link1"
+    (root / path).write_bytes(b"")
+
+    assert restored(root, moved(root, path), engine=RUNNING)[0].outcome is Outcome.DONE
+
+
 def test_a_repaired_file_that_has_changed_since_is_left_alone(root, units, mended):
     (root / units[0][0] / "new").write_bytes(b"newer")
 

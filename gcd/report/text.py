@@ -226,15 +226,16 @@ def _how(result: RunResult) -> Iterator[Line]:
     if not remedies:
         return
     root = shlex.quote(result.root) if printable(result.root) == result.root else "DIR"
-    lines = ["gcd plan    # what the policy would do, and why not the rest; every command above also takes --dry-run"]
+    lines = ["gcd plan    # what the policy would do; each command also takes --dry-run"]
     if result.root != DEFAULT_ROOT:
         lines.append(f"# every gcd command with --root {root}, unless it finds this root by itself")
     if result.engine.state is not EngineState.STOPPED and any(r.moment is Moment.STOPPED for r in remedies):
         lines.append("systemctl stop docker.socket docker    # where it says so; containers stop with it")
-    lines.append("gcd quarantine list    # what was moved or mended; gcd quarantine restore puts it back")
+    lines.append("gcd quarantine list    # what was moved or mended; restore puts it back")
     lines.append("gcd check    # again, after each step; gcd explain CODE says more")
     if any(r.action for r in remedies):
-        lines.append(f"# by hand: paths are below {root}; leave it before the next check, or it counts as in use")
+        lines.append(f"# by hand: paths are below {root}")
+        lines.append("# leave that before the next check, or it counts as in use")
     yield 0, Text()
     yield 0, Text("gcd check changes nothing. To go on, from the top down:", style="bold")
     yield from ((2, Text(line, no_wrap=True)) for line in lines)

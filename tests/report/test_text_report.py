@@ -162,7 +162,7 @@ def test_many_rules_that_did_not_run_are_not_all_named():
 
 
 HOW = "gcd check changes nothing. To go on, from the top down:\n"
-PLAN = "  gcd plan    # what the policy would do, and why not the rest; every command above also takes --dry-run\n"
+PLAN = "  gcd plan    # what the policy would do; each command also takes --dry-run\n"
 STOP = "  systemctl stop docker.socket docker    # where it says so; containers stop with it\n"
 
 
@@ -191,7 +191,7 @@ def test_a_repair_is_told_by_hand_too():
         "    by hand, with the engine stopped: printf %s 0 > x/size\n"
     ) in text
     assert (
-        "\n  # by hand: paths are below /var/lib/docker; leave it before the next check, or it counts as in use\n"
+        "\n  # by hand: paths are below /var/lib/docker\n  # leave that before the next check, or it counts as in use\n"
     ) in text
 
 

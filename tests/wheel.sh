@@ -22,4 +22,4 @@ case $where in
     *) echo "the tests would not run against the wheel but against $where"; exit 1 ;;
 esac
 venv/bin/gcd version
-venv/bin/python -m pytest -q -p no:cacheprovider -m "not root and not engine" "$@"
+venv/bin/python -m pytest -q -n "${JOBS:-4}" --dist worksteal -p no:cacheprovider -m "not root and not engine" "$@"

@@ -1,0 +1,86 @@
+"""
+What the daemon knows at one moment and shows: its metrics, its page, its API and its status line are all made of one
+`Published`, which is replaced as a whole and never changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcd.model.audit import ActKind
+    from gcd.model.plan import Outcome, Reason
+    from gcd.model.result import RunResult
+
+
+class Scope(StrEnum):
+    """How much of a root a check read."""
+
+    FULL = "full"
+    INCREMENTAL = "incremental"
+
+
+BUCKETS_SECONDS = (0.005, 0.02, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+"""The upper bounds of the durations of checks that are counted together; beyond the last there is one more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """A histogram: how many checks ended within each of `BUCKETS_SECONDS` (not cumulated), beyond them, and in all."""
+
+    counts: tuple[int, ...] = (0,) * (len(BUCKETS_SECONDS) + 1)
+    sum_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What was counted since the daemon began. `reclaimed_bytes` are those that purges and releases freed."""
+
+    acts: Mapping[tuple[ActKind, Outcome], int]
+    refusals: Mapping[Reason, int]
+    durations: Mapping[Scope, Durations]
+    reclaimed_bytes: int = 0
+    failures: int = 0
+    """Checks and runs that ended with an error."""
+    watch_events: int = 0
+    watch_overflows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """The quarantine: bytes of disk usage, entries, and when the oldest was moved (wall clock; None without any)."""
+
+    disk_bytes: int = 0
+    entries: int = 0
+    oldest_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One figure of the history: the orphaned bytes that a check found."""
+
+    checked_ns: int
+    orphaned_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """
+    `result` is the last one, whatever scope it had; `checked_ns` says when each scope last came to an end (wall clock).
+    `reclaimable_bytes` are those that the policy would free or move now. `is_watching` is false where the root is
+    looked at by the clock alone; `trouble` is one sentence about what keeps the daemon from its work, or "". `history`
+    is in the order of time.
+    """
+
+    result: RunResult
+    tally: Tally
+    checked_ns: Mapping[Scope, int]
+    reclaimable_bytes: int = 0
+    holding: Holding = Holding()
+    history: tuple[Point, ...] = ()
+    is_watching: bool = True
+    trouble: str = ""

@@ -10,7 +10,7 @@ import pytest
 from gcd.model.errors import UsageError
 from gcd.model.finding import Confidence, Kind, Severity
 from gcd.policy.policy import Verb, Weekday
-from gcd.settings import FailOn, ReportFormat, load, sample
+from gcd.settings import FailOn, ReportFormat, load, sample, toml_value
 from gcd.settings.units import duration_in_words, hours_of, nanoseconds, zone_of
 
 SAMPLE = Path(__file__).resolve().parent.parent / "config" / "gcd.toml"
@@ -56,6 +56,24 @@ def test_files_are_read_in_the_order_of_their_names(directory):
         (directory / "conf.d" / f"{number}.toml").write_text(f'root = "/{number}"\n')
 
     assert load({}, directory=directory).settings.root == Path("/90")
+
+
+@pytest.mark.parametrize("address", ["", ":9871", "127.0.0.1:0", "[::1]:9871", "host-1.example.com:80"])
+def test_where_to_listen(directory, address):
+    (directory / "gcd.toml").write_text(f'[web]\nlisten_address = "{address}"\n')
+
+    assert load({}, directory=directory).settings.web.listen_address == address
+
+
+def test_a_hash_is_a_secret(directory):
+    hashed = "$2y$10$" + "a" * 53
+    (directory / "gcd.toml").write_text(f'[web.users]\nann = "{hashed}"\n')
+
+    settings = load({}, directory=directory).settings
+
+    assert settings.web.users["ann"].get_secret_value() == hashed
+    assert hashed not in repr(settings)
+    assert toml_value(settings.web.users) == '{ ann = "**********" }'
 
 
 def test_codes_in_the_environment_are_separated_by_commas(directory, monkeypatch):
@@ -107,6 +125,17 @@ def test_the_state_directory_moves_with_its_variable(directory, monkeypatch):
         ("[[policy.windows]]\nhours = '01:00-02:00'\ndays = ['mo']", "policy.windows.0.days.0 = 'mo' does not fit"),
         ("[[policy.windows]]\nhours = '01:00-02:00'\nzone = 'Mars/Base'", "it is no time zone that this host knows"),
         ("[[policy.windows]]\nhours = '01:00-02:00'\nzone = '../passwd'", "it is no time zone that this host knows"),
+        ("[daemon]\nreconcile = '1m'", "there is no setting 'daemon.reconcile'; did you mean reconcile_interval?"),
+        ("[daemon]\nreconcile_interval = '0s'", "daemon.reconcile_interval = '0s' does not fit: it must lie between"),
+        ("[daemon]\nreconcile_interval = '2d'", "daemon.reconcile_interval = '2d' does not fit: it must lie between"),
+        ("[daemon]\nsettle = '11s'", "daemon.settle = '11s' does not fit: it must be 10s at most"),
+        ("[daemon]\nact = 'perhaps'", "daemon.act = 'perhaps' does not fit"),
+        ("[web]\nlisten_adress = ':1'", "there is no setting 'web.listen_adress'; did you mean listen_address?"),
+        ("[web]\nlisten_address = '9871'", "web.listen_address = '9871' does not fit: it must be a host and a port"),
+        ("[web]\nlisten_address = 'a:65536'", "web.listen_address = 'a:65536' does not fit"),
+        ("[web]\nlisten_address = 'a b:1'", "web.listen_address = 'a b:1' does not fit"),
+        ("[web]\ntls_cert = '/a'", "gcd.toml: web does not fit: tls_cert and tls_key belong together: set both"),
+        ("[web.users]\nann = 'hunter2'", "web.users.ann = ... does not fit: it must be the bcrypt hash of a password"),
     ],
 )
 def test_a_bad_file_is_named_with_what_is_wrong(directory, text, told):
@@ -235,6 +264,8 @@ def test_a_table_in_a_variable_that_is_no_json_is_told(directory, monkeypatch):
 @pytest.mark.parametrize(
     ("duration", "told"),
     [
+        (timedelta(milliseconds=200), "200ms"),
+        (timedelta(milliseconds=1500), "1500ms"),
         (timedelta(hours=24), "24h"),
         (timedelta(days=14), "14d"),
         (timedelta(seconds=90), "90s"),

@@ -4,8 +4,8 @@ Settings: what may be said in files, in the environment and on the command line,
 ::
 
     model.py    `Settings`, all that can be set
-    tables.py   its tables: policy, protection, quarantine, hooks
-    units.py    durations, sizes, hours, time zones
+    tables.py   its tables: policy, protection, quarantine, hooks, daemon, web
+    units.py    durations, sizes, hours, time zones, addresses, hashes
     keys.py     which keys there are, and the nearest one of a key that there is not
     sample.py   settings as TOML, and the annotated sample
 
@@ -31,7 +31,7 @@ from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
 from gcd.model.errors import UsageError
-from gcd.settings.keys import leaves, nearest, said
+from gcd.settings.keys import is_secret, leaves, nearest, said
 from gcd.settings.model import ENV_BELOW, ENV_PREFIX, FailOn, LogFormat, LogLevel, ReportFormat, Settings
 from gcd.settings.sample import sample, toml_value, variable
 
@@ -146,6 +146,13 @@ def _usage_error(error: ValidationError, origins: Mapping[str, str]) -> UsageErr
     first = error.errors()[0]
     parts = [str(part) for part in first["loc"]]
     key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in origins), ".".join(parts[:1]))
-    shown = ".".join(parts) if isinstance(first["input"], str | int) else key
     why = first["msg"].removeprefix("Value error, ")
-    return UsageError(f"{origins.get(key, 'settings')}: {shown} = {first['input']!r} does not fit: {why}")
+    if key not in origins and isinstance(first["input"], dict):
+        # A table whose values do not agree; it may hold secrets.
+        told = dict.fromkeys(
+            where for name, where in origins.items() if name.startswith(f"{key}.") and where != DEFAULT
+        )
+        return UsageError(f"{', '.join(told)}: {key} does not fit: {why}")
+    shown = ".".join(parts) if isinstance(first["input"], str | int) else key
+    value = "..." if is_secret(key) else repr(first["input"])
+    return UsageError(f"{origins.get(key, 'settings')}: {shown} = {value} does not fit: {why}")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from gcd.model.errors import UsageError
 from gcd.settings.model import Settings
@@ -36,6 +36,15 @@ def leaves(model: type[BaseModel] = Settings, before: str = "") -> Iterator[tupl
 def table_of(field: FieldInfo) -> type[BaseModel] | None:
     annotation = field.annotation
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def is_secret(key: str) -> bool:
+    """Whether what is said of `key` may be shown to nobody."""
+    return any(name == key and _holds_secrets(field.annotation) for name, field in leaves())
+
+
+def _holds_secrets(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_holds_secrets, get_args(annotation)))
 
 
 def said(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gcd.model.finding import Acceptance
-from gcd.settings.tables import HooksTable, PolicyTable, ProtectTable, QuarantineTable
+from gcd.settings.tables import DaemonTable, HooksTable, PolicyTable, ProtectTable, QuarantineTable, WebTable
 
 ENV_PREFIX = "GCD_"
 ENV_BELOW = "__"
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(
         default=Path("/var/lib/gcd"),
-        description="Where `gcd check --record` keeps its history (state.db). Never below a Docker root.",
+        description="Where `gcd run` and `gcd check --record` keep their history (state.db). Never below a Docker root.",
     )
     format: ReportFormat = Field(default=ReportFormat.TEXT, description="The form of reports: text or json.")
     fail_on: FailOn = Field(
@@ -111,6 +111,8 @@ class Settings(BaseSettings):
         description="Commands, as lists of words and without a shell, that get an event as JSON on stdin. They never "
         "decide anything.",
     )
+    daemon: DaemonTable = Field(default=DaemonTable(), description="gcd run, which watches a root all the time.")
+    web: WebTable = Field(default=WebTable(), description="What gcd run serves over HTTP.")
 
     @property
     def acceptances(self) -> tuple[Acceptance, ...]:

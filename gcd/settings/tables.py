@@ -1,15 +1,19 @@
-"""The tables of the settings: what may be done, what is never touched, how long things are kept, whom to tell."""
+"""
+The tables of the settings: what may be done, what is never touched, how long things are kept, whom to tell, and how the
+daemon works and is listened to.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, model_validator
 
 from gcd.model.finding import Confidence, Kind, Severity
 from gcd.policy.policy import Verb, Weekday
-from gcd.settings.units import Duration, Hours, Size, Zone
+from gcd.settings.units import Address, Duration, Hash, Hours, Size, Zone
 
 _ALONE = frozenset({Verb.IGNORE, Verb.REPORT})
 
@@ -128,3 +132,58 @@ class HooksTable(Table):
         default=(), description="Called for each thing that was done or refused.", examples=[["/usr/local/bin/tell"]]
     )
     timeout: Duration = Field(default=timedelta(seconds=10), description="After this long a command is killed.")
+
+
+def _interval(value: timedelta) -> timedelta:
+    if not timedelta(seconds=1) <= value <= timedelta(days=1):
+        raise ValueError("it must lie between 1s and 24h")
+    return value
+
+
+def _settling(value: timedelta) -> timedelta:
+    if value > timedelta(seconds=10):
+        raise ValueError("it must be 10s at most")
+    return value
+
+
+class DaemonTable(Table):
+    """gcd run."""
+
+    reconcile_interval: Annotated[Duration, AfterValidator(_interval)] = Field(
+        default=timedelta(minutes=15),
+        description="How often gcd run reads the whole root, whatever the watch saw: up to a tenth sooner, so that the "
+        "hosts of a fleet do not do it together.",
+    )
+    settle: Annotated[Duration, AfterValidator(_settling)] = Field(
+        default=timedelta(milliseconds=200),
+        description="How long it must be quiet below the root before gcd run looks at what changed.",
+    )
+    act: bool = Field(
+        default=False, description="Whether gcd run carries out the policy by itself. Else it reports, and no more."
+    )
+
+
+class WebTable(Table):
+    """What gcd run serves over HTTP: metrics, health, findings, and a page for people."""
+
+    listen_address: Address = Field(
+        default="127.0.0.1:9871",
+        description="Where to listen: host:port, :port for all addresses, [::1]:port. Empty: nowhere.",
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="The certificate, as PEM, with tls_key.", examples=["/etc/gcd/tls.crt"]
+    )
+    tls_key: Path | None = Field(
+        default=None, description="The key of tls_cert, as PEM.", examples=["/etc/gcd/tls.key"]
+    )
+    users: dict[str, Hash] = Field(
+        default={},
+        description="Who may read, by name, with the bcrypt hash of the password. Unset: everybody who can connect.",
+        examples=[{"prometheus": "$2y$10$" + "." * 53}],
+    )
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both, or neither")
+        return self

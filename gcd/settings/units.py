@@ -1,4 +1,7 @@
-"""Values of settings with units of their own: durations (``36h``), sizes (``20GiB``), hours of a day, time zones."""
+"""
+Values of settings with a form of their own: durations (``36h``), sizes (``20GiB``), hours of a day, time zones, addresses
+to listen on, hashes of passwords.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,25 @@ from datetime import UTC, time, timedelta
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(\d{1,9})([smhd])")
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+"""In milliseconds."""
+_DURATION = re.compile(r"(\d{1,9})(ms|[smhd])")
 _HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _MIDNIGHT = 24
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):(\d{1,5})")
+_HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 
 
 def _duration(value: object) -> object:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("it must be a text such as 90s, 30m, 36h or 14d")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    return timedelta(milliseconds=int(match[1]) * _UNITS[match[2]])
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -31,10 +37,10 @@ Size = Annotated[ByteSize, Field(ge=0)]
 
 def duration_in_words(duration: timedelta) -> str:
     """`duration` as settings write it: in the largest unit that gives a whole number above one (24h, not 1d)."""
-    seconds = int(duration.total_seconds())
-    whole = (unit for unit in reversed(_UNITS) if seconds % _UNITS[unit] == 0 and seconds > _UNITS[unit])
-    unit = next(whole, "s")
-    return f"{seconds // _UNITS[unit]}{unit}"
+    milliseconds = duration // timedelta(milliseconds=1)
+    whole = [unit for unit in reversed(_UNITS) if milliseconds % _UNITS[unit] == 0]
+    unit = next((unit for unit in whole if milliseconds > _UNITS[unit]), "ms" if milliseconds % 1000 else "s")
+    return f"{milliseconds // _UNITS[unit]}{unit}"
 
 
 def nanoseconds(duration: timedelta) -> int:
@@ -72,5 +78,20 @@ def _checked_zone(name: str) -> str:
     return name
 
 
+def _checked_address(text: str) -> str:
+    match = _ADDRESS.fullmatch(text)
+    if text and (match is None or int(match[2]) > 65_535):
+        raise ValueError("it must be a host and a port such as 127.0.0.1:9871, :9871 or [::1]:9871, or empty")
+    return text
+
+
+def _checked_hash(secret: SecretStr) -> SecretStr:
+    if _HASH.fullmatch(secret.get_secret_value()) is None:
+        raise ValueError("it must be the bcrypt hash of a password, as htpasswd -nB prints it")
+    return secret
+
+
 Hours = Annotated[str, AfterValidator(_checked_hours)]
 Zone = Annotated[str, AfterValidator(_checked_zone)]
+Address = Annotated[str, AfterValidator(_checked_address)]
+Hash = Annotated[SecretStr, AfterValidator(_checked_hash)]

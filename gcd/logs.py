@@ -30,8 +30,8 @@ PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 def configure(level: str, *, json: bool, stream: TextIO | None = None, is_journal: bool | None = None) -> None:
     """
-    Send events of at least `level` (a key of `LEVELS`) to `stream`, stderr if it is None; `is_journal` says whether that
-    leads to the journal, None that it is to be found out.
+    Send events of at least `level` (a key of `LEVELS`) to `stream`, stderr if it is None; `is_journal` says whether
+    that leads to the journal, None that it is to be found out.
     """
     renderer: Processor = (
         structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)

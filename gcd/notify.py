@@ -30,7 +30,7 @@ class Notifier:
         self._socket: socket.socket | None = None
         if address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.setblocking(False)
+            self._socket.settimeout(0)
             self._address = f"\0{address[1:]}" if address.startswith("@") else address
 
     @classmethod

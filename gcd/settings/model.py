@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(
         default=Path("/var/lib/gcd"),
-        description="Where `gcd run` and `gcd check --record` keep their history (state.db). Never below a Docker root.",
+        description="Where `gcd run` and `gcd check --record` keep history (state.db). Never below a Docker root.",
     )
     format: ReportFormat = Field(default=ReportFormat.TEXT, description="The form of reports: text or json.")
     fail_on: FailOn = Field(

@@ -1,6 +1,6 @@
 """
-Values of settings with a form of their own: durations (``36h``), sizes (``20GiB``), hours of a day, time zones, addresses
-to listen on, hashes of passwords.
+Values of settings with a form of their own: durations (``36h``), sizes (``20GiB``), hours of a day, time zones,
+addresses to listen on, hashes of passwords.
 """
 
 from __future__ import annotations

@@ -38,10 +38,18 @@ RwLayerName = NewType("RwLayerName", str)
 The path of a directory below ``layerdb/mounts/``: a container id, or one of the forms that builds and image mounts use.
 """
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_HEX64 = re.compile(r"[0-9a-f]{64}")
-_INIT = re.compile(r"[0-9a-f]{64}-init")
-_BUILD = re.compile(r"[0-9a-z]{25}")
+HEX64 = "[0-9a-f]{64}"
+DIGEST = f"sha256:{HEX64}"
+INIT_DIR = f"{HEX64}-init"
+BUILD_ID = "[0-9a-z]{25}"
+LAYER_DIR_ID = f"{HEX64}|{BUILD_ID}|{INIT_DIR}"
+"""The forms of ids, as regular expressions."""
+
+_DIGEST = re.compile(DIGEST)
+_HEX64 = re.compile(HEX64)
+_INIT = re.compile(INIT_DIR)
+_BUILD = re.compile(BUILD_ID)
+_LAYER_DIR = re.compile(LAYER_DIR_ID)
 _LINK = re.compile(r"[A-Z2-7]{26}")
 _REMOVING = re.compile(r"([0-9a-f]{64})-[0-9a-f]{64}-removing")
 
@@ -68,7 +76,7 @@ def is_build_id(text: str) -> TypeGuard[LayerDirId]:
 
 
 def is_layer_dir_id(text: str) -> TypeGuard[LayerDirId]:
-    return is_hex64(text) or is_build_id(text) or is_init_dir(text)
+    return _LAYER_DIR.fullmatch(text) is not None
 
 
 def is_link_id(text: str) -> TypeGuard[LinkId]:

@@ -15,6 +15,7 @@ Ages cost a third more, and a look that finds nothing wrong needs none: where th
 from __future__ import annotations
 
 import os
+import re
 import stat
 from itertools import islice
 from sys import intern
@@ -25,19 +26,22 @@ from gcd.formats.lower import is_sound_lower
 from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.ids import (
+    DIGEST,
+    HEX64,
+    INIT_DIR,
+    LAYER_DIR_ID,
     ChainId,
     DiffId,
     LayerDirId,
     LinkId,
-    is_digest,
-    is_hex64,
-    is_init_dir,
     is_layer_dir_id,
     is_link_id,
 )
 from gcd.root.tree import DIRECTORY_FLAGS, FILE_FLAGS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gcd.model.shelf import DirRow, LayerRow, LinkRow
 
 RwLayerRow = tuple[str, str, str, int]
@@ -63,8 +67,25 @@ _LAYER: Final = {**_BASE_LAYER, layout.PARENT: _FILE}
 _RW_LAYER: Final = dict.fromkeys((layout.MOUNT_ID, layout.INIT_ID, layout.PARENT), _FILE)
 _BASE_DIR: Final = {layout.DIFF: _DIRECTORY, layout.LINK: _FILE}
 _DIR: Final = {**_BASE_DIR, layout.LOWER: _FILE, layout.WORK: _DIRECTORY}
-_MORE_IN_DIRS: Final = {layout.COMMITTED: _FILE, layout.MERGED: _DIRECTORY}
-"""What the records hold when they are sound, and what layer dirs may hold beside it."""
+"""What the records hold when they are sound."""
+
+_DIRS: Final = {
+    frozenset({**form, **committed, **merged}.items()): (layout.LOWER in form, bool(merged))
+    for form in (_BASE_DIR, _DIR)
+    for committed in ({}, {layout.COMMITTED: _FILE})
+    for merged in ({}, {layout.MERGED: _DIRECTORY})
+}
+"""All forms of a sound layer dir, with whether it has a ``lower`` and a ``merged``."""
+
+_BASE_LAYER_FACTS: Final = ((layout.DIFF, _DIGEST_BYTES), (layout.SIZE, _SIZE_DIGITS), (layout.CACHE_ID, _DIGEST_BYTES))
+_LAYER_FACTS: Final = (*_BASE_LAYER_FACTS, (layout.PARENT, _DIGEST_BYTES))
+_RW_LAYER_FACTS: Final = tuple((name, _DIGEST_BYTES) for name in _RW_LAYER)
+_DIR_FACTS: Final = ((layout.LINK, _LINK_BYTES), (layout.LOWER, _LOWER_BYTES))
+"""The files that are read of a record, in this order, and how many bytes each has at most."""
+
+_SOUND_LAYER: Final = re.compile(rf"({DIGEST})\n([0-9]{{1,{_SIZE_DIGITS}}})\n({LAYER_DIR_ID})(?:\n({DIGEST}))?")
+_SOUND_RW_LAYER: Final = re.compile(rf"({HEX64})\n({INIT_DIR})\n({DIGEST})")
+"""All facts of a sound record, a line each."""
 
 
 class _Unsound(Exception):
@@ -80,19 +101,16 @@ def layer_row(home: int, name: str, *, has_age: bool) -> LayerRow | None:
             if entries not in (_LAYER, _BASE_LAYER):
                 return None
             ages = _Ages(record) if has_age else None
-            diff_id = _text(record, layout.DIFF, _DIGEST_BYTES, ages)
-            size = _text(record, layout.SIZE, _SIZE_DIGITS, ages)
-            cache_id = _text(record, layout.CACHE_ID, _DIGEST_BYTES, ages)
-            parent = _text(record, layout.PARENT, _DIGEST_BYTES, ages) if layout.PARENT in entries else None
+            facts = _lines(record, _LAYER_FACTS if entries == _LAYER else _BASE_LAYER_FACTS, ages)
             tar_split = _gzip_size(record, layout.TAR_SPLIT, ages)
         finally:
             os.close(record)
     except (OSError, _Unsound, FormatError):
         return None
-    if not (is_digest(diff_id) and size.isdecimal() and size.isascii() and is_layer_dir_id(cache_id)):
+    sound = _SOUND_LAYER.fullmatch(facts)
+    if sound is None or (sound[4] is None) is not (entries == _BASE_LAYER):
         return None
-    if parent is not None and not is_digest(parent):
-        return None
+    diff_id, size, cache_id, parent = sound.groups()
     chain = ChainId(intern(parent)) if parent is not None else None
     newest_ns = ages.newest_ns if ages is not None else 0
     return DiffId(intern(diff_id)), int(size), LayerDirId(intern(cache_id)), chain, tar_split, newest_ns
@@ -106,16 +124,14 @@ def rw_layer_row(home: int, name: str, *, has_age: bool) -> RwLayerRow | None:
             if _entries(record) != _RW_LAYER:
                 return None
             ages = _Ages(record) if has_age else None
-            mount_id = _text(record, layout.MOUNT_ID, _DIGEST_BYTES, ages)
-            init_id = _text(record, layout.INIT_ID, _DIGEST_BYTES, ages)
-            parent = _text(record, layout.PARENT, _DIGEST_BYTES, ages)
+            sound = _SOUND_RW_LAYER.fullmatch(_lines(record, _RW_LAYER_FACTS, ages))
         finally:
             os.close(record)
     except (OSError, _Unsound):
         return None
-    if not (is_hex64(mount_id) and is_init_dir(init_id) and is_digest(parent)):
+    if sound is None:
         return None
-    return mount_id, init_id, parent, ages.newest_ns if ages is not None else 0
+    return sound[1], sound[2], sound[3], ages.newest_ns if ages is not None else 0
 
 
 def dir_row(home: int, name: str, *, has_age: bool) -> DirRow | None:
@@ -125,28 +141,23 @@ def dir_row(home: int, name: str, *, has_age: bool) -> DirRow | None:
     try:
         record = os.open(name, DIRECTORY_FLAGS, dir_fd=home)
         try:
-            entries = _entries(record)
-            has_lower = layout.LOWER in entries
-            if not _is_sound_dir(entries, _DIR if has_lower else _BASE_DIR):
+            form = _DIRS.get(frozenset(_entries(record).items()))
+            if form is None:
                 return None
+            has_lower, has_merged = form
             ages = _Ages(record) if has_age else None
-            link = _text(record, layout.LINK, _LINK_BYTES, ages)
-            lower = _raw(record, layout.LOWER, _LOWER_BYTES, ages) if has_lower else b""
+            link, *lowers = _contents(record, _DIR_FACTS if has_lower else _DIR_FACTS[:1], ages)
             if ages is not None:
                 ages.look_at(layout.DIFF)
         finally:
             os.close(record)
     except (OSError, _Unsound):
         return None
-    if not is_link_id(link) or (has_lower and not is_sound_lower(lower)):
+    claimed = link.decode("latin-1")
+    if not is_link_id(claimed) or not all(map(is_sound_lower, lowers)):
         return None
     newest_ns = ages.newest_ns if ages is not None else 0
-    return LinkId(intern(link)), lower.decode("ascii"), layout.MERGED in entries, newest_ns
-
-
-def _is_sound_dir(entries: dict[str, bool], form: dict[str, bool]) -> bool:
-    more = entries.items() - form.items()
-    return len(entries) == len(form) + len(more) and more <= _MORE_IN_DIRS.items()
+    return LinkId(intern(claimed)), lowers[0].decode("ascii") if lowers else "", has_merged, newest_ns
 
 
 def link_row(home: int, name: str, *, has_age: bool) -> LinkRow | None:
@@ -194,23 +205,23 @@ def _entries(record: int) -> dict[str, bool]:
     return entries
 
 
-def _text(record: int, name: str, most: int, ages: _Ages | None) -> str:
-    """As `_raw`; what is no ASCII is in no sound file, and stays different from all that is."""
-    return _raw(record, name, most, ages).decode("latin-1")
+def _contents(record: int, facts: Iterable[tuple[str, int]], ages: _Ages | None) -> list[bytes]:
+    """What each file of `facts` holds, one byte more than it may have at most."""
+    contents = []
+    for name, most in facts:
+        file = os.open(name, FILE_FLAGS, dir_fd=record)
+        try:
+            if ages is not None:
+                ages.note(file)
+            contents.append(os.read(file, most + 1))
+        finally:
+            os.close(file)
+    return contents
 
 
-def _raw(record: int, name: str, most: int, ages: _Ages | None) -> bytes:
-    """The file `name`, which has at most so many bytes."""
-    file = os.open(name, FILE_FLAGS, dir_fd=record)
-    try:
-        if ages is not None:
-            ages.note(file)
-        raw = os.read(file, most + 1)
-    finally:
-        os.close(file)
-    if len(raw) > most:
-        raise _Unsound
-    return raw
+def _lines(record: int, facts: Iterable[tuple[str, int]], ages: _Ages | None) -> str:
+    """As `_contents`, a line each; what is no ASCII is in no sound file, and stays different from all that is."""
+    return b"\n".join(_contents(record, facts, ages)).decode("latin-1")
 
 
 def _gzip_size(record: int, name: str, ages: _Ages | None) -> int:

@@ -15,23 +15,22 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gcd.actions.ground import ground_of
-from gcd.actions.items import parent_of, put_back, take, taken_of
-from gcd.actions.manifest import begin, close_entry, discard, new_manifest, put_all_back, reopen
+from gcd.actions.items import parent_of, taken_of
+from gcd.actions.manifest import new_manifest
 from gcd.actions.mountguard import mounted_below
 from gcd.actions.refusal import Refused, of_error, refuse
+from gcd.actions.undertaking import begun, carried_out
 from gcd.formats.manifest import MOST_ITEMS, is_item_path
 from gcd.model import layout
-from gcd.model.entry import EntryState, Item, Operation
-from gcd.model.errors import CannotAct
+from gcd.model.entry import Item, Operation
 from gcd.model.facts import FileType
 from gcd.model.plan import Deed, Outcome, Reason
 from gcd.model.reading import Present
 from gcd.root.boundaries import project_of
 
 if TYPE_CHECKING:
-    from gcd.actions.manifest import OpenEntry
     from gcd.actions.place import Place
-    from gcd.model.entry import Manifest, RunId
+    from gcd.model.entry import RunId
     from gcd.model.plan import Move
     from gcd.root.tree import Directory
 
@@ -55,19 +54,10 @@ def move(place: Place, step: Move, *, run_id: RunId, now_ns: int) -> Deed:
             now_ns=now_ns,
             ground=ground_of(place, step.paths),
         )
-        entry = _begun(place, manifest)
+        entry = begun(place, manifest)
     except Refused as refused:
         return Deed(step, Outcome.REFUSED, refused.reason, refused.why)
-    with entry:
-        try:
-            for index, item in enumerate(items):
-                _take(entry, index, item)
-            close_entry(entry)
-        except Refused as refused:
-            return _undone(step, entry, refused)
-        except (OSError, CannotAct) as error:
-            return _undone(step, entry, of_error(error, layout.GCD))
-        return Deed(step, Outcome.DONE, entry=entry.id, disk_bytes=finding.disk_bytes or 0)
+    return carried_out(step, entry, disk_bytes=finding.disk_bytes or 0)
 
 
 def is_structure(path: str, driver: str) -> bool:
@@ -140,37 +130,3 @@ def _demand_no_project(parent: Directory, name: str, path: str) -> None:
             refuse(Reason.PLACE, f"{path} has the quota project {project}")
     else:
         refuse(Reason.PLACE, f"{path} cannot be opened to see whether it has a quota project")
-
-
-def _begun(place: Place, manifest: Manifest) -> OpenEntry:
-    try:
-        return begin(place, manifest)
-    except (OSError, CannotAct) as error:
-        raise of_error(error, layout.GCD) from None
-
-
-def _take(entry: OpenEntry, index: int, item: Item) -> None:
-    """Take one item; `Refused` if that fails, or if it was not what its manifest says."""
-    assert item.taken is not None
-    try:
-        with parent_of(entry.place.root, item.path) as (parent, name):
-            take(item, index, entry.items, parent, name)
-            if taken_of(entry.items, str(index)).inode != item.taken.inode:
-                # Somebody swapped it between look and act: whatever this is goes back where it was.
-                put_back(item, index, entry.items, parent, name)
-                refuse(Reason.CHANGED, f"something else stood at {item.path} than a moment before")
-    except OSError as error:
-        raise of_error(error, item.path) from None
-
-
-def _undone(step: Move, entry: OpenEntry, refused: Refused) -> Deed:
-    """Put everything back; where even that fails the entry stays open, for `recover`."""
-    try:
-        if entry.state is EntryState.CLOSED:
-            reopen(entry)
-        moved = put_all_back(entry)
-        discard(entry)
-    except (OSError, CannotAct) as error:
-        why = f"{refused.why}; the next start of gcd puts it back ({of_error(error, step.paths[0]).why})"
-        return Deed(step, Outcome.FAILED, refused.reason, why, entry.id)
-    return Deed(step, Outcome.FAILED if moved else Outcome.REFUSED, refused.reason, refused.why)

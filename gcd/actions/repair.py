@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from gcd.actions import syscalls
-from gcd.actions.items import found_at, made_of, parent_of, put_back, take, taken_of
-from gcd.actions.manifest import NEW_FILE, begin, close_entry, discard, new_manifest, put_all_back, reopen
+from gcd.actions.items import found_at, made_of, parent_of, taken_of
+from gcd.actions.manifest import NEW_FILE, new_manifest
 from gcd.actions.refusal import Refused, of_error, refuse
 from gcd.actions.syscalls import Dress
+from gcd.actions.undertaking import begun, carried_out
 from gcd.formats.manifest import MOST_ITEMS, is_item_path
 from gcd.formats.repositories import parse_repositories, write_repositories
-from gcd.model import layout
-from gcd.model.entry import EntryState, Item, Operation
-from gcd.model.errors import CannotAct, FormatError
+from gcd.model.entry import Item, Operation
+from gcd.model.errors import FormatError
 from gcd.model.facts import FileType
 from gcd.model.plan import (
     Deed,
@@ -70,20 +70,11 @@ def repair(place: Place, step: Mend, *, run_id: RunId, now_ns: int) -> Deed:
         if not works:
             return Deed(step, Outcome.DONE)
         items = tuple(work.item for work in works)
-        entry = _begun(place, step, items, run_id, now_ns)
+        manifest = new_manifest(place, Operation.REPAIR, step.finding, items, run_id=run_id, now_ns=now_ns)
+        entry = begun(place, manifest)
     except Refused as refused:
         return Deed(step, Outcome.REFUSED, refused.reason, refused.why)
-    with entry:
-        try:
-            _make_all(entry, works)
-            for index, item in enumerate(items):
-                _put_in_place(entry, index, item)
-            close_entry(entry)
-        except Refused as refused:
-            return _undone(step, entry, refused)
-        except (OSError, CannotAct) as error:
-            return _undone(step, entry, of_error(error, layout.GCD))
-        return Deed(step, Outcome.DONE, entry=entry.id)
+    return carried_out(step, entry, make=lambda opened: _make_all(opened, works))
 
 
 def _works(root: Directory, changes: tuple[Change, ...]) -> tuple[_Work, ...]:
@@ -198,14 +189,6 @@ def _model(root: Directory, like: str) -> Taken:
         return taken_of(parent, name)
 
 
-def _begun(place: Place, step: Mend, items: tuple[Item, ...], run_id: RunId, now_ns: int) -> OpenEntry:
-    manifest = new_manifest(place, Operation.REPAIR, step.finding, items, run_id=run_id, now_ns=now_ns)
-    try:
-        return begin(place, manifest)
-    except (OSError, CannotAct) as error:
-        raise of_error(error, layout.GCD) from None
-
-
 def _make_all(entry: OpenEntry, works: tuple[_Work, ...]) -> None:
     """Make what is new, by its index, in the entry."""
     for index, work in enumerate(works):
@@ -221,28 +204,3 @@ def _make_all(entry: OpenEntry, works: tuple[_Work, ...]) -> None:
             syscalls.write_new_file(entry.directory, NEW_FILE, work.content, dress)
             syscalls.rename_noreplace(entry.directory, NEW_FILE, entry.items, name)
     syscalls.sync_directory(entry.items)
-
-
-def _put_in_place(entry: OpenEntry, index: int, item: Item) -> None:
-    """One rename; `Refused` if that fails, or if something else stood there than the manifest says."""
-    try:
-        with parent_of(entry.place.root, item.path) as (parent, name):
-            take(item, index, entry.items, parent, name)
-            if item.taken is not None and taken_of(entry.items, str(index)).inode != item.taken.inode:
-                put_back(item, index, entry.items, parent, name)
-                refuse(Reason.CHANGED, f"something else stood at {item.path} than a moment before")
-    except OSError as error:
-        raise of_error(error, item.path) from None
-
-
-def _undone(step: Mend, entry: OpenEntry, refused: Refused) -> Deed:
-    """Put everything back; where even that fails the entry stays open, for `recover`."""
-    try:
-        if entry.state is EntryState.CLOSED:
-            reopen(entry)
-        moved = put_all_back(entry)
-        discard(entry)
-    except (OSError, CannotAct) as error:
-        why = f"{refused.why}; it could not be undone ({of_error(error, layout.GCD).why}), the next start of gcd will"
-        return Deed(step, Outcome.FAILED, refused.reason, why, entry.id)
-    return Deed(step, Outcome.FAILED if moved else Outcome.REFUSED, refused.reason, refused.why)

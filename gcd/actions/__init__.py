@@ -11,7 +11,7 @@ Actions: the only package that writes under a Docker root.
     place.py       ``.gcd``: where it is, whose, and who holds it
     manifest.py    entries: begun, closed, discarded
     items.py       one item of an entry: taken out of its place, put back, and where it is now
-    undertaking.py an entry from its manifest to its deed: all its items taken, or none
+    taking.py      an entry from its manifest to its deed: all its items taken, or none
     refusal.py     why something is not done
     mountguard.py  whether anything of an entry is mounted, or mounted in it
     ground.py      what a unit stands on

@@ -19,7 +19,7 @@ from gcd.actions.items import parent_of, taken_of
 from gcd.actions.manifest import new_manifest
 from gcd.actions.mountguard import mounted_below
 from gcd.actions.refusal import Refused, of_error, refuse
-from gcd.actions.undertaking import begun, carried_out
+from gcd.actions.taking import begun, carried_out
 from gcd.formats.manifest import MOST_ITEMS, is_item_path
 from gcd.model import layout
 from gcd.model.entry import Item, Operation

@@ -18,7 +18,7 @@ from gcd.actions.items import found_at, made_of, parent_of, taken_of
 from gcd.actions.manifest import NEW_FILE, new_manifest
 from gcd.actions.refusal import Refused, of_error, refuse
 from gcd.actions.syscalls import Dress
-from gcd.actions.undertaking import begun, carried_out
+from gcd.actions.taking import begun, carried_out
 from gcd.formats.manifest import MOST_ITEMS, is_item_path
 from gcd.formats.repositories import parse_repositories, write_repositories
 from gcd.model.entry import Item, Operation

@@ -19,7 +19,7 @@ from support.killing import run
 from support.trees import FIFO, SOCKET, place
 from support.units import RUN, entries_of, finding_for, held_by, leaked_root, outside, quarantined, together
 
-from gcd.actions import undertaking as undertaking_module
+from gcd.actions import taking as taking_module
 from gcd.actions.place import open_place
 from gcd.actions.quarantine import is_structure, move
 from gcd.actions.restore import restore
@@ -148,7 +148,7 @@ def test_no_path_at_all_is_no_unit(root):
 def test_a_place_that_is_replaced_meanwhile_fails_the_step_with_nothing_lost(root, units, monkeypatch, number):
     before = outside(root)
     taken = []
-    take = undertaking_module.take
+    take = taking_module.take
 
     def take_and_replace(*arguments):
         take(*arguments)
@@ -157,7 +157,7 @@ def test_a_place_that_is_replaced_meanwhile_fails_the_step_with_nothing_lost(roo
             (root / ".gcd").rename(root / "aside")
             (root / ".gcd").mkdir(0o700)
 
-    monkeypatch.setattr(undertaking_module, "take", take_and_replace)
+    monkeypatch.setattr(taking_module, "take", take_and_replace)
     with held(root) as place:
         deed = move(place, Move(finding_for(*units[0]), units[0]), run_id=RUN, now_ns=time.time_ns())
 

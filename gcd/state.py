@@ -3,7 +3,8 @@ What outlives a run: when each finding was first and last seen, the figures of p
 
 One SQLite file, ``state.db``, in a directory of gcd's own, never below a Docker root. Everything is keyed by the root's
 identity, so that a root restored elsewhere, or another one mounted in its place, starts a history of its own. Losing
-the file loses history and nothing else. ``gcd check --record`` writes here, and every command that changes a root.
+the file loses history and nothing else. ``gcd run`` and ``gcd check --record`` write here, and every command that
+changes a root.
 
 ::
 
@@ -14,6 +15,9 @@ the file loses history and nothing else. ``gcd check --record`` writes here, and
 
 A sighting ends when a run whose rules looked for it did not find it. Patience is counted by the boot's clock, which
 nobody can set, within one boot (safety rule S5): after a reboot it counts anew.
+
+The daemon forgets old figures: of those older than a month one a day is kept, the last, and of those older than a year
+none; the last thousand stay, whatever the clock says. Acts are never forgotten.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from gcd.model.audit import Act, ActKind
 from gcd.model.entry import RunId
 from gcd.model.errors import CannotCheck
 from gcd.model.plan import Outcome, Reason
+from gcd.model.published import Point
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,6 +46,13 @@ if TYPE_CHECKING:
 FILE = "state.db"
 SCHEMA = 3
 BUSY_SECONDS = 10.0
+
+HOUR_NS = 3_600_000_000_000
+DAY_NS = 24 * HOUR_NS
+THINNED_AFTER_NS = 30 * DAY_NS
+FORGOTTEN_AFTER_NS = 365 * DAY_NS
+LAST_RUNS = 1000
+"""Figures that are kept, however old they seem: a clock that jumped ahead must not make all of them old."""
 
 _ACTS = """
 CREATE TABLE acts (
@@ -178,6 +190,35 @@ class State:
         )
         return tuple(_act(row) for row in rows)[::-1]
 
+    def history(self, identity: Identity, *, most: int) -> tuple[Point, ...]:
+        """The orphaned bytes that the last run of each hour saw, of the last `most` hours with any; oldest first."""
+        rows = self._connection.execute(
+            "SELECT max(checked_ns), orphaned_bytes FROM runs JOIN roots ON roots.id = runs.root"
+            " WHERE device = ? AND inode = ? AND engine_id = ? GROUP BY checked_ns / ? ORDER BY 1 DESC LIMIT ?",
+            (_signed(identity.device), _signed(identity.inode), identity.engine_id, HOUR_NS, most),
+        )
+        return tuple(Point(*row) for row in rows)[::-1]
+
+    def entries_told(self, identity: Identity) -> frozenset[str]:
+        """The entries of the quarantine that an act on this root made, as far as acts were kept."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT entry FROM acts JOIN roots ON roots.id = acts.root"
+            " WHERE device = ? AND inode = ? AND engine_id = ? AND entry <> ''",
+            (_signed(identity.device), _signed(identity.inode), identity.engine_id),
+        )
+        return frozenset(entry for (entry,) in rows)
+
+    def forget(self, now_ns: int) -> int:
+        """Drop the figures that are too old at the wall clock time `now_ns`; how many."""
+        with self._connection:
+            dropped = self._connection.execute(
+                "DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ? AND (checked_ns < ? OR (checked_ns < ?"
+                " AND id NOT IN (SELECT last FROM (SELECT id AS last, max(checked_ns) FROM runs GROUP BY root,"
+                " checked_ns / ?))))",
+                (LAST_RUNS, now_ns - FORGOTTEN_AFTER_NS, now_ns - THINNED_AFTER_NS, DAY_NS),
+            )
+        return dropped.rowcount
+
     def _root(self, identity: Identity, path: str) -> int:
         (number,) = self._connection.execute(
             "INSERT INTO roots (device, inode, engine_id, path) VALUES (?, ?, ?, ?)"
@@ -239,6 +280,12 @@ def open_state(directory: Path) -> Iterator[State]:
             yield State(connection)
     except (OSError, sqlite3.Error) as error:
         raise _unusable(path, error) from error
+
+
+def lock_file(directory: Path, name: str) -> int:
+    """A descriptor of the file `name` in `directory`, both made with rights for their owner alone if missing."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 @contextlib.contextmanager

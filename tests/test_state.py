@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from dataclasses import replace
@@ -8,12 +9,14 @@ from pathlib import Path
 import pytest
 from support.results import NOON_NS, damaged_host, finding, orphan, result
 
+import gcd.state
 from gcd.model.audit import Act, ActKind
 from gcd.model.entry import RunId
 from gcd.model.errors import CannotCheck
 from gcd.model.finding import Node, NodeKind
 from gcd.model.plan import Identity, Outcome, Reason
-from gcd.state import FILE, SCHEMA, BootTime, open_state, read_state
+from gcd.model.published import Point
+from gcd.state import DAY_NS, FILE, SCHEMA, BootTime, lock_file, open_state, read_state
 
 HERE = Identity(device=2049, inode=12, engine_id="abc")
 HOUR_NS = 3_600_000_000_000
@@ -268,3 +271,72 @@ def test_a_state_that_is_none_or_of_a_newer_gcd_is_told(tmp_path):
     connection.close()
     with pytest.raises(CannotCheck, match="written by a newer gcd"), read_state(tmp_path):
         pass
+
+
+def recorded(path, *checked_ns, orphaned=0):
+    """The state in `path`, with one run at each time; each one saw one byte more than the last."""
+    with open_state(path) as state:
+        for number, moment in enumerate(checked_ns):
+            seen = result()
+            summary = replace(seen.summary, orphaned_bytes=orphaned + number)
+            state.record(HERE, replace(seen, checked_ns=moment, summary=summary), boot(1), ALL)
+
+
+def test_the_history_is_the_last_run_of_each_hour(tmp_path):
+    minute = 60_000_000_000
+    recorded(tmp_path, *(NOON_NS + n * minute for n in (0, 59, 61, 60, 180)))
+
+    with open_state(tmp_path) as state:
+        told = [((point.checked_ns - NOON_NS) // minute, point.orphaned_bytes) for point in state.history(HERE, most=9)]
+        last = state.history(HERE, most=1)
+        other = state.history(replace(HERE, inode=13), most=9)
+
+    assert told == [(59, 1), (61, 2), (180, 4)]
+    assert last == (Point(NOON_NS + 180 * minute, 4),)
+    assert other == ()
+
+
+def test_old_figures_are_thinned_and_then_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr(gcd.state, "LAST_RUNS", 0)
+    days = {-400: 2, -366: 1, -364: 3, -31: 2, -29: 2, 0: 1}
+    recorded(tmp_path, *(NOON_NS + day * DAY_NS + n for day, count in days.items() for n in range(count)))
+
+    with open_state(tmp_path) as state:
+        dropped = state.forget(NOON_NS + 1)
+        again = state.forget(NOON_NS + 1)
+        kept = [point.orphaned_bytes for point in state.history(HERE, most=99)]
+    rows = sqlite3.connect(tmp_path / FILE)
+    (left,) = rows.execute("SELECT count(*) FROM runs").fetchone()
+    rows.close()
+
+    assert (dropped, again, left) == (6, 0, 5)
+    assert kept == [5, 7, 9, 10]
+
+
+def test_a_clock_that_jumped_ahead_takes_nothing_from_the_last_figures(tmp_path):
+    recorded(tmp_path, *(NOON_NS + n for n in range(5)))
+
+    with open_state(tmp_path) as state:
+        assert state.forget(NOON_NS + 10_000 * DAY_NS) == 0
+
+
+def test_the_entries_that_acts_made(tmp_path):
+    run = RunId("r")
+    acts = [
+        Act(run, NOON_NS, ActKind.QUARANTINE, "f", Outcome.DONE, entry="e1"),
+        Act(run, NOON_NS, ActKind.QUARANTINE, "f", Outcome.REFUSED, Reason.CHANGED, "why"),
+        Act(run, NOON_NS, ActKind.PURGE, "f", Outcome.DONE, entry="e2"),
+    ]
+    with open_state(tmp_path) as state:
+        state.record_acts(HERE, "/r", acts)
+
+        assert state.entries_told(HERE) == {"e1", "e2"}
+        assert state.entries_told(replace(HERE, inode=13)) == frozenset()
+
+
+def test_a_lock_file_belongs_to_its_owner_alone(tmp_path):
+    fd = lock_file(tmp_path / "new" / "place", "x.lock")
+    os.close(fd)
+
+    assert stat.S_IMODE((tmp_path / "new" / "place").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "new" / "place" / "x.lock").stat().st_mode) == 0o600

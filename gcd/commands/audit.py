@@ -71,14 +71,7 @@ class Audit:
     def note(self, act: Act) -> None:
         """Log `act`, and keep it; the hook hears of it when all is done."""
         self._acts.append(act)
-        structlog.get_logger().info(
-            f"{act.kind}_{act.outcome}",
-            run=act.run,
-            finding=printable(act.finding),
-            **({"entry": act.entry} if act.entry else {}),
-            **({"reason": act.reason, "why": printable(act.why)} if act.reason else {}),
-            **({"disk_bytes": act.disk_bytes} if act.disk_bytes else {}),
-        )
+        log_act(act)
         if self._is_kept:
             try:
                 self._open_state().record_acts(self._identity, self._path, [act])
@@ -96,6 +89,17 @@ class Audit:
         if self._state is None:
             self._state = self._stack.enter_context(open_state(self._settings.state_dir))
         return self._state
+
+
+def log_act(act: Act) -> None:
+    structlog.get_logger().info(
+        f"{act.kind}_{act.outcome}",
+        run=act.run,
+        finding=printable(act.finding),
+        **({"entry": act.entry} if act.entry else {}),
+        **({"reason": act.reason, "why": printable(act.why)} if act.reason else {}),
+        **({"disk_bytes": act.disk_bytes} if act.disk_bytes else {}),
+    )
 
 
 def new_run_id() -> RunId:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gcd import planning
 from gcd.actions.apply import Run
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
     from gcd.actions.place import Place
     from gcd.actions.recover import Recovered
-    from gcd.commands.audit import Audit
-    from gcd.model.entry import EntryDeed
+    from gcd.model.entry import EntryDeed, RunId
     from gcd.model.facts import Engine
     from gcd.model.inventory import Inventory
     from gcd.model.plan import Deed, Plan, Release
@@ -46,18 +45,29 @@ if TYPE_CHECKING:
     from gcd.root.tree import Directory
 
 
+class Audit(Protocol):
+    """Whoever keeps what was done: each act is noted at once, and bears the id of the run."""
+
+    @property
+    def run(self) -> RunId: ...
+
+    def note(self, act: Act, /) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Undertaking:
-    """`socket` is that of the engine's API where the user names it, else ""."""
+    """`socket` is that of the engine's API where the user names it, else ""; `progress` hears of every reading."""
 
     store: Store
     wish: Wish
     socket: str = ""
+    progress: Progress | None = None
 
     def plan(self, progress: Progress | None = None) -> tuple[RunResult, Plan]:
         """What would be done now. Raises `CannotCheck`, and `CannotAct` where the engine runs and does not answer."""
         wish = replace(self.wish, listing=lambda: listed(self.store.path, self.socket))
-        return planning.plan(self.store.path, now_ns=time.time_ns(), wish=wish, progress=progress)
+        told = progress or self.progress
+        return planning.plan(self.store.path, now_ns=time.time_ns(), wish=wish, progress=told)
 
     def finish_releases(self, audit: Audit, told: Callable[[Deed], None]) -> None:
         """Have the running engine remove what a release that was cut short left in it."""
@@ -107,7 +117,7 @@ class Undertaking:
         yield from release(root, engine, steps, read=self._reader(), now_ns=time.time_ns(), socket=self.socket)
 
     def _reader(self) -> Callable[[], Inventory]:
-        return reader(self.store, now_ns=time.time_ns())
+        return reader(self.store, now_ns=time.time_ns(), progress=self.progress)
 
 
 def settled(place: Place) -> tuple[Recovered, ...]:

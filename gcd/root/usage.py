@@ -17,13 +17,16 @@ from gcd.model.reading import Absent, Present
 from gcd.root.descent import BLOCK, Descent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from gcd.root.tree import Directory
 
 K = TypeVar("K")
 
 WORKERS = 4
+
+PULSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +42,48 @@ class Usage:
     unreadable: int = 0
 
 
-def measure(root: Directory, groups: Mapping[K, Sequence[str]], *, workers: int = WORKERS) -> dict[K, Usage]:
+def measure(
+    root: Directory,
+    groups: Mapping[K, Sequence[str]],
+    *,
+    workers: int = WORKERS,
+    pulse: Callable[[], None] | None = None,
+) -> dict[K, Usage]:
     """
     The usage of each group of paths, which are relative to `root`.
 
     Paths of a group may lie within one another; a path that is not there counts nothing. Groups are measured apart from
-    each other, `workers` at a time: what two of them share counts in both.
+    each other, `workers` at a time: what two of them share counts in both. `pulse` is called now and then as long as
+    anything is counted; what it raises ends the measuring, after the tree in hand.
     """
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - takes longer than the run of a small root
 
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="gcd-usage") as pool:
-        futures = {key: pool.submit(_usage_of, root, tuple(paths)) for key, paths in groups.items()}
+        descents: list[Descent] = []
+        futures = {key: pool.submit(_usage_of, root, tuple(paths), descents) for key, paths in groups.items()}
+        if pulse is not None:
+            try:
+                _wait(futures.values(), descents, pulse)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         return {key: future.result() for key, future in futures.items()}
 
 
-def _usage_of(root: Directory, paths: tuple[str, ...]) -> Usage:
+def _wait(futures: Iterable[Future[Usage]], descents: Sequence[Descent], pulse: Callable[[], None]) -> None:
+    """Wait for all of `futures`, with a pulse whenever some tree got on: one that hangs has none."""
+    from concurrent.futures import wait  # noqa: PLC0415 - as above
+
+    pending, before = set(futures), (0, 0)
+    while pending:
+        _, pending = wait(pending, timeout=PULSE_SECONDS)
+        counted = sum(descent.sums()[1] + len(descent.links) for descent in tuple(descents))
+        if (counted, len(pending)) != before:
+            pulse()
+        before = (counted, len(pending))
+
+
+def _usage_of(root: Directory, paths: tuple[str, ...], under_way: list[Descent]) -> Usage:
     descents: dict[int, Descent] = {}
     unreadable = 0
     for path in _outermost(paths):
@@ -64,7 +94,10 @@ def _usage_of(root: Directory, paths: tuple[str, ...]) -> Usage:
             continue
         try:
             device = here.value.stat().st_dev
-            descents.setdefault(device, Descent(device)).count(here.value.fd, name)
+            if device not in descents:
+                descents[device] = Descent(device)
+                under_way.append(descents[device])
+            descents[device].count(here.value.fd, name)
         finally:
             if here.value is not root:
                 here.value.close()

@@ -20,6 +20,8 @@ def escaped(text: str | bytes, limit: int = 80) -> str:
     """
     if isinstance(text, bytes):
         text = text[: 4 * (limit + 1)].decode("utf-8", "surrogateescape")
+    if len(text) <= limit and text.isprintable() and "\\" not in text:
+        return text
     pieces = [_piece(character) for character in text[: limit + 1]]
     length = sum(map(len, pieces))
     if length <= limit:

@@ -15,13 +15,12 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcd.formats.escape import escaped
 from gcd.formats.mountinfo import parse_mountinfo
 from gcd.model.ids import LayerDirId
-from gcd.root.processes import PROC, Process, processes, read_file
+from gcd.root.processes import PROC, Process, processes, read_file, text_of
 from gcd.root.statx import origin_of
 
 if TYPE_CHECKING:
@@ -74,18 +73,22 @@ def openers_of(root: Directory, proc: str = PROC) -> tuple[tuple[Opener, ...], i
     openers: list[Opener] = []
     hidden = 0
     for process in processes(proc):
-        comm = process.comm()
-        if process.pid == os.getpid() or comm.startswith(_PARTS_OF_THE_ENGINE):
+        if process.pid == os.getpid():
             continue
         try:
             path = _path_below(process, target, folders=process.pid not in waiting)
         except OSError:
             # A kernel thread has no command line, and no files either; some machines hide their init even from root.
-            hidden += process.pid != _INIT and bool(process.arguments())
+            is_hidden = process.pid != _INIT and bool(process.arguments())
+            hidden += is_hidden and not _is_part_of_the_engine(process.comm())
             continue
-        if path is not None:
+        if path is not None and not _is_part_of_the_engine(comm := process.comm()):
             openers.append(Opener(process.pid, comm, escaped(path, _PATH_SHOWN)))
     return tuple(openers), hidden
+
+
+def _is_part_of_the_engine(comm: str) -> bool:
+    return comm.startswith(_PARTS_OF_THE_ENGINE)
 
 
 def held_dirs(wanted: Collection[LayerDirId], proc: str = PROC) -> frozenset[LayerDirId]:
@@ -107,10 +110,10 @@ def held_dirs(wanted: Collection[LayerDirId], proc: str = PROC) -> frozenset[Lay
 
 def _dirs_in(link: str, wanted: Collection[LayerDirId]) -> Iterator[LayerDirId]:
     try:
-        parts = Path(link).readlink().parts
+        names = text_of(link).split("/")
     except OSError:
         return
-    for name in parts:
+    for name in names:
         if (layer_dir := LayerDirId(name.removesuffix(_DELETED))) in wanted:
             yield layer_dir
 
@@ -125,7 +128,7 @@ def mounts_of(proc: str, pid: int | str) -> MountTable:
 
 
 def _target_of(root: Directory) -> _Target:
-    path = str(Path(f"{PROC}/self/fd/{root.fd}").readlink())
+    path = text_of(f"{PROC}/self/fd/{root.fd}")
     origin = origin_of("", dir_fd=root.fd)
     own_mounts = mounts_of(PROC, "self")
     place = _place(path, own_mounts.get(origin.mount)) if origin is not None and origin.mount is not None else None
@@ -146,7 +149,7 @@ def _path_below(process: Process, target: _Target, *, folders: bool) -> str | No
     mounts: MountTable | None = None
     for link in _links(process, folders=folders):
         try:
-            text = str(Path(link).readlink())
+            text = text_of(link)
         except FileNotFoundError:
             continue
         except OSError as error:

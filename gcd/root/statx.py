@@ -26,13 +26,8 @@ _BIRTH = 0x800
 _MOUNT = 0x1000
 
 _SIZE = 256
-_MASK = struct.Struct("=I")
-_INODE = struct.Struct("=Q")
-_TIME = struct.Struct("=qI")
-_DEVICE = struct.Struct("=II")
-
-# Offsets in struct statx of linux/stat.h, the same on every architecture.
-_MASK_AT, _INODE_AT, _BIRTH_AT, _DEVICE_AT, _MOUNT_AT = 0, 32, 80, 136, 144
+_FIELDS = struct.Struct("=I28xQ40xqI44xIIQ")
+"""Of struct statx in linux/stat.h, the same on all architectures: mask, inode (at 32), birth (80), device (136), mount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +57,18 @@ def origin_of(path: str, *, dir_fd: int = _AT_FDCWD, follow: bool = False) -> Or
     buffer = ctypes.create_string_buffer(_SIZE)
     if call(dir_fd, os.fsencode(path), flags, _BASIC | _BIRTH | _MOUNT, buffer) != 0:
         return None
-    return _origin(buffer.raw)
+    return _origin(buffer)
 
 
-def _origin(raw: bytes) -> Origin:
-    (mask,) = _MASK.unpack_from(raw, _MASK_AT)
-    seconds, nanoseconds = _TIME.unpack_from(raw, _BIRTH_AT)
+def _origin(buffer: ctypes.Array[ctypes.c_char]) -> Origin:
+    mask, inode, seconds, nanoseconds, major, minor, mount = _FIELDS.unpack_from(buffer)
     birth_ns = seconds * 1_000_000_000 + nanoseconds
     return Origin(
-        device=os.makedev(*_DEVICE.unpack_from(raw, _DEVICE_AT)),
-        inode=_INODE.unpack_from(raw, _INODE_AT)[0],
+        device=os.makedev(major, minor),
+        inode=inode,
         # Tools that lay out a whole file system leave the birth time 0.
         birth_ns=birth_ns if mask & _BIRTH and birth_ns > 0 else None,
-        mount=_INODE.unpack_from(raw, _MOUNT_AT)[0] if mask & _MOUNT else None,
+        mount=mount if mask & _MOUNT else None,
     )
 
 

@@ -27,7 +27,7 @@ _MOUNT = 0x1000
 
 _SIZE = 256
 _FIELDS = struct.Struct("=I28xQ40xqI44xIIQ")
-"""Of struct statx in linux/stat.h, the same on all architectures: mask, inode (at 32), birth (80), device (136), mount."""
+"""Of struct statx in linux/stat.h, the same everywhere: mask, inode (at 32), birth (80), device (136), mount (144)."""
 
 
 @dataclass(frozen=True, slots=True)

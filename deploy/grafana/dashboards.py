@@ -382,8 +382,8 @@ FLEET: Final = Dashboard(
             Query(f"sum by (reason) (increase(gcd_refusals_total{{{_FLEET}}}[1h]))", "{{reason}}"),
         ),
         Panel(
-            "Hosts",
-            "Every host with its figures.",
+            "Figures of each host",
+            "Where the bytes of a cluster are.",
             Kind.TABLE,
             Unit.BYTES,
             (

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gcd.model.changed import Changed
     from gcd.model.finding import Acceptance, Code
     from gcd.model.result import RunResult
+    from gcd.root.progress import Progress
     from gcd.run import Sight
 
 
@@ -24,7 +25,7 @@ class Recheck:
     What was last seen of the root at `path`, and the ways to see it again: `full` and `refresh`.
 
     Both raise `CannotCheck` as `gcd.run.check` does; what was seen before is then forgotten, and the next look is a
-    full one. Not for two threads at once.
+    full one. Not for two threads at once. `progress` is called between the parts of a look, and may end it by raising.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Recheck:
         codes: Collection[Code] = ALL_CODES,
         acceptances: Sequence[Acceptance] = (),
         proc: str = "/proc",
+        progress: Progress | None = None,
     ) -> None:
         self._path = path
         self._codes = codes
         self._acceptances = acceptances
         self._proc = proc
+        self._progress = progress
         self._sight: Sight | None = None
         self._young = NOTHING
 
@@ -57,9 +60,14 @@ class Recheck:
         """Read the whole root and check it; `now_ns` is the wall clock time in nanoseconds."""
         began_ns = time.monotonic_ns()
         self._sight = None
-        self._sight = see(self._path, now_ns=now_ns, codes=self._codes, proc=self._proc)
+        self._sight = see(self._path, now_ns=now_ns, codes=self._codes, proc=self._proc, progress=self._progress)
         return result_of(
-            self._sight, now_ns=now_ns, began_ns=began_ns, codes=self._codes, acceptances=self._acceptances
+            self._sight,
+            now_ns=now_ns,
+            began_ns=began_ns,
+            codes=self._codes,
+            acceptances=self._acceptances,
+            progress=self._progress,
         )
 
     def refresh(self, _changed: Changed, now_ns: int) -> RunResult:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Severity
-from gcd.model.inventory import Coverage
+from gcd.model.inventory import Coverage, Source
 from gcd.model.reading import Present
 from gcd.model.result import RunResult, Summary, is_orphan, is_reclaimable
 from gcd.model.shelf import shelved_dirs, shelved_layers
@@ -104,10 +104,11 @@ def result_of(
     began_ns: int,
     codes: Collection[Code] = ALL_CODES,
     acceptances: Sequence[Acceptance] = (),
+    progress: Progress | None = None,
 ) -> RunResult:
     """What is told of `sight`: its findings measured, sorted and counted. It began at `began_ns` of time.monotonic."""
     inventory = sight.inventory
-    findings = accept(_measured(inventory.root, sight.findings), acceptances, now_ns)
+    findings = accept(_measured(inventory.root, sight.findings, progress), acceptances, now_ns)
     return RunResult(
         root=inventory.root,
         store=inventory.store,
@@ -240,13 +241,14 @@ def _ctimes(inventory: Inventory) -> Iterable[int]:
     yield from (container.ctime_ns for container in inventory.containers.values())
 
 
-def _measured(path: str, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """`findings`, those that would free something with its bytes and inodes on disk."""
+def _measured(path: str, findings: tuple[Finding, ...], progress: Progress | None) -> tuple[Finding, ...]:
+    """`findings`, those that would free something with its bytes and inodes on disk; `progress` hears of each step."""
     groups = {finding.id: finding.paths for finding in findings if finding.paths}
     if not groups:
         return findings
     with open_root(path) as root:
-        usage = measure(root, groups)
+        pulse = None if progress is None else partial(progress, Source.OVERLAY2, len(groups), len(groups))
+        usage = measure(root, groups, pulse=pulse)
     return tuple(
         replace(f, disk_bytes=usage[f.id].disk_bytes, inodes=usage[f.id].inodes) if f.id in usage else f
         for f in findings

@@ -20,6 +20,16 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LONGEST = (
+    "test_storm_of_moves.py",
+    "test_storm.py",
+    "test_killed.py",
+    "test_mends.py",
+    "test_quarantine.py",
+    "test_properties.py",
+)
+"""The files whose tests take longest, a minute and more, in their order: what begins last makes a run long."""
+
 REQUIRED = os.environ.get("GCD_REQUIRE_ENGINE") == "1"
 ENGINE_PROGRAMS = ("dockerd", "docker", "containerd", "busybox")
 
@@ -34,6 +44,37 @@ def lack_of(item: pytest.Item) -> str | None:
         if missing:
             return f"needs a Docker engine: no {', '.join(missing)} on the PATH"
     return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Where tests run beside each other, each process begins with long ones, goes on with those that need an engine, and
+    ends with short ones, which the others can take from it.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        items[:] = dealt(items, processes)
+
+
+def dealt(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """
+    `items` in the order in which ``--dist worksteal`` gives each process its share: it cuts them into as many parts.
+
+    Long tests are dealt out one by one; the others stay together, since neighbours begin with the same roots.
+    """
+    long = [item for name in LONGEST for item in items if item.path.name == name]
+    others = [item for item in items if item.path.name not in LONGEST]
+    with_engine = [item for item in others if item.get_closest_marker("engine") is not None]
+    without = [item for item in others if item.get_closest_marker("engine") is None]
+    order: list[pytest.Item] = []
+    for number in range(processes):
+        share = (len(items) - len(order)) // (processes - number)
+        begin = long[number::processes]
+        begin += with_engine[len(with_engine) * number // processes : len(with_engine) * (number + 1) // processes]
+        rest = max(0, share - len(begin))
+        order += begin + without[:rest]
+        del without[:rest]
+    return order
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from support.engine import Engine
 
     from gcd.model.finding import Finding, NotChecked
+    from gcd.model.plan import Plan
     from gcd.planning import Wish
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -56,6 +57,14 @@ class Damage:
     def __str__(self) -> str:
         return f"{self.code}-{self.name}-{self.target}"
 
+    @property
+    def place(self) -> str:
+        """What it harms: two that harm the same are not planted in one root, lest one mend hide the other's work."""
+        if self.code in {"GCD103", "GCD105", "GCD112"} or self.name == "drop_link_file_and_symlink":
+            return "link farm"
+        return {"GCD107": f"lower of {self.target}", "GCD108": f"lower of {self.target}", "GCD403": "repositories",
+                "GCD404": "repositories", "GCD405": "repositories"}.get(self.code, self.code)  # fmt: skip
+
 
 CATALOGUE = [
     Damage(f.code, f.name, f.plant, f.target) for f in FAULTS if f.code in MENDS and f.name not in NOTHING_LEFT
@@ -70,6 +79,19 @@ DAMAGES = [
 ONLINE = [d for d in CATALOGUE if d.code in {"GCD103", "GCD105", "GCD106", "GCD107", "GCD108", "GCD110"}]
 
 
+def rounds_of(damages: list[Damage]) -> list[tuple[Damage, ...]]:
+    """`damages` in as few rounds as may be, those of one round in places of their own."""
+    rounds: list[list[Damage]] = []
+    for damage in damages:
+        for planted in rounds:
+            if all(damage.place != other.place for other in planted):
+                planted.append(damage)
+                break
+        else:
+            rounds.append([damage])
+    return [tuple(planted) for planted in rounds]
+
+
 def found(root: Path, now_ns: int | None = None) -> tuple[tuple[Finding, ...], tuple[NotChecked, ...]]:
     store = detect_store(str(root))
     inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant)
@@ -81,9 +103,9 @@ def wish_for(code: str) -> Wish:
     return replace(by_name(RemedyKind.REPAIR, code), history=GREEDY.history)
 
 
-def repaired(acting: Acting, code: str) -> list[str]:
-    """Repair all findings of `code`; the entries that this made."""
-    plan = acting.plan(wish_for(code))
+def repaired(acting: Acting, code: str, plan: Plan | None = None) -> list[str]:
+    """Repair all findings of `code`, by `plan` if it was made just now; the entries that this made."""
+    plan = plan or acting.plan(wish_for(code))
     assert alone(plan) == []
     deeds = acting.carry_out(wish_for(code), plan)
     assert not_done(deeds) == []
@@ -109,62 +131,77 @@ def said(name: str) -> str:
     return FILES[name].decode().strip()
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=str)
-def test_the_engine_takes_what_was_mended(damage, filled_root, make_engine, tmp_path):
+@pytest.mark.parametrize("damages", rounds_of(DAMAGES), ids=lambda damages: f"{damages[0]} and {len(damages) - 1} more")
+def test_the_engine_takes_what_was_mended(damages, filled_root, make_engine, tmp_path):
+    """One engine judges the mends of a round, which one root got one after the other, each in other places."""
     root = tmp_path / "docker"
     copy_root(filled_root, root)
-    damage.plant(root, find_targets(root)[damage.target])
-    before = marks(root)
+    mended: set[str] = set()
 
-    acting = Acting(root, ahead=True)
-    steps = acting.plan(wish_for(damage.code)).steps
-    named = {change.path for step in steps for change in step.changes}
-    entries = repaired(acting, damage.code)
+    for damage in damages:
+        named = mend_undo_and_mend_again(root, damage)
+        assert named & mended == set(), f"{damage} hides what was mended before it"
+        mended |= named
 
-    assert entries != []
-    after = marks(root)
-    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    assert changed != set()
-    assert changed <= named
-    assert found(root) == ((), ())
-    assert acting.plan(wish_for(damage.code)).steps == ()
-
-    assert {deed.outcome for deed in acting.restore(entries)} == {Outcome.DONE}
-
-    assert differences(before, marks(root)) == []
-
-    repaired(acting, damage.code)
     engine = make_engine(root)
-    expect_at_work(engine, names_after(damage, filled_root))
+    expect_at_work(engine, names_after(damages, filled_root))
     engine.stop()
     assert found(engine.root) == ((), ())
 
 
-def names_after(damage, root: Path) -> set[str]:
+def mend_undo_and_mend_again(root: Path, damage: Damage) -> set[str]:
+    """What `damage` to a sound root takes to be mended: the paths that this changes."""
+    damage.plant(root, find_targets(root)[damage.target])
+    before = marks(root)
+
+    acting = Acting(root, ahead=True)
+    plan = acting.plan(wish_for(damage.code))
+    named = {change.path for step in plan.steps for change in step.changes}
+    entries = repaired(acting, damage.code, plan)
+
+    assert entries != [], damage
+    after = marks(root)
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert changed != set(), damage
+    assert changed <= named, damage
+    assert found(root) == ((), ()), damage
+
+    assert {deed.outcome for deed in acting.restore(entries)} == {Outcome.DONE}, damage
+
+    assert differences(before, marks(root)) == [], damage
+
+    repaired(acting, damage.code)
+    return named
+
+
+def names_after(damages: tuple[Damage, ...], root: Path) -> set[str]:
     """The names that images have after mending: where the file was lost, those that containers prove, and held ones."""
-    if damage.name not in NAMES_LOST:
+    if not NAMES_LOST & {damage.name for damage in damages}:
         return {"app:latest", "built:latest"}
     images = {path.name for path in (root / "image/overlay2/imagedb/content/sha256").iterdir()}
     app = find_targets(root)[Target.IMAGE].removeprefix("sha256:")
     return {"app:latest"} | {f"gcd-recovered/{image[:12]}:latest" for image in images - {app}}
 
 
-@pytest.mark.parametrize("damage", ONLINE, ids=str)
-def test_what_may_be_mended_while_the_engine_runs(damage, filled_root, make_engine):
+@pytest.mark.parametrize("code", sorted({damage.code for damage in ONLINE}))
+def test_what_may_be_mended_while_the_engine_runs(code, filled_root, make_engine):
+    """All damages of a code, one after the other: the engine works after each, before the next is planted."""
     engine = make_engine(filled_root, settle=True)
-    damage.plant(engine.root, find_targets(engine.root)[damage.target])
     acting = Acting(engine.root, socket=str(engine.socket))
-    plan = acting.plan(wish_for(damage.code))
 
-    deeds = acting.carry_out(wish_for(damage.code), plan)
+    for damage in (damage for damage in ONLINE if damage.code == code):
+        damage.plant(engine.root, find_targets(engine.root)[damage.target])
+        plan = acting.plan(wish_for(code))
+        deeds = acting.carry_out(wish_for(code), plan)
 
-    assert not_done(deeds) == []
-    assert deeds != ()
-    assert {left.reason for left in plan.left_alone} <= {Reason.ENGINE_RUNS}
-    assert all(is_build_id(left.finding.subject.id) for left in plan.left_alone)
-    expect_at_work(engine, {"app:latest", "built:latest"})
+        assert not_done(deeds) == [], damage
+        assert deeds != (), damage
+        assert {left.reason for left in plan.left_alone} <= {Reason.ENGINE_RUNS}, damage
+        assert all(is_build_id(left.finding.subject.id) for left in plan.left_alone), damage
+        expect_at_work(engine, {"app:latest", "built:latest"})
+
     engine.stop()
-    repaired(Acting(engine.root, ahead=True), damage.code)  # the dirs of builds
+    repaired(Acting(engine.root, ahead=True), code)  # the dirs of builds
     assert found(engine.root) == ((), ())
 
 

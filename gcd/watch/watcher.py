@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 REVIEW_SECONDS: Final = 2.0
-"""How soon `take` sees what the kernel does not tell: a root that was moved with its parent, covered, or is back."""
 
 
 class Watcher:
@@ -29,7 +28,10 @@ class Watcher:
     Watches the root at the path `root`, from ``with`` on; of what was there before, nothing is said.
 
     One thread takes; `wake` may be called by any, and by a signal handler. Nothing here raises because of what the root
-    is or is not: where it cannot be watched, `is_watching` says so and each `take` tries again.
+    is or is not: where it cannot be watched, `is_watching` says so and `take` tries again.
+
+    Every `review_seconds`, `take` looks for what the kernel does not tell: a root that was moved with a directory above
+    it, that was covered by a mount, or is back.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class Watcher:
         *,
         driver: str = OVERLAY2,
         settle_seconds: float = 0.2,
+        review_seconds: float = REVIEW_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._bell = -1
         self._gathering = Gathering(settle_seconds, clock=clock, on_first=self._ring)
         self._watches = Watches(root, driver, self._gathering, self._doubt)
+        self._review_seconds = review_seconds
         self._is_doubtful = False
         self._is_woken = False
         self._next_review = 0.0
@@ -115,7 +119,7 @@ class Watcher:
     def _review(self) -> None:
         self._is_doubtful = False
         self._watches.review()
-        self._next_review = self._clock() + REVIEW_SECONDS
+        self._next_review = self._clock() + self._review_seconds
 
     def _sleep(self, seconds: float) -> None:
         bell = select.poll()

@@ -72,8 +72,9 @@ class Published:
     """
     `result` is the last one, whatever scope it had; `checked_ns` says when each scope last came to an end (wall clock).
     `reclaimable_bytes` are those that the policy would free or move now. `is_watching` is false where the root is
-    looked at by the clock alone; `trouble` is one sentence about what keeps the daemon from its work, or "". `history`
-    is in the order of time.
+    looked at by the clock alone; `trouble` is one sentence about what keeps the daemon from its work, or "".
+    `has_failed` says that the last look ended with an error, so that all this is of the one before. `history` is in the
+    order of time.
     """
 
     result: RunResult
@@ -84,3 +85,4 @@ class Published:
     history: tuple[Point, ...] = ()
     is_watching: bool = True
     trouble: str = ""
+    has_failed: bool = False

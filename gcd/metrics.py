@@ -1,0 +1,416 @@
+"""
+The metrics: one `Published` as Prometheus reads it.
+
+Everything is in one table of figures, from which the exposition, the text file of ``gcd check --textfile`` and
+docs/metrics.md are made. Units are base units, counters begin anew with the daemon, and no label has a value that comes
+from the root: all sets of labels are closed, all series are there from the first result on, with 0, and there are fewer
+than 300 of them.
+
+``gcd_findings`` has a series for each severity that a code can have: that of the table, ``info`` where a finding of the
+code can be merely suspected, and what milder cases have. A finding of any other severity would be counted under the
+next worse one of its code, so that sums over codes are right, and none is ever taken for harmless.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate
+from typing import TYPE_CHECKING, assert_never
+
+from prometheus_client import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
+
+from gcd import __version__
+from gcd.model.audit import ActKind
+from gcd.model.facts import EngineState
+from gcd.model.finding import Code, Kind, Severity
+from gcd.model.inventory import Coverage, Source
+from gcd.model.plan import Outcome, Reason
+from gcd.model.published import BUCKETS_SECONDS, Durations, Published, Scope, Tally
+from gcd.model.result import is_orphan
+from gcd.rules.table import NEEDLESS, RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from prometheus_client.metrics_core import Metric
+
+    from gcd.model.finding import Finding
+    from gcd.model.result import RunResult
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of what `exposition` gives."""
+
+_MILDER: Mapping[Severity, frozenset[int]] = {
+    Severity.INFO: frozenset(
+        {101, 102, 114, 116, 202, 211, 212, 301, 302, 303, 304, 305, 306, 307, 309, 310, 402, 404, 503, 601, 602, 605}
+    ),
+    Severity.WARNING: frozenset({110, 301, 302, 303, 306}),
+    Severity.ERROR: frozenset({307, 501, 805}),
+}
+"""The numbers of the codes whose findings can also have this severity, which is not the one of the table."""
+
+SEVERITIES: Mapping[Code, tuple[Severity, ...]] = {
+    rule.code: tuple(s for s in Severity if s is rule.severity or int(rule.code[3:]) in _MILDER.get(s, ()))
+    for rule in RULES
+}
+"""Those that findings of each code can have, the mildest first."""
+
+_ORPHANS = tuple(rule.code for rule in RULES if rule.kind is Kind.ORPHAN)
+_UNLOADABLE = frozenset({"GCD401", "GCD402"})
+_NS = 1_000_000_000
+
+Samples = Iterable[tuple[tuple[str, ...], float | Durations]]
+
+
+class Type(StrEnum):
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """
+    A metric. `samples` gives the values of its labels with the value, always for the same labels. Of an info the
+    `labels` are all that there is. A single check knows what `is_of_check` says; the rest is the daemon's.
+    """
+
+    name: str
+    type: Type
+    text: str
+    samples: Callable[[Published], Samples]
+    labels: tuple[str, ...] = ()
+    is_of_check: bool = True
+
+
+# --- what a result says ---------------------------------------------------------------------------------------------
+
+
+def _one(value: float) -> Samples:
+    return (((), value),)
+
+
+def _by_code(found: Mapping[Code, int], codes: Iterable[Code]) -> Samples:
+    return (((code,), found.get(code, 0)) for code in codes)
+
+
+def _build(_published: Published) -> Samples:
+    return (((__version__, platform.python_version()), 1),)
+
+
+def _store(published: Published) -> Samples:
+    return (((published.result.store,), 1),)
+
+
+def _sources(published: Published) -> Samples:
+    for source in Source:
+        coverage = published.result.sources[source].coverage
+        yield (source,), coverage is Coverage.OK or (coverage is Coverage.ABSENT and source in NEEDLESS)
+
+
+def _not_checked(published: Published) -> Samples:
+    unchecked = {item.code for item in published.result.not_checked}
+    return (((rule.code,), rule.code in unchecked) for rule in RULES)
+
+
+def _findings(published: Published) -> Samples:
+    counts = Counter((f.code, _counted_as(f)) for f in published.result.open_findings)
+    return (((code, s), counts[code, s]) for code, severities in SEVERITIES.items() for s in severities)
+
+
+def _counted_as(finding: Finding) -> Severity:
+    """The severity of `finding`, if its code has a series for it, or the next worse one that it has, or its worst."""
+    severities = SEVERITIES[finding.code]
+    return next((s for s in severities if s.rank >= finding.severity.rank), severities[-1])
+
+
+def _orphans(result: RunResult) -> Iterator[Finding]:
+    return (f for f in result.open_findings if is_orphan(f) and not f.blocked_by)
+
+
+def _orphaned_bytes(published: Published) -> Samples:
+    found: Counter[Code] = Counter()
+    for finding in _orphans(published.result):
+        found[finding.code] += finding.disk_bytes or 0
+    return _by_code(found, _ORPHANS)
+
+
+def _orphaned_inodes(published: Published) -> Samples:
+    found: Counter[Code] = Counter()
+    for finding in _orphans(published.result):
+        found[finding.code] += finding.inodes or 0
+    return _by_code(found, _ORPHANS)
+
+
+def _severe(result: RunResult) -> Iterator[Finding]:
+    return (f for f in result.open_findings if f.severity.rank >= Severity.ERROR.rank)
+
+
+def _unloadable_images(published: Published) -> Samples:
+    return _one(len({f.subject for f in _severe(published.result) if f.code in _UNLOADABLE}))
+
+
+def _lost_containers(published: Published) -> Samples:
+    return _one(len({name for f in _severe(published.result) for name in f.impact.containers}))
+
+
+# --- what the daemon knows ------------------------------------------------------------------------------------------
+
+
+def _actions(published: Published) -> Samples:
+    acts = published.tally.acts
+    return (((kind, outcome), acts.get((kind, outcome), 0)) for kind in ActKind for outcome in Outcome)
+
+
+def _refusals(published: Published) -> Samples:
+    return (((reason,), published.tally.refusals.get(reason, 0)) for reason in Reason)
+
+
+def _durations(published: Published) -> Samples:
+    return (((scope,), published.tally.durations.get(scope, Durations())) for scope in Scope)
+
+
+def _last_checks(published: Published) -> Samples:
+    return (((scope,), published.checked_ns.get(scope, 0) / _NS) for scope in Scope)
+
+
+FIGURES: tuple[Figure, ...] = (
+    Figure("gcd_build_info", Type.INFO, "The versions of gcd and of its Python.", _build, ("version", "python")),
+    Figure("gcd_store_info", Type.INFO, "The store of the root, such as overlay2.", _store, ("store",)),
+    Figure(
+        "gcd_up",
+        Type.GAUGE,
+        "Whether the last check ended without an error (1) or with one (0); then the rest is of the check before.",
+        lambda p: _one(not p.has_failed),
+    ),
+    Figure(
+        "gcd_engine_running",
+        Type.GAUGE,
+        "Whether an engine runs on the root (1); 0 where none does, or where that cannot be told.",
+        lambda p: _one(p.result.engine.state is EngineState.RUNNING),
+    ),
+    Figure(
+        "gcd_source_readable",
+        Type.GAUGE,
+        "Whether a source of facts was read in full (1), or what depends on it cannot be checked (0).",
+        _sources,
+        ("source",),
+    ),
+    Figure(
+        "gcd_not_checked",
+        Type.GAUGE,
+        "Whether a rule could not be checked (1): that nothing of it was found then means nothing.",
+        _not_checked,
+        ("code",),
+    ),
+    Figure(
+        "gcd_findings",
+        Type.GAUGE,
+        "Findings that nobody accepted; those that are only suspected have the severity info.",
+        _findings,
+        ("code", "severity"),
+    ),
+    Figure(
+        "gcd_orphaned_bytes",
+        Type.GAUGE,
+        "Disk usage in bytes of what nothing refers to, proven and suspected, without what is blocked.",
+        _orphaned_bytes,
+        ("code",),
+    ),
+    Figure(
+        "gcd_orphaned_inodes",
+        Type.GAUGE,
+        "Inodes of what nothing refers to, counted as gcd_orphaned_bytes.",
+        _orphaned_inodes,
+        ("code",),
+    ),
+    Figure(
+        "gcd_blocked_bytes",
+        Type.GAUGE,
+        "Disk usage in bytes of what seems orphaned but may belong to something damaged.",
+        lambda p: _one(p.result.summary.blocked_bytes),
+    ),
+    Figure(
+        "gcd_reclaimable_bytes",
+        Type.GAUGE,
+        "Disk usage in bytes of what the policy would free or move aside now; 0 for a policy that only reports.",
+        lambda p: _one(p.reclaimable_bytes),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_unloadable_images",
+        Type.GAUGE,
+        "Images that the engine cannot load at its next start (GCD401, GCD402).",
+        _unloadable_images,
+    ),
+    Figure(
+        "gcd_lost_containers",
+        Type.GAUGE,
+        "Containers that findings of severity error or critical cost: they cannot be started, or not with their data.",
+        _lost_containers,
+    ),
+    Figure(
+        "gcd_quarantined_bytes",
+        Type.GAUGE,
+        "Disk usage in bytes of the quarantine; an entry is measured once, when it is closed.",
+        lambda p: _one(p.holding.disk_bytes),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_quarantine_entries",
+        Type.GAUGE,
+        "Entries of the quarantine.",
+        lambda p: _one(p.holding.entries),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_quarantine_oldest_timestamp_seconds",
+        Type.GAUGE,
+        "When the oldest entry of the quarantine was moved there, in seconds since 1970; 0 without any.",
+        lambda p: _one((p.holding.oldest_ns or 0) / _NS),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_actions_total",
+        Type.COUNTER,
+        "What was undertaken since the daemon began, by what came of it.",
+        _actions,
+        ("action", "outcome"),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_refusals_total",
+        Type.COUNTER,
+        "Steps and whole runs that were refused since the daemon began, by the reason.",
+        _refusals,
+        ("reason",),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_reclaimed_bytes_total",
+        Type.COUNTER,
+        "Disk usage in bytes that purges and releases have freed since the daemon began.",
+        lambda p: _one(p.tally.reclaimed_bytes),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_check_duration_seconds",
+        Type.HISTOGRAM,
+        "How long checks took, in seconds: of the whole root (full) or of what changed in it (incremental).",
+        _durations,
+        ("scope",),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_last_check_timestamp_seconds",
+        Type.GAUGE,
+        "When the last check of each scope was made, in seconds since 1970: the age of all figures here, which are "
+        "kept from check to check; 0 before the first.",
+        _last_checks,
+        ("scope",),
+    ),
+    Figure(
+        "gcd_check_failures_total",
+        Type.COUNTER,
+        "Checks, and runs of the policy, that ended with an error since the daemon began.",
+        lambda p: _one(p.tally.failures),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_watch_events_total",
+        Type.COUNTER,
+        "Events that the kernel told of the root since the daemon began.",
+        lambda p: _one(p.tally.watch_events),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_watch_overflows_total",
+        Type.COUNTER,
+        "Times that the kernel dropped events since the daemon began; each is followed by a full check.",
+        lambda p: _one(p.tally.watch_overflows),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_watching",
+        Type.GAUGE,
+        "Whether the root is watched (1), or only looked at by the clock (0).",
+        lambda p: _one(p.is_watching),
+        is_of_check=False,
+    ),
+)
+"""All metrics, in the order of the exposition."""
+
+
+# --- the exposition -------------------------------------------------------------------------------------------------
+
+
+class PublishedCollector(Collector):
+    """What prometheus-client asks for all metrics of what is `latest` then."""
+
+    def __init__(self, latest: Callable[[], Published | None], figures: tuple[Figure, ...] = FIGURES) -> None:
+        self._latest = latest
+        self._figures = figures
+
+    def collect(self) -> Iterable[Metric]:
+        published = self._latest()
+        if published is None:
+            return [_before_the_first()]
+        return [_family(figure, published) for figure in self._figures]
+
+
+def collector(latest: Callable[[], Published | None]) -> Collector:
+    return PublishedCollector(latest)
+
+
+def exposition(published: Published | None) -> bytes:
+    """All metrics as text; before the first result (None) nothing but ``gcd_up 0``."""
+    return generate_latest(PublishedCollector(lambda: published))
+
+
+def textfile(result: RunResult) -> str:
+    """What a single check knows, for the textfile collector of node_exporter, which takes no timestamps."""
+    published = Published(result, Tally({}, {}, {}), {Scope.FULL: result.checked_ns})
+    figures = tuple(figure for figure in FIGURES if figure.is_of_check)
+    return generate_latest(PublishedCollector(lambda: published, figures)).decode()
+
+
+def _before_the_first() -> Metric:
+    (up,) = (figure for figure in FIGURES if figure.name == "gcd_up")
+    return GaugeMetricFamily(up.name, up.text, value=0)
+
+
+def _family(figure: Figure, published: Published) -> Metric:
+    match figure.type:
+        case Type.GAUGE | Type.COUNTER:
+            make = GaugeMetricFamily if figure.type is Type.GAUGE else CounterMetricFamily
+            family = make(figure.name, figure.text, labels=figure.labels)
+            for values, value in figure.samples(published):
+                assert not isinstance(value, Durations)
+                family.add_metric(values, value)
+            return family
+        case Type.INFO:
+            info = InfoMetricFamily(figure.name.removesuffix("_info"), figure.text)
+            for values, _ in figure.samples(published):
+                info.add_metric((), dict(zip(figure.labels, values, strict=True)))
+            return info
+        case Type.HISTOGRAM:
+            histogram = HistogramMetricFamily(figure.name, figure.text, labels=figure.labels)
+            for values, durations in figure.samples(published):
+                assert isinstance(durations, Durations)
+                histogram.add_metric(values, _buckets(durations), durations.sum_seconds)
+            return histogram
+        case _:
+            assert_never(figure.type)
+
+
+def _buckets(durations: Durations) -> list[tuple[str, float]]:
+    """Prometheus counts each bucket with all that are below it."""
+    bounds = (*(str(bound) for bound in BUCKETS_SECONDS), "+Inf")
+    return list(zip(bounds, accumulate(durations.counts), strict=True))

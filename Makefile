@@ -57,6 +57,16 @@ docs: setup
 	    > docs/codes.md
 	$(BIN)/python -m gcd.settings > config/gcd.toml
 
+# The JSON of deploy/grafana, from the definition beside it.
+.PHONY: dashboards
+dashboards: setup
+	$(BIN)/python deploy/grafana/dashboards.py
+
+# What CI has no time for: the Ansible role by ansible-lint and a play that changes nothing, the Kubernetes schemas.
+.PHONY: deploy-check
+deploy-check:
+	PYTHON=$(PYTHON) deploy/check.sh
+
 # Needs uv. --universal: one lock for every Python from 3.11 on.
 lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev \

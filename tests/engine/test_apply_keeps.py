@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.acting import GREEDY, Acting
-from support.engine import SETTLE, copy_root
+from support.engine import SETTLE, EngineError, copy_root
 from support.scenes import duplicate_dirs
 
 from gcd.demo.faults import overlay2
@@ -283,3 +285,93 @@ def test_an_orphan_that_a_second_mount_namespace_has_mounted(
         finally:
             holder.kill()
     expect_only_the_decoy_taken(engine, orphan)
+
+
+def test_an_engine_in_pid_and_mount_namespaces_of_its_own(
+    make_engine: Callable[..., Engine], filled_root: Path, with_decoy: WithDecoy
+) -> None:
+    source, decoy = with_decoy(filled_root)
+    engine = make_engine(source, command=("unshare", "--fork", "--pid", "--mount-proc", "--kill-child"), settle=True)
+    engine.docker("run", "-d", "--network=none", "--name", "live", "app")
+    expect_only_the_decoy_taken(engine, decoy)
+    engine.docker("start", "web")
+
+
+ACT_ELSEWHERE = """
+import sys
+from pathlib import Path
+from support.acting import GREEDY, Acting
+from gcd.model.errors import CannotAct
+try:
+    print([deed.step.finding.id for deed in Acting(Path(sys.argv[1])).carry_out(GREEDY)])
+except CannotAct as error:
+    print(error)
+"""
+
+
+def test_from_another_pid_namespace_nothing_is_done_beside_the_engine(
+    make_engine: Callable[..., Engine], filled_root: Path, with_decoy: WithDecoy
+) -> None:
+    """It cannot be told which engine that is, and so not what it has: not even the decoy is taken."""
+    source, decoy = with_decoy(filled_root)
+    engine = make_engine(source, settle=True)
+    engine.docker("run", "-d", "--network=none", "--name", "live", "app")
+    before = contents(engine.root)
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(
+        ["unshare", "--fork", "--pid", "--mount-proc", sys.executable, "-c", ACT_ELSEWHERE, str(engine.root)],
+        env={**os.environ, "PYTHONPATH": f"{tests.parent}:{tests}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == (
+        "Which process the engine of this root is cannot be told: run gcd as root, beside the engine.\n"
+    )
+    assert contents(engine.root) == before
+    assert decoy in contents(engine.root)["overlay2"]
+
+
+# --- image mounts -----------------------------------------------------------------------------------------------------
+
+
+def test_what_a_container_has_of_an_image_that_it_mounts(harvested: Callable[[str], Engine]) -> None:
+    """A root that 28.5 wrote: an rw layer that no container is named after keeps the image's dirs."""
+    engine = harvested("image-mount-28")
+    before = contents(engine.root)
+    decoy = overlay2.add_layer_dir(engine.root, "").id
+
+    expect_only_the_decoy_taken(engine, decoy, ahead=True)
+    assert lost(before, contents(engine.root)) == {}
+
+
+def mounts_images(engine: Engine) -> bool:
+    """Engines of 28 and later."""
+    return int(json.loads(engine.request("GET", "/version"))["Version"].partition(".")[0]) >= 28
+
+
+def test_an_image_that_a_container_mounts_while_it_runs(
+    make_engine: Callable[..., Engine], base_root: Path, with_decoy: WithDecoy
+) -> None:
+    """With engines that cannot do it that is what they say; ``GCD_ENGINE_CHROOT`` names one that can."""
+    source, decoy = with_decoy(base_root)
+    engine = make_engine(source, settle=True)
+    body = {
+        "Image": "app",
+        "HostConfig": {"NetworkMode": "none", "Mounts": [{"Type": "image", "Source": "built", "Target": "/data"}]},
+    }
+    if not mounts_images(engine):
+        with pytest.raises(EngineError, match=r": 400 .*(mount type|invalid mount config)"):
+            engine.request("POST", "/containers/create?name=mounting", body)
+        expect_only_the_decoy_taken(engine, decoy)
+        return
+    engine.request("POST", "/containers/create?name=mounting", body)
+    engine.docker("start", "mounting")
+    expect_only_the_decoy_taken(engine, decoy)
+    assert engine.docker("exec", "mounting", "/bin/busybox", "cat", "/data/built") == "built"
+    engine.docker("kill", "mounting")
+    second = overlay2.add_layer_dir(engine.root, "").id
+    engine.restart()
+    expect_only_the_decoy_taken(engine, second)
+    engine.docker("start", "mounting")
+    assert engine.docker("exec", "mounting", "/bin/busybox", "cat", "/data/built") == "built"

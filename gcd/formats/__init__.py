@@ -16,6 +16,7 @@ Formats: bytes to values.
     texts.py            the small text files of layer records and layer dirs
     lower.py            ``lower``
     tarsplit.py         the recipe of a layer's tar stream
+    tarheader.py        the headers of tar members, out of a tar-split
     gzipends.py         the head and tail of a gzip file
     mountinfo.py        ``/proc/<pid>/mountinfo``
     locks.py            ``/proc/locks``

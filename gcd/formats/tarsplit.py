@@ -6,7 +6,9 @@ NDJSON, one entry a line, in the order of the stream. ``{"type": 2, "payload": <
 member with the CRC-64/ISO of its content: `size` bytes of the file of that name belong here. Members without content
 have no size. The entries stand one after the other in ``tar-split.json.gz``.
 
-Source: vbatts/tar-split v0.12.1 ``tar/storage/entry.go``, ``tar/storage/packer.go``.
+The entries are read as a stream: no more than one of them is in memory, however large the layer.
+
+Source: vbatts/tar-split v0.12.1 ``tar/storage/entry.go``, ``tar/storage/packer.go``, ``tar/asm/disassemble.go``.
 """
 
 from __future__ import annotations
@@ -21,17 +23,20 @@ from typing import TYPE_CHECKING, Any
 from gcd.model.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _WHAT = "tar-split"
 
-LINE_LIMIT = 64 << 20
-"""A segment holds the headers of one member, of which extended ones are the longest."""
+LINE_LIMIT = 16 << 20
+"""
+A segment holds the headers of one member, of which extended ones are the longest, or a megabyte of padding at the end.
+"""
 WHOLE_LIMIT = 4 << 30
 """Of all entries together, uncompressed: about a kilobyte for each member."""
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 _GZIP = 31
 """``wbits`` for a gzip header and trailer, whose checksum is then verified."""
+_CRC_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +46,50 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`name` is as it stands in the stream, raw; `size` bytes of content follow in it."""
+    """
+    `name` is as it stands in the stream, raw; `size` bytes of content follow in it, whose CRC-64/ISO is `crc` (None
+    where none is kept: members without content).
+    """
 
     name: bytes
     size: int
+    crc: int | None = None
 
 
-def parse_tar_split(compressed: bytes) -> Iterator[Segment | Member]:
-    """The entries of a ``tar-split.json.gz``, one by one; `FormatError` at the first that is none."""
+def parse_tar_split(compressed: Iterable[bytes]) -> Iterator[Segment | Member]:
+    """
+    The entries of a ``tar-split.json.gz`` that is given in pieces, one by one; `FormatError` at the first that is none.
+    """
     yield from map(_entry, _lines(compressed))
 
 
-def _lines(compressed: bytes) -> Iterator[bytes]:
-    machine = zlib.decompressobj(wbits=_GZIP)
+def _lines(compressed: Iterable[bytes]) -> Iterator[bytes]:
     rest, total = b"", 0
-    waiting = compressed
-    while not machine.eof:
-        try:
-            found = machine.decompress(waiting, _CHUNK)
-        except zlib.error:
-            raise FormatError(_WHAT, expected="a whole gzip file", found="damage") from None
-        waiting = machine.unconsumed_tail
+    for found in _unpacked(compressed):
         total += len(found)
-        if not found and not waiting and not machine.eof:
-            raise FormatError(_WHAT, expected="a whole gzip file", found="its end")
         *lines, rest = (rest + found).split(b"\n")
         if len(rest) > LINE_LIMIT or total > WHOLE_LIMIT:
             raise FormatError(_WHAT, expected="entries of a bearable size", found="more")
         yield from lines
     if rest.strip():
         raise FormatError(_WHAT, expected="a newline", found="the end")
+
+
+def _unpacked(compressed: Iterable[bytes]) -> Iterator[bytes]:
+    """What one gzip file holds that is given in pieces, in pieces of at most `_CHUNK`; nothing may follow it."""
+    machine = zlib.decompressobj(wbits=_GZIP)
+    for piece in compressed:
+        waiting = piece
+        while waiting and not machine.eof:
+            try:
+                yield machine.decompress(waiting, _CHUNK)
+            except zlib.error:
+                raise FormatError(_WHAT, expected="a whole gzip file", found="damage") from None
+            waiting = machine.unconsumed_tail
+        if machine.unused_data or (waiting and machine.eof):
+            raise FormatError(_WHAT, expected="the end of the gzip file", found="more")
+    if not machine.eof:
+        raise FormatError(_WHAT, expected="a whole gzip file", found="its end")
 
 
 def _entry(line: bytes) -> Segment | Member:
@@ -84,7 +103,7 @@ def _entry(line: bytes) -> Segment | Member:
         case 2:
             return Segment(_bytes(entry.get("payload")))
         case 1:
-            return Member(_name(entry), _size(entry.get("size", 0)))
+            return Member(_name(entry), _size(entry.get("size", 0)), _crc(_bytes(entry.get("payload"))))
         case _:
             raise FormatError(_WHAT, expected="a segment or a member", found="another type")
 
@@ -100,6 +119,12 @@ def _size(size: object) -> int:
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise FormatError(_WHAT, expected="a size", found="none")
     return size
+
+
+def _crc(payload: bytes) -> int | None:
+    if len(payload) not in {0, _CRC_BYTES}:
+        raise FormatError(_WHAT, expected=f"a checksum of {_CRC_BYTES} bytes", found="another length")
+    return int.from_bytes(payload) if payload else None
 
 
 def _bytes(text: object) -> bytes:

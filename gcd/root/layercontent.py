@@ -104,7 +104,7 @@ class _Stream(io.RawIOBase):
 
 
 def _pieces(diff: Directory, tar_split: bytes) -> Generator[bytes]:
-    for entry in parse_tar_split(tar_split):
+    for entry in parse_tar_split((tar_split,)):
         if not isinstance(entry, Member):
             yield entry.payload
         elif entry.size:

@@ -36,7 +36,7 @@ class RootWitness:
         if compressed is None:
             return None
         try:
-            return sum(entry.size for entry in parse_tar_split(compressed) if isinstance(entry, Member))
+            return sum(entry.size for entry in parse_tar_split((compressed,)) if isinstance(entry, Member))
         except FormatError:
             return None
 

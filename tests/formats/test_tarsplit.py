@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import tracemalloc
+import zlib
 
 import pytest
 from hypothesis import given
@@ -31,9 +33,9 @@ def test_segments_and_members_in_their_order():
         {"type": 2, "payload": "", "position": 3},
     )
 
-    assert list(parse_tar_split(raw)) == [
+    assert list(parse_tar_split((raw,))) == [
         Segment(b"header"),
-        Member("bin/\u00fc".encode(), 7),
+        Member("bin/\u00fc".encode(), 7, 0),
         Member(b"caf\xe9", 0),
         Segment(b""),
     ]
@@ -45,7 +47,7 @@ def test_the_segments_and_the_files_give_the_stream():
 
     stream = b"".join(
         entry.payload if isinstance(entry, Segment) else content.get(entry.name.decode(), b"")
-        for entry in parse_tar_split(layer.tar_split)
+        for entry in parse_tar_split((layer.tar_split,))
     )
 
     assert stream == layer.stream
@@ -55,7 +57,7 @@ def test_nothing_is_lost_where_a_line_ends_between_two_chunks(monkeypatch):
     lines = [{"type": 1, "name": f"file{number}", "size": number} for number in range(500)]
     monkeypatch.setattr(tarsplit, "_CHUNK", 7)
 
-    assert [entry.size for entry in parse_tar_split(packed(*lines))] == list(range(500))
+    assert [entry.size for entry in parse_tar_split((packed(*lines),))] == list(range(500))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,8 @@ def test_nothing_is_lost_where_a_line_ends_between_two_chunks(monkeypatch):
         (packed({"type": 2, "payload": 7}), "base64"),
         (packed({"type": 2, "payload": "?"}), "base64"),
         (packed({"type": 1, "name_raw": 7}), "base64"),
+        (packed({"type": 1, "name": "x", "payload": text(b"seven b")}), "a checksum of 8 bytes"),
+        (packed({"type": 2, "payload": ""}) + b"more", "the end of the gzip file"),
         (packed({"type": 1, "name": "x", "size": -1}), "a size"),
         (packed({"type": 1, "name": "x", "size": "1"}), "a size"),
         (packed({"type": 1, "name": "x", "size": True}), "a size"),
@@ -80,9 +84,34 @@ def test_nothing_is_lost_where_a_line_ends_between_two_chunks(monkeypatch):
 )
 def test_what_is_none_is_refused(raw, expected):
     with pytest.raises(FormatError) as caught:
-        list(parse_tar_split(raw))
+        list(parse_tar_split((raw,)))
 
     assert caught.value.expected == expected
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_pieces_of_any_size_are_one_file(size):
+    lines = [{"type": 1, "name": f"file{number}", "size": number} for number in range(500)]
+    raw = packed(*lines)
+
+    pieces = (raw[at : at + size] for at in range(0, len(raw), size))
+
+    assert [entry.size for entry in parse_tar_split(pieces)] == list(range(500))
+
+
+def test_no_more_than_a_few_entries_are_in_memory():
+    def pieces():
+        machine = zlib.compressobj(wbits=31)
+        for _ in range(300):
+            yield machine.compress(json.dumps({"type": 2, "payload": text(bytes(100_000))}).encode() + b"\n")
+        yield machine.flush()
+
+    tracemalloc.start()
+    assert sum(1 for _ in parse_tar_split(pieces())) == 300
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 3_000_000
 
 
 def test_a_line_without_end_is_not_kept(monkeypatch):
@@ -90,7 +119,7 @@ def test_a_line_without_end_is_not_kept(monkeypatch):
     monkeypatch.setattr(tarsplit, "_CHUNK", 100)
 
     with pytest.raises(FormatError) as caught:
-        list(parse_tar_split(gzip.compress(b"[" * 10_000_000)))
+        list(parse_tar_split((gzip.compress(b"[" * 10_000_000),)))
 
     assert caught.value.expected == "entries of a bearable size"
 
@@ -99,7 +128,7 @@ def test_a_bomb_is_not_unpacked_whole(monkeypatch):
     monkeypatch.setattr(tarsplit, "WHOLE_LIMIT", 10_000)
 
     with pytest.raises(FormatError) as caught:
-        list(parse_tar_split(packed(*[{"type": 2, "payload": ""}] * 1000)))
+        list(parse_tar_split((packed(*[{"type": 2, "payload": ""}] * 1000),)))
 
     assert caught.value.expected == "entries of a bearable size"
 
@@ -107,4 +136,4 @@ def test_a_bomb_is_not_unpacked_whole(monkeypatch):
 @given(st.binary(max_size=200))
 def test_any_bytes_give_entries_or_an_error(raw):
     for compressed in (raw, gzip.compress(raw)):
-        value_or_format_error(lambda whole: list(parse_tar_split(whole)), compressed)
+        value_or_format_error(lambda whole: list(parse_tar_split((whole,))), compressed)

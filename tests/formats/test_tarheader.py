@@ -1,0 +1,178 @@
+"""Headers out of segments: what Python's own tar writer wrote, cut as the engine cuts it, and any bytes at all."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.totality import value_or_format_error
+
+from gcd.formats import tarheader
+from gcd.formats.tarheader import Header, Headers, MemberType
+from gcd.model.errors import FormatError
+
+LONG = "a" * 90 + "/" + "b" * 200
+
+
+def member(name="file", kind=tarfile.REGTYPE, size=0, *, form=tarfile.PAX_FORMAT, **said):
+    info = tarfile.TarInfo(name)
+    info.type, info.size, info.mode = kind, size, 0o640
+    info.uid, info.gid = 3, 4
+    for key, value in said.items():
+        setattr(info, key, value)
+    return info.tobuf(form, errors="surrogateescape")
+
+
+def header(raw, name=b"file"):
+    headers = Headers()
+    headers.feed(raw)
+    return headers.header(name)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (member(size=7), Header(MemberType.FILE, b"", 0o640, 3, 4, 0, 0, 7)),
+        (member(kind=tarfile.AREGTYPE), Header(MemberType.FILE, b"", 0o640, 3, 4, 0, 0, 0)),
+        (member(kind=tarfile.DIRTYPE), Header(MemberType.DIRECTORY, b"", 0o640, 3, 4, 0, 0, 0)),
+        (member(kind=tarfile.FIFOTYPE), Header(MemberType.FIFO, b"", 0o640, 3, 4, 0, 0, 0)),
+        (member(kind=tarfile.SYMTYPE, linkname="../x"), Header(MemberType.SYMLINK, b"../x", 0o640, 3, 4, 0, 0, 0)),
+        (member(kind=tarfile.LNKTYPE, linkname="x"), Header(MemberType.HARD_LINK, b"x", 0o640, 3, 4, 0, 0, 0)),
+        (
+            member(kind=tarfile.CHRTYPE, devmajor=5, devminor=300),
+            Header(MemberType.CHARACTER_DEVICE, b"", 0o640, 3, 4, 5, 300, 0),
+        ),
+        (member(kind=tarfile.BLKTYPE, devmajor=7), Header(MemberType.BLOCK_DEVICE, b"", 0o640, 3, 4, 7, 0, 0)),
+        (member(kind=b"7", size=5), Header(MemberType.OTHER, b"", 0o640, 3, 4, 0, 0, 5)),
+        (member(LONG, size=7), Header(MemberType.FILE, b"", 0o640, 3, 4, 0, 0, 7)),
+        (member(LONG, size=7, form=tarfile.GNU_FORMAT), Header(MemberType.FILE, b"", 0o640, 3, 4, 0, 0, 7)),
+        (
+            member(kind=tarfile.SYMTYPE, linkname=LONG, form=tarfile.GNU_FORMAT),
+            Header(MemberType.SYMLINK, LONG.encode(), 0o640, 3, 4, 0, 0, 0),
+        ),
+        (
+            member(kind=tarfile.SYMTYPE, linkname=LONG),
+            Header(MemberType.SYMLINK, LONG.encode(), 0o640, 3, 4, 0, 0, 0),
+        ),
+        (
+            member(kind=tarfile.SYMTYPE, linkname="caf\udce9" * 40, form=tarfile.GNU_FORMAT),
+            Header(MemberType.SYMLINK, b"caf\xe9" * 40, 0o640, 3, 4, 0, 0, 0),
+        ),
+        (member(size=9 << 33), Header(MemberType.FILE, b"", 0o640, 3, 4, 0, 0, 9 << 33)),
+        (member(size=9 << 33, form=tarfile.GNU_FORMAT), Header(MemberType.FILE, b"", 0o640, 3, 4, 0, 0, 9 << 33)),
+        (member(uid=1 << 30), Header(MemberType.FILE, b"", 0o640, 1 << 30, 4, 0, 0, 0)),
+        (member(uid=1 << 30, form=tarfile.GNU_FORMAT), Header(MemberType.FILE, b"", 0o640, 1 << 30, 4, 0, 0, 0)),
+        (
+            member(pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}, size=512),
+            Header(MemberType.FILE, b"", 0o640, 3, 4, 0, 0, 512, is_sparse=True),
+        ),
+        (
+            member(pax_headers={"SCHILY.xattr.security.capability": "\x01"}),
+            Header(MemberType.FILE, b"", 0o640, 3, 4, 0, 0, 0, xattrs={b"security.capability": b"\x01"}),
+        ),
+    ],
+)
+def test_what_a_header_says(raw, expected):
+    assert header(raw) == expected
+
+
+def test_an_old_archive_marks_directories_by_their_name():
+    assert header(member("x", kind=tarfile.AREGTYPE), b"x/").type is MemberType.DIRECTORY
+
+
+def test_a_hard_link_that_says_a_size_has_no_content():
+    assert header(member(kind=tarfile.LNKTYPE, linkname="x", size=700)).stored == 0
+
+
+def test_old_sparse_archives():
+    assert header(member(kind=b"S", size=700) + bytes(512)) == Header(
+        MemberType.FILE, b"", 0o640, 3, 4, 0, 0, 700, is_sparse=True
+    )
+
+
+def test_the_padding_of_the_one_before_stands_before_the_next():
+    headers = Headers()
+    headers.feed(member(size=700))
+    assert headers.header(b"a").stored == 700
+    headers.feed(bytes(324))
+    headers.feed(member(size=512))
+    assert headers.header(b"b").stored == 512
+    headers.feed(member(size=3))
+    assert headers.header(b"c").stored == 3
+
+
+def test_the_padding_of_a_global_header_comes_with_the_next_member():
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "x"}) as archive:
+        archive.addfile(tarfile.TarInfo("file"))
+    raw = whole.getvalue()
+    length = int(raw[124:135], 8)
+    headers = Headers()
+
+    headers.feed(raw[: 512 + length])
+    assert headers.header(b"pax_global_header").type is MemberType.GLOBAL
+    headers.feed(raw[512 + length : 1536])
+    assert headers.header(b"file").type is MemberType.FILE
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"", "a header"),
+        (bytes(512), "a header"),
+        (member()[:511], "a header"),
+        (member() + member(), "the content of a member"),
+        (member(LONG)[:600], "an extended header"),
+        (member(LONG)[:1024], "a header"),
+        (member(size=7).replace(b"00000000007", b"0000000000x"), "an octal number"),
+        (member()[:124] + b"\xff" * 12 + member()[136:], "a number that is not negative"),
+        (member()[:124] + b"\xbf" * 12 + member()[136:], "a number of 63 bits"),
+        (member(LONG).replace(b" path=", b" path:"), "a record of an extended header"),
+        (member(LONG, form=tarfile.PAX_FORMAT).replace(b"301 path=", b"999 path="), "a record of an extended header"),
+        (member(pax_headers={"size": "-1"}), "a decimal number"),
+    ],
+)
+def test_what_is_no_header_is_refused(raw, expected):
+    with pytest.raises(FormatError) as caught:
+        header(raw)
+
+    assert caught.value.expected == expected
+
+
+def test_endless_padding_is_not_kept(monkeypatch):
+    monkeypatch.setattr(tarheader, "MOST_WAITING", 1000)
+    headers = Headers()
+    for _ in range(3):
+        headers.feed(bytes(512))
+
+    with pytest.raises(FormatError) as caught:
+        headers.header(b"x")
+
+    assert caught.value.expected == "headers of a bearable size"
+    assert headers._waiting == b""
+
+
+SOUND = (
+    member(LONG, size=9 << 33),
+    member(LONG, kind=tarfile.SYMTYPE, linkname=LONG, form=tarfile.GNU_FORMAT),
+    member(pax_headers={"SCHILY.xattr.user.x": "y", "size": "7"}),
+    member(uid=1 << 30, form=tarfile.GNU_FORMAT),
+)
+
+
+@given(
+    st.sampled_from(SOUND),
+    st.integers(0, 2000),
+    st.integers(0, 40),
+    st.binary(max_size=40),
+)
+def test_damaged_headers_give_a_header_or_an_error(sound, at, cut, instead):
+    value_or_format_error(header, sound[:at] + instead + sound[at + cut :])
+
+
+@given(st.binary(max_size=1200))
+def test_any_bytes_give_a_header_or_an_error(raw):
+    value_or_format_error(header, raw)

@@ -180,7 +180,7 @@ def _decimal(records: dict[bytes, bytes], key: bytes, otherwise: bytes) -> int:
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:
-    """The records ``<length> <key>=<value>`` of an extended header, each a line; a later one replaces an earlier one."""
+    """The records ``<length> <key>=<value>`` of an extended header, one a line; a later one replaces an earlier."""
     found: dict[bytes, bytes] = {}
     at = 0
     while at < len(data):

@@ -112,7 +112,7 @@ def test_a_check_of_the_root_makes_no_event(tmp_path):
 
 
 def test_a_fresh_root_with_what_was_made_before_its_watches_stood(tmp_path):
-    with Watcher(str(tmp_path), settle_seconds=SETTLE) as watcher:
+    with Watcher(str(tmp_path), settle_seconds=SETTLE, review_seconds=3600) as watcher:
         is_watching = watcher.is_watching
         make_folders(tmp_path)
         (tmp_path / "overlay2" / "d1").mkdir()
@@ -146,7 +146,7 @@ def test_a_fresh_root_with_what_was_made_before_its_watches_stood(tmp_path):
 
 def test_a_place_that_appears_overfull_is_everything(root):
     (root / "containers").rmdir()
-    with Watcher(str(root), settle_seconds=SETTLE) as watcher:
+    with Watcher(str(root), settle_seconds=SETTLE, review_seconds=3600) as watcher:
         (root.parent / "made").mkdir()
         for number in range(MOST_NAMES + 1):
             (root.parent / "made" / f"{number}").symlink_to("x")

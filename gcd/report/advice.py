@@ -10,11 +10,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from gcd.model.finding import Applicability, RemedyKind
+from gcd.model.finding import Applicability, Confidence, Moment, RemedyKind, Severity
 from gcd.report.printable import printable
 
 if TYPE_CHECKING:
-    from gcd.model.finding import Finding, Remedy
+    from collections.abc import Mapping
+
+    from gcd.model.finding import Code, Finding, Remedy
 
 _FIRST = {
     "GCD116": "look into overlay2/{id}/diff, which may be the only copy of somebody's files; save what matters",
@@ -47,3 +49,28 @@ def command(finding: Finding, remedy: Remedy) -> str:
         return ""
     name = str(finding.id) if remedy.applicability is Applicability.MANUAL else str(finding.code)
     return f"gcd {remedy.kind} {shlex.quote(name)}" if printable(name) == name else ""
+
+
+def remedies(finding: Finding, advice: Mapping[Code, str]) -> list[str]:
+    """
+    What to do about a finding, a line each: when, a colon, and what. Nothing before it is proven, and nothing to it
+    while something blocks it. `advice` is what the rules say, by code, for findings that have no command of their own.
+    """
+    if finding.blocked_by:
+        return []
+    proven = ", once proven" if finding.confidence is Confidence.SUSPECTED else ""
+    lines: list[str] = []
+    for remedy in finding.remedies:
+        stopped = ", with the engine stopped" if remedy.moment is Moment.STOPPED else ""
+        if words := command(finding, remedy):
+            lines.append(f"{'or' if lines else 'do'}{proven}{stopped}: {words}")
+        if remedy.action:
+            lines.append(f"by hand{proven}{stopped}: {printable(remedy.action)}")
+    if not lines and (finding.remedies or finding.severity is not Severity.INFO):
+        lines.append(f"do{proven}: {advice.get(finding.code, f'see gcd explain {finding.code}')}")
+    first, then = before(finding), after(finding)
+    return [
+        *([f"do first: {first}"] if first and lines else ()),
+        *lines,
+        *([f"then: {then}"] if then and lines else ()),
+    ]

@@ -20,7 +20,7 @@ from rich.text import Text
 from gcd.model.facts import EngineState
 from gcd.model.finding import Confidence, Finding, FindingId, Kind, Moment, Severity
 from gcd.model.inventory import Coverage, Source
-from gcd.report.advice import after, before, command
+from gcd.report.advice import command, remedies
 from gcd.report.console import STYLES, rendered
 from gcd.report.grouping import Group, explains, groups
 from gcd.report.headline import figures, headline, warnings
@@ -117,7 +117,7 @@ def _group(
     yield from ((2, _do(line)) for line in shared)
     for number, finding in enumerate(group.findings[:SHOWN_PER_GROUP]):
         yield from _finding(finding, group, brief=number >= DETAILED_PER_GROUP)
-        yield from ((4, _do(line)) for line in _remedies(finding, advice) if line not in shared)
+        yield from ((4, _do(line)) for line in remedies(finding, advice) if line not in shared)
         yield from _explained(finding, explained.get(finding.id, ()))
     rest = group.findings[SHOWN_PER_GROUP:]
     if rest:
@@ -185,34 +185,12 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else shown
 
 
-def _remedies(finding: Finding, advice: Mapping[Code, str]) -> list[str]:
-    """What to do about a finding: nothing before it is proven, and nothing to it while something blocks it."""
-    if finding.blocked_by:
-        return []
-    proven = ", once proven" if finding.confidence is Confidence.SUSPECTED else ""
-    lines: list[str] = []
-    for remedy in finding.remedies:
-        stopped = ", with the engine stopped" if remedy.moment is Moment.STOPPED else ""
-        if words := command(finding, remedy):
-            lines.append(f"{'or' if lines else 'do'}{proven}{stopped}: {words}")
-        if remedy.action:
-            lines.append(f"by hand{proven}{stopped}: {printable(remedy.action)}")
-    if not lines and (finding.remedies or finding.severity is not Severity.INFO):
-        lines.append(f"do{proven}: {advice.get(finding.code, f'see gcd explain {finding.code}')}")
-    first, then = before(finding), after(finding)
-    return [
-        *([f"do first: {first}"] if first and lines else ()),
-        *lines,
-        *([f"then: {then}"] if then and lines else ()),
-    ]
-
-
 def _shared(group: Group, advice: Mapping[Code, str]) -> list[str]:
     """What is to be done alike about all findings of a group of several."""
     if len(group.findings) == 1:
         return []
-    others = [set(_remedies(finding, advice)) for finding in group.findings[1:]]
-    return [line for line in _remedies(group.first, advice) if all(line in lines for lines in others)]
+    others = [set(remedies(finding, advice)) for finding in group.findings[1:]]
+    return [line for line in remedies(group.first, advice) if all(line in lines for lines in others)]
 
 
 def _do(line: str) -> Text:
@@ -222,18 +200,18 @@ def _do(line: str) -> Text:
 def _how(result: RunResult) -> Iterator[Line]:
     """How to use the commands: what shows them beforehand, how to stop the engine, and how to take them back."""
     sure = [f for f in result.open_findings if not f.blocked_by and f.confidence is Confidence.PROVEN]
-    remedies = [r for f in sure for r in f.remedies if r.action or command(f, r)]
-    if not remedies:
+    able = [r for f in sure for r in f.remedies if r.action or command(f, r)]
+    if not able:
         return
     root = shlex.quote(result.root) if printable(result.root) == result.root else "DIR"
     lines = ["gcd plan    # what the policy would do; each command also takes --dry-run"]
     if result.root != DEFAULT_ROOT:
         lines.append(f"# every gcd command with --root {root}, unless it finds this root by itself")
-    if result.engine.state is not EngineState.STOPPED and any(r.moment is Moment.STOPPED for r in remedies):
+    if result.engine.state is not EngineState.STOPPED and any(r.moment is Moment.STOPPED for r in able):
         lines.append("systemctl stop docker.socket docker    # where it says so; containers stop with it")
     lines.append("gcd quarantine list    # what was moved or mended; restore puts it back")
     lines.append("gcd check    # again, after each step; gcd explain CODE says more")
-    if any(r.action for r in remedies):
+    if any(r.action for r in able):
         lines.append(f"# by hand: paths are below {root}")
         lines.append("# leave that before the next check, or it counts as in use")
     yield 0, Text()

@@ -62,8 +62,9 @@ NOT_BUILT = re.compile(
 """What engines have besides: made by the kernel or by parts of the engine that a check does not look at."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def engine_root(engine_home: Path) -> Path:
+    """For the session: where processes take tests from each other, a module may be left and come back to."""
     engine = Engine(engine_home / "likeness")
     try:
         engine.start()
@@ -79,7 +80,7 @@ def engine_root(engine_home: Path) -> Path:
     return engine.root
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built_root(tmp_path_factory) -> Path:
     with DockerRoot(tmp_path_factory.mktemp("likeness") / "docker") as root:
         classic = root.image("classic:1", layers=3)

@@ -15,6 +15,7 @@ The vocabulary of gcd: identifiers, readings, facts, the inventory, the graph, f
     storegraph.py   the graph of a store, and what follows from it about life
     finding.py      what is wrong, as data
     entry.py        what the quarantine holds
+    content.py      what looking at the content of layers told
     plan.py         what would be done about findings, and what became of it
     audit.py        what was done to a root, as history keeps it
     result.py       the result of a run

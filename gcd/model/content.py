@@ -1,0 +1,95 @@
+"""
+What looking at the content of a layer told: the verdict on each layer, and what differs in it.
+
+A verdict is bound to the layer's dir: a layer that was pulled again has another one, and no verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gcd.model.ids import ChainId, LayerDirId
+
+
+class Depth(StrEnum):
+    """How closely a layer is looked at."""
+
+    QUICK = "quick"
+    """Types, sizes and the CRC-64 of each file."""
+    FULL = "full"
+    """The same, and the SHA-256 of the whole tar stream."""
+
+
+class Damage(StrEnum):
+    """In which way one thing in a layer's dir differs from what was unpacked."""
+
+    EMPTIED = "emptied"
+    """A file that had content has none: what a power cut leaves."""
+    RESIZED = "resized"
+    CHANGED = "changed"
+    """A file of the same size with other content."""
+    UNREADABLE = "unreadable"
+    """A file of which the disk gives no whole content."""
+    RETYPED = "retyped"
+    RETARGETED = "retargeted"
+    """A symlink to elsewhere, or a device node of another number."""
+    SPLIT = "split"
+    """Two names of one file are two files."""
+    TRANSPARENT = "transparent"
+    """A directory that hid those below it hides them no longer."""
+    MISSING = "missing"
+    EXTRA = "extra"
+    DRESSED = "dressed"
+    """Another mode, owner or extended attribute: only where it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """
+    `path` is relative to the layer's ``diff``, surrogate-escaped; `expected` and `found` are short texts. Of a file
+    that shall have content `size` and `crc` are what its content shall be, else `crc` is None.
+    """
+
+    path: str
+    damage: Damage
+    expected: str
+    found: str
+    size: int = 0
+    crc: int | None = None
+
+
+class Soundness(StrEnum):
+    VERIFIED = "verified"
+    DAMAGED = "damaged"
+    UNVERIFIABLE = "unverifiable"
+    """Nothing is known to be wrong, and not all could be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    What was found in the layer `chain`, whose dir is `layer_dir`.
+
+    `differences` are at most `MOST_DIFFERENCES` of `differing`; `reasons` say as clauses what could not be compared.
+    `digest` is that of the stream where it is not the diff id, and no difference of a file explains it, else "".
+    `read_bytes` were read of `files` files; `checked_ns` is the wall clock time at which it began.
+    """
+
+    chain: ChainId
+    layer_dir: LayerDirId
+    depth: Depth
+    soundness: Soundness
+    checked_ns: int
+    read_bytes: int
+    files: int
+    differences: tuple[Difference, ...] = ()
+    differing: int = 0
+    reasons: tuple[str, ...] = ()
+    digest: str = ""
+
+
+MOST_DIFFERENCES = 1000
+MOST_REASONS = 20

@@ -1,0 +1,220 @@
+"""
+One layer: every member of its stream, nothing else in its dir, and a second look at whatever differs.
+
+A layer's dir never changes while the engine keeps it. What differs in one look and not in the next, or differently, was
+being written by somebody; a record that is gone after a look was being removed: of that nothing is said.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gcd.formats.escape import escaped
+from gcd.formats.tarheader import Headers
+from gcd.formats.tarsplit import Member, parse_tar_split
+from gcd.formats.texts import parse_layer_dir_id
+from gcd.model import layout
+from gcd.model.content import MOST_REASONS, Damage, Depth, Difference, Soundness, Verdict
+from gcd.model.errors import FormatError
+from gcd.model.facts import FileType
+from gcd.model.reading import Present, value_of
+from gcd.root.tree import FILE_FLAGS, Directory, name_of
+from gcd.scrub.members import Members, Seen
+from gcd.scrub.stream import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gcd.model.ids import ChainId, DiffId, LayerDirId
+    from gcd.scrub.reading import Contents
+
+TEXT_LIMIT: Final = 4096
+_PIECE: Final = 1 << 18
+MORE_LOOKS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer record, as far as it matters here; `size` is what it says, in bytes."""
+
+    chain: ChainId
+    diff_id: DiffId
+    layer_dir: LayerDirId
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """
+    How to look. With `is_dressed` modes, owners and extended attributes are compared too. `told` is called again and
+    again with the bytes read of the layer so far; what it raises ends the look.
+    """
+
+    depth: Depth
+    is_dressed: bool = False
+    told: Callable[[int], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    seen: Seen
+    digest: str
+    """Of the stream, if all of it could be read, else ""."""
+
+
+def verify(root: Directory, layer: Layer, contents: Contents, manner: Manner, *, now_ns: int) -> Verdict | None:
+    """The verdict on `layer`; None where it is gone or another one by now. Raises nothing for what the root holds."""
+    before = latest = _look(root, layer, contents, manner)
+    for _ in range(MORE_LOOKS):
+        if not _is_suspect(latest, layer):
+            before = latest
+            break
+        before, latest = latest, _look(root, layer, contents, manner)
+        if before.seen.differences == latest.seen.differences and before.digest == latest.digest:
+            break
+    return _verdict(layer, manner, before, latest, now_ns) if _is_there(root, layer) else None
+
+
+def _is_suspect(look: _Look, layer: Layer) -> bool:
+    return bool(look.seen.differing or (look.digest and look.digest != layer.diff_id))
+
+
+def _verdict(layer: Layer, manner: Manner, first: _Look, second: _Look, now_ns: int) -> Verdict:
+    """What the last two looks agree upon; where they contradict each other, that."""
+    seen = second.seen
+    agreed = {path: d for path, d in seen.differences.items() if first.seen.differences.get(path) == d}
+    unsteady = sorted((first.seen.differences.keys() | seen.differences.keys()) - agreed.keys())
+    reasons = [*seen.reasons, *(f"{escaped(path)} changes while it is read" for path in unsteady)]
+    digest = second.digest if second.digest != layer.diff_id and not seen.differing else ""
+    if digest and first.digest != digest:
+        digest = ""
+        reasons.append("its stream changes while it is read")
+    if digest and seen.reasons:
+        # What could not be compared may be why: no claim.
+        digest = ""
+        reasons.append("its stream does not hash to its diff id, which may be for that reason")
+    is_damaged = digest or any(d.damage is not Damage.DRESSED for d in agreed.values())
+    sound = Soundness.DAMAGED if is_damaged else Soundness.UNVERIFIABLE if reasons else Soundness.VERIFIED
+    return Verdict(
+        chain=layer.chain,
+        layer_dir=layer.layer_dir,
+        depth=manner.depth,
+        soundness=sound,
+        checked_ns=now_ns,
+        read_bytes=seen.read_bytes,
+        files=seen.files,
+        differences=tuple(sorted(agreed.values(), key=lambda d: d.path)),
+        differing=seen.differing if not unsteady else len(agreed),
+        reasons=tuple(reasons[:MOST_REASONS]),
+        digest=digest,
+    )
+
+
+def _look(root: Directory, layer: Layer, contents: Contents, manner: Manner) -> _Look:
+    seen = Seen()
+    record = root.open_path(layout.layer_record(layer.chain))
+    diff = root.open_path(f"{layout.layer_dir(layer.layer_dir)}/{layout.DIFF}")
+    if not isinstance(diff, Present) or not isinstance(record, Present):
+        seen.doubt("its dir cannot be opened" if isinstance(record, Present) else "its record cannot be opened")
+        for opened in (record, diff):
+            if isinstance(opened, Present):
+                opened.value.close()
+        return _Look(seen, "")
+    digest = Digest() if manner.depth is Depth.FULL else None
+    found = ""
+    with record.value as record_dir, diff.value as diff_dir:
+        members = Members(
+            diff_dir.fd, contents, seen, is_dressed=manner.is_dressed, has_devices=root.stat().st_uid == 0
+        )
+        try:
+            is_complete = _compare_all(record_dir, members, seen, digest, manner)
+        finally:
+            members.close()
+            if digest is not None:
+                found = digest.end()
+        if is_complete:
+            _note_extras(diff_dir, seen)
+    return _Look(seen, found if is_complete and seen.is_whole else "")
+
+
+def _compare_all(record: Directory, members: Members, seen: Seen, digest: Digest | None, manner: Manner) -> bool:
+    """Whether the tar-split could be read to its end."""
+    headers = Headers()
+    try:
+        with _pieces(record) as pieces:
+            for entry in parse_tar_split(pieces):
+                if isinstance(entry, Member):
+                    members.compare(entry, headers.header(entry.name), None if digest is None else digest.add)
+                    manner.told(seen.read_bytes)
+                else:
+                    headers.feed(entry.payload)
+                    if digest is not None:
+                        digest.add(entry.payload)
+    except FileNotFoundError:
+        seen.doubt("it has no tar-split")
+    except OSError as error:
+        seen.doubt(f"its tar-split cannot be read ({name_of(error)})")
+    except FormatError as error:
+        seen.doubt(f"its tar-split cannot be read: {error}")
+    else:
+        return True
+    return False
+
+
+@contextmanager
+def _pieces(record: Directory) -> Iterator[Iterator[bytes]]:
+    """The file ``tar-split.json.gz``, in pieces."""
+    fd = os.open(layout.TAR_SPLIT, FILE_FLAGS, dir_fd=record.fd)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise FormatError("tar-split", expected="a file", found="something else")
+        yield iter(lambda: os.read(fd, _PIECE), b"")
+    finally:
+        os.close(fd)
+
+
+def _note_extras(diff: Directory, seen: Seen) -> None:
+    """Everything in `diff` is expected, or a directory above something that is; what is no such thing is noted."""
+    above: set[str] = set()
+    for path in seen.expected:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in above:
+            above.add(folder)
+            folder = folder.rpartition("/")[0]
+    device = diff.stat().st_dev
+    pending = [""]
+    while pending:
+        path = pending.pop()
+        opened = diff.open_path(path) if path else Present(diff)
+        if not isinstance(opened, Present):
+            continue
+        folder_there = opened.value
+        try:
+            listing = folder_there.list()
+            is_mounted = folder_there.stat().st_dev != device
+        finally:
+            if path:
+                folder_there.close()
+        if listing.failure or is_mounted:
+            seen.doubt(f"{escaped(path) or 'its diff'} cannot be listed whole, or is another filesystem's")
+        for name, kind in listing.entries.items():
+            here = f"{path}/{name}" if path else name
+            if here in seen.expected or (here in above and kind is FileType.DIRECTORY):
+                if kind is FileType.DIRECTORY and here not in seen.bad:
+                    pending.append(here)
+            else:
+                seen.note(Difference(here, Damage.EXTRA, "absent", kind.noun))
+
+
+def _is_there(root: Directory, layer: Layer) -> bool:
+    """Whether the record still names the dir."""
+    opened = root.open_path(layout.layer_record(layer.chain))
+    if not isinstance(opened, Present):
+        return False
+    with opened.value as record:
+        named = value_of(record.read(layout.CACHE_ID, TEXT_LIMIT, lambda raw: parse_layer_dir_id(raw, "cache-id")))
+    return named == layer.layer_dir

@@ -1,0 +1,369 @@
+"""
+Members of a layer's stream against what is on disk, as the engine unpacked them.
+
+Names are cleaned; ``.wh.x`` is a device node 0/0 named ``x``, ``.wh..wh..opq`` an attribute of its folder; links point
+into the layer; of several members at one place the last one stays. Sources: moby ``pkg/archive/archive.go`` Unpack,
+createTarFile, ``archive_linux.go`` ConvertRead.
+
+What the kernel moved or shared while the layer was written (``redirect``, ``metacopy``) makes its dir tell less than
+the layer was: it is not compared. Nor are device nodes of a root without root rights, which the engine does not make.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from gcd.formats.escape import escaped
+from gcd.formats.tarheader import Header, MemberType
+from gcd.model.content import MOST_DIFFERENCES, MOST_REASONS, Damage, Difference
+from gcd.root.tree import FILE_FLAGS, name_of
+from gcd.scrub.folders import Folders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gcd.formats.tarsplit import Member
+    from gcd.scrub.reading import Content, Contents, Sink
+
+WHITEOUT: Final = ".wh."
+OPAQUE: Final = ".wh..wh..opq"
+MOST_MEMBERS: Final = 4_000_000
+_OPAQUE_ATTRIBUTES: Final = ("trusted.overlay.opaque", "user.overlay.opaque")
+_MOVED: Final = (
+    "trusted.overlay.redirect",
+    "trusted.overlay.metacopy",
+    "user.overlay.redirect",
+    "user.overlay.metacopy",
+)
+_KERNELS_OWN: Final = ("trusted.overlay.", "user.overlay.", "security.selinux")
+_MODES: Final = {
+    MemberType.FILE: stat.S_IFREG, MemberType.SYMLINK: stat.S_IFLNK, MemberType.DIRECTORY: stat.S_IFDIR,
+    MemberType.CHARACTER_DEVICE: stat.S_IFCHR, MemberType.BLOCK_DEVICE: stat.S_IFBLK, MemberType.FIFO: stat.S_IFIFO,
+}  # fmt: skip
+_NOUNS: Final = {mode: str(kind) for kind, mode in _MODES.items()} | {stat.S_IFSOCK: "socket"}
+_DEVICES: Final = frozenset({MemberType.CHARACTER_DEVICE, MemberType.BLOCK_DEVICE})
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_WAITING: Final = 8
+"""How many long files may be read at a time, before their results are waited for."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one look at a layer has found so far. `expected` are all places at which the layer has something."""
+
+    differences: dict[str, Difference] = field(default_factory=dict)
+    differing: int = 0
+    reasons: dict[str, None] = field(default_factory=dict)
+    expected: set[str] = field(default_factory=set)
+    bad: set[str] = field(default_factory=set)
+    files: int = 0
+    read_bytes: int = 0
+    is_whole: bool = True
+    """Whether every byte of the stream's contents could be read."""
+
+    def note(self, difference: Difference) -> None:
+        self.differing += 1
+        self.bad.add(difference.path)
+        if len(self.differences) < MOST_DIFFERENCES:
+            self.differences[difference.path] = difference
+
+    def forget(self, path: str) -> None:
+        """What was at `path` was replaced by a later member of the same stream."""
+        if path in self.bad:
+            self.bad.discard(path)
+            self.differing -= 1
+            self.differences.pop(path, None)
+
+    def doubt(self, reason: str) -> None:
+        if len(self.reasons) < MOST_REASONS:
+            self.reasons[reason] = None
+
+
+class Members:
+    """Compares the members of one layer, whose dir is open at `diff`, one after the other; `seen` is what was found."""
+
+    def __init__(
+        self, diff: int, contents: Contents, seen: Seen, *, is_dressed: bool = False, has_devices: bool = True
+    ) -> None:
+        self._folders, self._targets = Folders(diff), Folders(diff)
+        self._contents = contents
+        self._seen = seen
+        self._owner = os.fstat(diff).st_uid if is_dressed else None
+        self._has_devices = has_devices
+        self._waiting: list[tuple[str, int, int, Callable[[], Content]]] = []
+
+    def close(self) -> None:
+        """Wait for what is being read."""
+        try:
+            self.settle()
+        finally:
+            for folders in (self._folders, self._targets):
+                folders.close()
+
+    def settle(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for path, size, crc, content in waiting:
+            self._judge(path, size, crc, content)
+
+    def compare(self, member: Member, header: Header, sink: Sink | None = None) -> None:
+        """`sink` gets the content of the member, if there is one of its size."""
+        seen = self._seen
+        path = clean(os.fsdecode(member.name))
+        if header.type in {MemberType.GLOBAL, MemberType.OTHER} or path is None:
+            if header.type is not MemberType.GLOBAL:
+                seen.doubt(f"its tar-split has {escaped(os.fsdecode(member.name))}, which the engine does not unpack")
+            seen.is_whole = seen.is_whole and not member.size
+            return
+        if member.size and header.type is not MemberType.FILE:
+            # A size without content: what the engine itself cannot put together again.
+            seen.doubt(f"its tar-split gives {escaped(path)}, a {header.type}, a size")
+            seen.is_whole = False
+        if header.is_sparse:
+            seen.doubt(f"{escaped(path)} was sparse in its archive, whose stream cannot be made again")
+        if not path:
+            return
+        folder, _, name = path.rpartition("/")
+        try:
+            parent = self._folders.open(folder)
+        except OSError as error:
+            self._lost_folder(path, folder, member, header, error)
+            return
+        try:
+            self._at(parent, folder, name, member, header, sink)
+        except OSError as error:
+            seen.doubt(f"{escaped(path)} cannot be looked at ({name_of(error)})")
+            seen.is_whole = seen.is_whole and not member.size
+
+    def _at(self, parent: int, folder: str, name: str, member: Member, header: Header, sink: Sink | None) -> None:
+        if name == OPAQUE:
+            self._opaque(parent, folder)
+            return
+        is_whiteout = name.startswith(WHITEOUT)
+        name = name.removeprefix(WHITEOUT)
+        path = f"{folder}/{name}" if folder else name
+        self._expect(path)
+        try:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            self._missing(path, member, header, is_whiteout=is_whiteout)
+            return
+        mode = stat.S_IFMT(status.st_mode)
+        if is_whiteout:
+            if mode != stat.S_IFCHR or status.st_rdev:
+                self._differs(path, Damage.RETYPED, "a whiteout", a(_NOUNS.get(mode, "thing")))
+        elif header.type is MemberType.HARD_LINK:
+            self._hard_link(path, status, header)
+        elif mode != _MODES[header.type]:
+            if self._has_devices or header.type not in _DEVICES:
+                found = "whiteout" if mode == stat.S_IFCHR and not status.st_rdev else _NOUNS.get(mode, "thing")
+                self._differs(path, Damage.RETYPED, a(header.type), a(found), member)
+        elif header.type is MemberType.FILE:
+            self._file(parent, name, path, status, member, sink)
+        else:
+            self._other(parent, name, path, status, header)
+        if self._owner is not None and not is_whiteout and header.type is not MemberType.HARD_LINK:
+            self._dress(parent, name, path, status, header)
+
+    def _expect(self, path: str) -> None:
+        seen = self._seen
+        if path in seen.expected:
+            self.settle()
+            seen.forget(path)
+        elif len(seen.expected) < MOST_MEMBERS:
+            seen.expected.add(path)
+        else:
+            seen.doubt(f"it has more than {MOST_MEMBERS} members")
+
+    def _file(
+        self, parent: int, name: str, path: str, status: os.stat_result, member: Member, sink: Sink | None
+    ) -> None:
+        seen, size = self._seen, member.size
+        seen.files += 1
+        if status.st_size != size:
+            damage = Damage.RESIZED if status.st_size else Damage.EMPTIED
+            self._differs(path, damage, described(size, member.crc), f"{status.st_size} bytes", member)
+            return
+        if not size:
+            return
+        content = self._contents.read(opened(parent, name), size, sink)
+        seen.read_bytes += size
+        self._waiting.append((path, size, member.crc or 0, content))
+        if len(self._waiting) >= _WAITING or sink is not None:
+            self.settle()
+
+    def _judge(self, path: str, size: int, crc: int, content: Callable[[], Content]) -> None:
+        expected = described(size, crc)
+        try:
+            read = content()
+        except OSError as error:
+            self._differs(path, Damage.UNREADABLE, expected, name_of(error), size=size, crc=crc)
+            return
+        if read.size != size:
+            self._differs(path, Damage.RESIZED, expected, f"{read.size} bytes", size=size, crc=crc)
+        elif read.crc != crc:
+            self._differs(path, Damage.CHANGED, expected, described(size, read.crc), size=size, crc=crc)
+
+    def _other(self, parent: int, name: str, path: str, status: os.stat_result, header: Header) -> None:
+        match header.type:
+            case MemberType.SYMLINK:
+                expected, found = os.fsdecode(header.link), os.readlink(name, dir_fd=parent)
+                if expected != found:
+                    self._differs(path, Damage.RETARGETED, f"a symlink to {expected}", f"one to {found}")
+            case MemberType.CHARACTER_DEVICE | MemberType.BLOCK_DEVICE:
+                numbers = (os.major(status.st_rdev), os.minor(status.st_rdev))
+                if numbers != (header.major, header.minor):
+                    expected, found = f"{header.major}:{header.minor}", f"{numbers[0]}:{numbers[1]}"
+                    self._differs(path, Damage.RETARGETED, f"the device {expected}", found)
+            case _:
+                pass
+
+    def _hard_link(self, path: str, status: os.stat_result, header: Header) -> None:
+        target = clean(os.fsdecode(header.link))
+        folder, _, name = (target or "").rpartition("/")
+        try:
+            other = os.stat(name, dir_fd=self._targets.open(folder), follow_symlinks=False)
+        except OSError:
+            if target not in self._seen.bad:
+                self._seen.doubt(f"{escaped(path)} is a hard link to a place that is not in the layer")
+            return
+        if (status.st_dev, status.st_ino) != (other.st_dev, other.st_ino) and target not in self._seen.bad:
+            self._differs(path, Damage.SPLIT, f"another name of {target}", "a file of its own")
+
+    def _opaque(self, folder: int, path: str) -> None:
+        found = set(os.listxattr(folder)).intersection(_OPAQUE_ATTRIBUTES)
+        if not any(os.getxattr(folder, name) == b"y" for name in found):
+            self._differs(path or ".", Damage.TRANSPARENT, "an opaque directory", "one that hides nothing")
+
+    def _missing(self, path: str, member: Member, header: Header, *, is_whiteout: bool) -> None:
+        self._seen.is_whole = self._seen.is_whole and not member.size
+        if header.type in _DEVICES and not self._has_devices:
+            return
+        if header.type is MemberType.FILE and not is_whiteout:
+            expected = described(member.size, member.crc)
+        else:
+            expected = "a whiteout" if is_whiteout else a(header.type)
+        self._differs(path, Damage.MISSING, expected, "absent", member)
+
+    def _lost_folder(self, path: str, folder: str, member: Member, header: Header, error: OSError) -> None:
+        """The folder of a member cannot be opened: it differs itself, or it is reached as nobody shall reach it."""
+        seen = self._seen
+        seen.is_whole = seen.is_whole and not member.size
+        name = path.rpartition("/")[2]
+        is_whiteout = name.startswith(WHITEOUT)
+        path = f"{folder}/{name.removeprefix(WHITEOUT)}"
+        if name != OPAQUE:
+            self._expect(path)
+        parts = folder.split("/")
+        if any("/".join(parts[:depth]) in seen.bad for depth in range(1, len(parts) + 1)):
+            return
+        if error.errno not in _GONE:
+            seen.doubt(f"{escaped(folder)} cannot be opened ({name_of(error)})")
+        elif error.errno == errno.ENOENT:
+            self._missing(path, member, header, is_whiteout=is_whiteout)
+        else:
+            seen.doubt(f"{escaped(path)} is reached through a symlink or lies in what is no directory")
+
+    def _differs(
+        self,
+        path: str,
+        damage: Damage,
+        expected: str,
+        found: str,
+        member: Member | None = None,
+        *,
+        size: int = 0,
+        crc: int | None = None,
+    ) -> None:
+        if member is not None:
+            size, crc = member.size, member.crc
+        if size:
+            self._seen.is_whole = False
+        moved = self._moved(path)
+        if moved:
+            self._seen.doubt(f"{escaped(moved)} tells only with the layers below it ({', '.join(_MOVED[:2])})")
+            return
+        self._seen.note(Difference(path, damage, expected, found, size, crc))
+
+    def _moved(self, path: str) -> str:
+        """What the kernel moved or shared at `path` or above it; "" if nothing."""
+        here = path
+        while here:
+            folder, _, name = here.rpartition("/")
+            try:
+                fd = os.open(name, FILE_FLAGS, dir_fd=self._targets.open(folder))
+            except OSError:
+                pass
+            else:
+                try:
+                    if not set(_MOVED).isdisjoint(os.listxattr(fd)):
+                        return here
+                except OSError:
+                    pass
+                finally:
+                    os.close(fd)
+            here = folder
+        return ""
+
+    def _dress(self, parent: int, name: str, path: str, status: os.stat_result, header: Header) -> None:
+        """Owners are compared as far from that of the layer's dir as they are in a layer of root's."""
+        owner = self._owner or 0
+        expected = [f"owner {header.uid}:{header.gid}"]
+        found = [f"owner {status.st_uid - owner}:{status.st_gid - owner}"]
+        if header.type is not MemberType.SYMLINK:
+            expected.append(f"mode {stat.S_IMODE(header.mode):04o}")
+            found.append(f"mode {stat.S_IMODE(status.st_mode):04o}")
+        if header.type in {MemberType.FILE, MemberType.DIRECTORY}:
+            fd = opened(parent, name)
+            try:
+                attributes = {os.fsencode(key): os.getxattr(fd, key) for key in os.listxattr(fd)}
+            finally:
+                os.close(fd)
+            expected.append(_told(header.xattrs))
+            found.append(_told({k: v for k, v in attributes.items() if not k.startswith(_OWN)}))
+        if expected != found and path not in self._seen.bad:
+            differing = [(e, f) for e, f in zip(expected, found, strict=True) if e != f]
+            said, there = (", ".join(words) for words in zip(*differing, strict=True))
+            self._seen.note(Difference(path, Damage.DRESSED, said, there))
+
+
+_OWN: Final = tuple(name.encode() for name in _KERNELS_OWN)
+
+
+def _told(attributes: Mapping[bytes, bytes]) -> str:
+    names = sorted((os.fsdecode(name), value.hex()) for name, value in attributes.items() if not name.startswith(_OWN))
+    return ", ".join(f"{name}={value}" for name, value in names) or "no attributes"
+
+
+def opened(parent: int, name: str) -> int:
+    """A file or directory for reading, whose access time stays as it is where that may be asked for."""
+    try:
+        return os.open(name, FILE_FLAGS | os.O_NOATIME, dir_fd=parent)
+    except PermissionError:
+        return os.open(name, FILE_FLAGS, dir_fd=parent)
+
+
+def clean(name: str) -> str | None:
+    """`name` as the engine cleans it: relative, without what leads nowhere; None where it leads out of the layer."""
+    parts: list[str] = []
+    for part in name.split("/"):
+        if part == "..":
+            if not parts:
+                return None
+            parts.pop()
+        elif part not in {"", "."}:
+            parts.append(part)
+    return "/".join(parts)
+
+
+def described(size: int, crc: int | None) -> str:
+    if not size:
+        return "an empty file"
+    return f"{size} bytes, CRC-64 {crc or 0:016x}"
+
+
+def a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -1,0 +1,189 @@
+"""
+The content of files: read once, its checksum told, with regard for others.
+
+What is short is read at once; what is long is cut into parts that several threads read, for both the reading and the
+checksum leave the interpreter's lock to others, and the checksums of the parts make that of the whole. Whoever wants
+the bytes themselves, in their order, gets them from one thread.
+
+A file that was not in the page cache before is not left there (``preadv2`` with RWF_NOWAIT tells, without reading);
+where the filesystem does not say, the cache is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self
+
+from fastcrc.crc64 import go_iso
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from gcd.scrub.pace import Pace
+
+CHUNK: Final = 1 << 18
+PART: Final = 1 << 24
+THREADS: Final = 2
+_PAGE: Final = 4096
+_POLYNOMIAL: Final = 0xD800000000000000
+_ONE: Final = 1 << 63
+"""Polynomials have the bit of x⁰ on the left, as the checksum has."""
+
+Sink = Callable[[memoryview], None]
+"""What wants the bytes; it must be done with them when it returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """So many bytes were read, to the end or to the size that was asked for; their CRC-64/ISO is `crc`."""
+
+    size: int
+    crc: int
+
+
+class Contents:
+    """
+    Reads files. A context manager, whose threads end with it; `read` may be called by one thread only.
+    """
+
+    def __init__(self, pace: Pace, threads: int = THREADS) -> None:
+        self._pace = pace
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="scrub")
+        self._buffer = memoryview(bytearray(CHUNK))
+        self._idle = [memoryview(bytearray(CHUNK)) for _ in range(threads)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def read(self, fd: int, size: int, sink: Sink | None = None) -> Callable[[], Content]:
+        """
+        The first `size` bytes of `fd`, which is closed when they are read; what it gives waits for them, must be called
+        and may raise `OSError`. A `sink` has had all of them before this returns.
+        """
+        if size > CHUNK and sink is None:
+            return self._in_parts(fd, size)
+        try:
+            content = self._at_once(fd, size, sink)
+        except OSError as error:
+            return partial(_raise, error)
+        finally:
+            os.close(fd)
+        return lambda: content
+
+    def _at_once(self, fd: int, size: int, sink: Sink | None) -> Content:
+        was_resident = _is_resident(fd, size - 1, self._buffer) if size > CHUNK else None
+        done = crc = 0
+        while done < size:
+            view = self._buffer[: min(CHUNK, size - done)]
+            self._pace.spend(len(view))
+            count = 0
+            if was_resident is None:
+                count, was_resident = _resident_part(fd, view)
+            count = count or os.preadv(fd, [view], done)
+            if not count:
+                break
+            crc = go_iso(view[:count], crc) if done else go_iso(view[:count])
+            if sink is not None:
+                sink(view[:count])
+            done += count
+        if not was_resident:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        return Content(done, crc)
+
+    def _in_parts(self, fd: int, size: int) -> Callable[[], Content]:
+        is_kept = _is_resident(fd, size - 1, self._buffer) and _is_resident(fd, 0, self._buffer)
+        parts = [
+            self._pool.submit(self._part, fd, start, min(PART, size - start), is_kept=is_kept)
+            for start in range(0, size, PART)
+        ]
+        return partial(_joined, fd, parts)
+
+    def _part(self, fd: int, start: int, size: int, *, is_kept: bool) -> Content:
+        buffer = self._idle.pop()
+        try:
+            done = crc = 0
+            while done < size:
+                view = buffer[: min(CHUNK, size - done)]
+                self._pace.spend(len(view))
+                count = os.preadv(fd, [view], start + done)
+                if not count:
+                    break
+                crc = go_iso(view[:count], crc) if done else go_iso(view[:count])
+                done += count
+        finally:
+            self._idle.append(buffer)
+        if not is_kept:
+            os.posix_fadvise(fd, start, size, os.POSIX_FADV_DONTNEED)
+        return Content(done, crc)
+
+
+def _joined(fd: int, parts: list[Future[Content]]) -> Content:
+    try:
+        contents = [part.result() for part in parts]
+    finally:
+        for part in parts:
+            part.cancel()
+        for part in parts:
+            part.cancelled() or part.exception()
+        os.close(fd)
+    size, crc = contents[0].size, contents[0].crc
+    for content in contents[1:]:
+        size, crc = size + content.size, joined_crc(crc, content.crc, content.size)
+    return Content(size, crc)
+
+
+def joined_crc(first: int, second: int, size: int) -> int:
+    """The CRC-64/ISO of bytes whose beginning has `first`, and the rest of which, `size` bytes, has `second`."""
+    power, shift = _ONE, _ONE >> 8
+    while size:
+        if size & 1:
+            power = _times(power, shift)
+        shift = _times(shift, shift)
+        size >>= 1
+    return _times(power, first) ^ second
+
+
+def _times(a: int, b: int) -> int:
+    """The product of two polynomials, modulo that of the checksum."""
+    product = 0
+    while a:
+        if a & _ONE:
+            product ^= b
+        a = a << 1 & (_ONE << 1) - 1
+        b = b >> 1 ^ (_POLYNOMIAL if b & 1 else 0)
+    return product
+
+
+def _is_resident(fd: int, offset: int, buffer: memoryview) -> bool:
+    """Whether the byte at `offset` is in the page cache; True too where that cannot be told."""
+    try:
+        os.preadv(fd, [buffer[:1]], offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _resident_part(fd: int, view: memoryview) -> tuple[int, bool]:
+    """How many bytes from the start of the file were taken from the page cache, and whether all of it seems there."""
+    try:
+        count = os.preadv(fd, [view], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return 0, False
+    except OSError:
+        return 0, True
+    return count, count == len(view)
+
+
+def _raise(error: OSError) -> Content:
+    raise error

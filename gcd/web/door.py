@@ -1,0 +1,161 @@
+"""
+Who is let in, how many at once, and who has to go.
+
+A connection is one request and its answer. It costs no thread: all are served by one event loop, so that slow clients
+are merely waited for, each until its time is up. There is room for `ROOM` of them. When that is taken, new ones wait in
+the kernel's queue until somebody leaves; and who has had a fair time then, and still has not asked or not taken the
+answer, has to go. So many slow clients cost the others seconds, not the service; and the files that the daemon may have
+open are never used up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable
+
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+ROOM = 200
+
+REQUEST_SECONDS = 10.0
+"""For the handshake and the whole request."""
+ANSWER_SECONDS = 60.0
+"""For making the answer and taking it."""
+
+FAIR_REQUEST_SECONDS = 0.5
+"""The same where others wait at the door."""
+FAIR_ANSWER_SECONDS = 2.0
+
+
+class Connection(H11Protocol):
+    """From being let in until it is gone, which `gone` is told once."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        loop: asyncio.AbstractEventLoop,
+        gone: Callable[[Connection], None],
+    ) -> None:
+        super().__init__(config, state, {}, loop)
+        self._clock = loop.time
+        self._since = loop.time()
+        self._gone = gone
+        self._link: asyncio.Transport | None = None
+        self._is_over = False
+        self._late = loop.call_later(REQUEST_SECONDS, self._no_request)
+
+    @property
+    def has_asked(self) -> bool:
+        return self.conn.their_state is not h11.IDLE
+
+    @property
+    def fair_seconds_left(self) -> float:
+        """How long it may stay though others wait."""
+        fair = FAIR_ANSWER_SECONDS if self.has_asked else FAIR_REQUEST_SECONDS
+        return self._since + fair - self._clock()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        self._link = transport
+        super().connection_made(transport)
+        if self._is_over:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        had_asked = self.has_asked
+        super().data_received(data)
+        if self.has_asked and not had_asked:
+            self._since = self._clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.over()
+
+    def _no_request(self) -> None:
+        if self.has_asked:
+            self._late = self.loop.call_later(ANSWER_SECONDS, self.over)
+        else:
+            self.over()
+
+    def over(self) -> None:
+        """End it now, whatever it is at."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._late.cancel()
+        if self._link is not None:
+            self._link.abort()
+        self._gone(self)
+
+
+class Door:
+    """Lets in whoever comes to `listener`, a socket that does not block."""
+
+    def __init__(self, listener: socket.socket, tls: ssl.SSLContext | None, config: Config, state: ServerState) -> None:
+        self._listener = listener
+        self._tls = tls
+        self._config = config
+        self._state = state
+        self._loop = asyncio.get_running_loop()
+        self._inside: dict[Connection, None] = {}
+        self._has_room = asyncio.Event()
+        self._greetings: set[asyncio.Task[None]] = set()
+
+    async def keep(self) -> None:
+        """Until it is cancelled."""
+        try:
+            while True:
+                await self._room()
+                try:
+                    client, _ = await self._loop.sock_accept(self._listener)
+                except OSError:
+                    # They left again, or the process has no file left to open: neither ends the service.
+                    await asyncio.sleep(0.1)
+                    continue
+                greeting = self._loop.create_task(self._greet(client))
+                self._greetings.add(greeting)
+                greeting.add_done_callback(self._greetings.discard)
+        finally:
+            for connection in tuple(self._inside):
+                connection.over()
+
+    async def _room(self) -> None:
+        """Until there is room for one more, which is made where somebody has had a fair time."""
+        while len(self._inside) >= ROOM:
+            first = min(self._inside, key=lambda connection: connection.fair_seconds_left)
+            left = first.fair_seconds_left
+            if left <= 0:
+                first.over()
+                continue
+            self._has_room.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._has_room.wait()
+
+    async def _greet(self, client: socket.socket) -> None:
+        connection = Connection(self._config, self._state, self._loop, self._leave)
+        self._inside[connection] = None
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: connection,
+                client,
+                ssl=self._tls,
+                ssl_handshake_timeout=None if self._tls is None else REQUEST_SECONDS,
+            )
+        except OSError:
+            # No handshake came about; the socket is closed.
+            connection.over()
+
+    def _leave(self, connection: Connection) -> None:
+        self._inside.pop(connection, None)
+        self._has_room.set()

@@ -29,6 +29,7 @@ COMMANDS = {
     "quarantine": ("gcd.commands.quarantine:quarantine", "Move aside what nothing needs; list, put back, purge."),
     "repair": ("gcd.commands.repair:repair", "Mend what can be mended with certainty."),
     "release": ("gcd.commands.release:release", "Have the running engine delete layers that nothing uses."),
+    "run": ("gcd.commands.run:run", "Watch a Docker root and serve its figures, as a service."),
     "boot": ("gcd.commands.boot:boot", "Mend what keeps the engine from starting, before it starts."),
     "df": ("gcd.commands.df:df", "Say what every byte of a Docker root is for. Changes nothing."),
     "inspect": ("gcd.commands.inspect:inspect", "Show everything that one id, name or path connects to."),

@@ -49,7 +49,7 @@ class Run:
     `replan` makes the plan anew; `release` has the engine release layers, and gives the deeds of those that went at one
     blow; `told` hears of every deed at once, but while the fence is held (whoever is told may take any time);
     `afterwards` of those of each look together. Both when the door is open again.
-    `run_id` is written into each entry.
+    `run_id` is written into each entry. `pulse` is called before each step, and may end the run by raising.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Run:
         release: Callable[[Plan, Sequence[Release]], Generator[tuple[Deed, ...]]],
         told: Callable[[Deed], None] = lambda _: None,
         afterwards: Callable[[Sequence[Deed]], None] = lambda _: None,
+        pulse: Callable[[], None] = lambda: None,
         proc: str = PROC,
     ) -> None:
         self._place = place
@@ -69,6 +70,7 @@ class Run:
         self._release = release
         self._told = told
         self._afterwards = afterwards
+        self._pulse = pulse
         self._proc = proc
         self._pending: dict[FindingId, Step] = {}
         self._deeds: list[Deed] = []
@@ -107,6 +109,7 @@ class Run:
                 self._is_shut = held is not None
                 look = CloseLook(self._place.root, fresh, since_ns, self._proc)
                 for group in _grouped(steps):
+                    self._pulse()
                     if held is not None:
                         held.check()
                     self._carry_out(group, fresh, look, deadline_ns)

@@ -86,6 +86,7 @@ class Undertaking:
         recovered: Callable[[Recovered], None],
         purged: Callable[[EntryDeed], None],
         *,
+        pulse: Callable[[], None] = lambda: None,
         digest: str = "",
         is_purged: bool = False,
     ) -> tuple[Deed, ...]:
@@ -93,8 +94,8 @@ class Undertaking:
         Carry out what `plan` and each plan made anew agree upon.
 
         `told` hears of each deed, `recovered` of what an earlier run had left open, `purged` of each entry that was
-        deleted: with `is_purged` that is what was moved. `digest` is that of a saved plan, which is carried out once.
-        Raises `CannotAct` where nothing can be begun.
+        deleted: with `is_purged` that is what was moved. `pulse` is called before each step. `digest` is that of a
+        saved plan, which is carried out once. Raises `CannotAct` where nothing can be begun.
         """
         with open_root(self.store.path) as root, open_place(root, create=True, driver=self.store.driver) as place:
             for item in settled(place):
@@ -107,6 +108,7 @@ class Undertaking:
                 replan=lambda: self.plan()[1],
                 release=lambda fresh, steps: self._releases(root, fresh.engine, steps),
                 told=lambda deed: _note(deed, audit, told),
+                pulse=pulse,
                 afterwards=lambda deeds: _purge(place, deeds, audit, purged) if is_purged else None,
             )
             return run.apply(plan)

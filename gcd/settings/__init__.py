@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIG_DIR",
+    "DEFAULT",
     "FailOn",
     "LogFormat",
     "LogLevel",

@@ -1,0 +1,201 @@
+"""
+A vigil: one root under watch, from its first full look until the settings change or something fails. Each
+time around it looks at what changed, heeds what it saw, and shows it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from gcd.commands.audit import new_run_id
+from gcd.commands.codes import selected
+from gcd.daemon.doing import Doer
+from gcd.daemon.holdings import Holdings
+from gcd.daemon.keeping import Ledger, tell_of_findings
+from gcd.daemon.pacing import ClockWatch, Patience, Schedule, boot_seconds
+from gcd.daemon.telling import Chronicle
+from gcd.model.changed import EVERYTHING, NOTHING
+from gcd.model.published import Scope
+from gcd.model.reading import value_of
+from gcd.planning import identity_of
+from gcd.recheck import Recheck
+from gcd.report.printable import printable
+from gcd.root.engine import is_locked
+from gcd.root.tree import open_root
+
+if TYPE_CHECKING:
+    from gcd.daemon.board import Board
+    from gcd.daemon.keeping import Keeper
+    from gcd.daemon.pacing import Rest, Turn
+    from gcd.daemon.pulse import Pulse
+    from gcd.daemon.signals import Flags
+    from gcd.model.changed import Changed
+    from gcd.model.entry import RunId
+    from gcd.model.plan import Identity
+    from gcd.model.published import Point
+    from gcd.model.result import RunResult
+    from gcd.settings import Settings
+    from gcd.watch import Watcher
+
+_TMP = "tmp"
+"""Which each start of an engine makes anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a vigil works with, and what outlives it."""
+
+    board: Board
+    keeper: Keeper
+    pulse: Pulse
+    flags: Flags
+    turn: Turn
+    rest: Rest
+
+
+class Vigil:
+    """The root at `path`, whose symlinks are resolved, under `watcher`."""
+
+    def __init__(self, path: str, settings: Settings, watcher: Watcher, tools: Tools) -> None:
+        self._path = path
+        self._settings = settings
+        self._watcher = watcher
+        self._tools = tools
+        self._codes = selected(settings.only, settings.skip)
+        self._recheck = Recheck(path, codes=self._codes, acceptances=settings.acceptances, progress=tools.pulse)
+        self._schedule = Schedule(settings.daemon.reconcile_interval.total_seconds())
+        self._doer = Doer(settings, path, tools.pulse)
+        self._identity = identity_of(path)
+        self._chronicle = Chronicle(tools.keeper.known(self._identity))
+        self._holdings = Holdings(path)
+        self._patience = Patience()
+        self._clock = ClockWatch.begin()
+        self._history: tuple[Point, ...] = ()
+        self._refusal = ""
+        self._counted = (0, 0)
+
+    def keep(self) -> None:
+        """
+        Comes back when the settings are to be read again. Raises `Stopped`, and whatever keeps the root from being
+        read.
+        """
+        log = structlog.get_logger()
+        log.info("watching", root=printable(self._path), act=self._settings.daemon.act and self._doer.has_verbs)
+        if self._settings.daemon.act:
+            self._doer.settle(self._identity, self._tools.keeper)
+        changed = EVERYTHING
+        while True:
+            run = new_run_id()
+            with bound_contextvars(run=run):
+                self._look(changed)
+                if changed.everything and self._wants_to_act():
+                    self._act(run)
+            self._tools.rest.all_is_well()
+            self._tools.board.all_is_well()
+            changed = self._wait()
+            if self._tools.flags.is_reload:
+                return
+
+    def _look(self, changed: Changed) -> None:
+        """One look, and all that follows from it but acts."""
+        tools = self._tools
+        if changed.everything:
+            self._sign = self._sign_of_the_engine()
+        began = time.monotonic()
+        if changed.everything:
+            result = self._recheck.full(time.time_ns())
+        else:
+            result = self._recheck.refresh(changed, time.time_ns())
+        scope = Scope.FULL if changed.everything else Scope.INCREMENTAL
+        took = time.monotonic() - began
+        tools.board.counts.checked(scope, took)
+        if scope is Scope.FULL:
+            self._schedule.looked(took)
+        sight = self._recheck.sight
+        assert sight is not None
+        self._heed(result, scope)
+        self._count()
+        tools.board.show(
+            result,
+            scope,
+            reclaimable_bytes=self._doer.reclaimable_bytes(sight, result),
+            holding=self._holdings.taken(sight.inventory.quarantine, tools.pulse),
+            history=self._history,
+            is_watching=self._watcher.is_watching,
+            trouble=self._refusal or tools.keeper.trouble,
+        )
+
+    def _heed(self, result: RunResult, scope: Scope) -> None:
+        """Tell of what came and went in `result`, and keep it; an incremental look without news is not kept."""
+        tools = self._tools
+        ran = self._codes - {lack.code for lack in result.not_checked}
+        news = self._chronicle.hear(result, ran)
+        if scope is Scope.FULL or news:
+            self._history = tools.keeper.keep(self._identity, result, ran) or self._history
+        tell_of_findings(self._settings.hooks, result.root, news.new, tools.pulse)
+
+    def _wants_to_act(self) -> bool:
+        return self._settings.daemon.act and self._doer.has_verbs and self._tools.turn.comes()
+
+    def _act(self, run: RunId) -> None:
+        """Carry out the policy, and look again if anything came of it."""
+        tools = self._tools
+        ledger = Ledger(run, self._identity, self._path, tools.keeper, tools.board.counts)
+        why = self._doer.act(ledger)
+        refusal = f"nothing is done: {why}" if why else ""
+        if why:
+            tools.board.counts.refused()
+        if refusal == self._refusal and not ledger.acts:
+            return
+        if refusal and refusal != self._refusal:
+            structlog.get_logger().warning("run_refused", why=printable(why))
+        self._refusal = refusal
+        self._look(EVERYTHING)
+
+    def _wait(self) -> Changed:
+        """What to look at next; NOTHING when the settings are to be read again."""
+        young = self._recheck.young
+        ready = boot_seconds() + self._patience.wait_for(young) if young else float("inf")
+        while True:
+            self._tools.pulse()
+            left = self._schedule.seconds_left(is_watching=self._watcher.is_watching)
+            if self._tools.flags.is_reload:
+                return NOTHING
+            if left == 0:
+                return EVERYTHING
+            until_ready = max(0.0, ready - boot_seconds())
+            changed = self._watcher.take(min(left, until_ready, self._tools.pulse.longest_wait))
+            self._count()
+            if changed:
+                return changed | young
+            if boot_seconds() >= ready:
+                return young
+            if self._is_another_time():
+                return EVERYTHING
+
+    def _is_another_time(self) -> bool:
+        """Whether the engine was started or stopped, the root replaced, or the clock set, since the last full look."""
+        if self._clock.was_set():
+            structlog.get_logger().warning("clock_set")
+            return True
+        return self._sign_of_the_engine() != self._sign
+
+    def _sign_of_the_engine(self) -> tuple[Identity | object, ...]:
+        with open_root(self._path) as root:
+            here, tmp = root.stat(), value_of(root.lstat(_TMP))
+            tmp_sign = (tmp.st_ino, tmp.st_mtime_ns) if tmp is not None else None
+            return here.st_dev, here.st_ino, is_locked(root), tmp_sign
+
+    def _count(self) -> None:
+        """Add what the watcher counted since it was last asked, and show it if nothing else is shown."""
+        board, watcher = self._tools.board, self._watcher
+        counted = (watcher.events, watcher.overflows)
+        board.counts.watch_events += counted[0] - self._counted[0]
+        board.counts.watch_overflows += counted[1] - self._counted[1]
+        self._counted = counted
+        board.watch(is_watching=watcher.is_watching)

@@ -1,0 +1,338 @@
+"""``gcd run`` as a process: signals, systemd, limits, and every kill."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+from support.daemons import Forked, orphan, size_of_orphan, wait_until
+
+from gcd import cli, settings
+from gcd.daemon import pacing, vigil
+from gcd.daemon.board import Board
+from gcd.demo.dockerroot import DockerRoot
+from gcd.model.errors import ExitBits
+
+QUICK = '[daemon]\nreconcile_interval = "1s"\nsettle = "10ms"\n'
+ACTING = QUICK + 'act = true\n[policy.kinds]\norphan = "quarantine"\n'
+KILLS = 100
+
+
+@pytest.fixture
+def root(tmp_path):
+    with DockerRoot(tmp_path / "docker") as built:
+        image = built.image("web:1", layers=3)
+        built.container("api", image=image)
+    return tmp_path / "docker"
+
+
+@pytest.fixture
+def hours_later(monkeypatch):
+    now_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + 2 * 3_600_000_000_000)
+
+
+@pytest.fixture
+def begin(tmp_path, root):
+    """Begins daemons, which have ended when the test has."""
+    begun = []
+
+    def beginning(text=QUICK, *, home=tmp_path, **how):
+        begun.append(Forked(home, root, text, **how))
+        return begun[-1]
+
+    yield beginning
+    for daemon in begun:
+        daemon.dispose()
+
+
+class Slow(vigil.Recheck):
+    """A look of a minute that tells of its progress."""
+
+    def full(self, now_ns):
+        for _ in range(600):
+            time.sleep(0.1)
+            self._progress("layers", 1, 2)
+        return super().full(now_ns)
+
+
+class Hung(vigil.Recheck):
+    """A look that comes to nothing."""
+
+    def full(self, now_ns):
+        time.sleep(3600)
+        return super().full(now_ns)
+
+
+def is_told(daemon, name):
+    return any(event["event"] == name for event in daemon.events)
+
+
+def shown(daemon):
+    return daemon.systemd.statuses
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_at_once(begin, number):
+    daemon = begin()
+    wait_until(lambda: shown(daemon), "a first look")
+    began = time.monotonic()
+    daemon.signal(number)
+
+    assert daemon.ended() == ExitBits.CLEAN
+    assert time.monotonic() - began < 2
+    assert daemon.systemd.heard[-1] == "STOPPING=1"
+    assert daemon.events[-1]["event"] == "stopped"
+    assert daemon.words == []
+
+
+def test_a_long_look_is_left_between_its_parts(begin, monkeypatch):
+    monkeypatch.setattr(vigil, "Recheck", Slow)
+    daemon = begin()
+    wait_until(lambda: is_told(daemon, "watching"), "it looks")
+    began = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+
+    assert daemon.ended() == ExitBits.CLEAN
+    assert time.monotonic() - began < 2
+    assert daemon.events[-1]["event"] == "stopped"
+
+
+def test_what_comes_to_no_end_is_abandoned_within_five_seconds(begin, monkeypatch):
+    monkeypatch.setattr(vigil, "Recheck", Hung)
+    daemon = begin()
+    wait_until(lambda: is_told(daemon, "watching"), "it looks")
+    began = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+    time.sleep(1)
+    daemon.signal(signal.SIGTERM)
+
+    assert daemon.ended() == ExitBits.CLEAN
+    assert 3.9 < time.monotonic() - began < 5
+
+
+def test_a_slow_loop_gives_signs_of_life_and_a_hung_one_none(begin, tmp_path, monkeypatch):
+    signs = {}
+    for kind in (Slow, Hung):
+        (tmp_path / kind.__name__).mkdir()
+        monkeypatch.setattr(vigil, "Recheck", kind)
+        daemon = begin(home=tmp_path / kind.__name__, watchdog=1.0)
+        wait_until(partial(is_told, daemon, "watching"), "it looks")
+        time.sleep(0.5)
+        before = daemon.systemd.heard.count("WATCHDOG=1")
+        time.sleep(1.5)
+        signs[kind] = daemon.systemd.heard.count("WATCHDOG=1") - before
+        daemon.kill()
+
+    assert signs[Hung] == 0
+    assert 3 <= signs[Slow] <= 7
+
+
+def test_an_idle_loop_gives_signs_of_life(begin):
+    daemon = begin("", watchdog=1.0)
+    wait_until(lambda: shown(daemon), "a first look")
+    before = daemon.systemd.heard.count("WATCHDOG=1")
+    time.sleep(1.5)
+
+    assert 3 <= daemon.systemd.heard.count("WATCHDOG=1") - before <= 7
+    daemon.kill()
+
+
+def test_it_lets_everybody_else_go_first(begin):
+    daemon = begin()
+    wait_until(lambda: shown(daemon), "a first look")
+
+    assert os.getpriority(os.PRIO_PROCESS, daemon.pid) == 19
+    told = subprocess.run(["ionice", "-p", str(daemon.pid)], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "idle"
+    daemon.kill()
+
+
+def test_a_second_one_on_a_root_is_told_so(begin, root):
+    first = begin()
+    wait_until(lambda: shown(first), "a first look")
+    first.log.unlink()
+    second = begin()
+
+    assert second.ended() == ExitBits.NOT_DONE
+    assert second.words == [f"gcd: Another gcd run watches {root}: stop that one first."]
+    first.kill()
+    third = begin()
+    wait_until(lambda: shown(third), "the lock of one that was killed holds nobody back")
+    third.kill()
+
+
+def test_a_reload_by_signal(begin):
+    daemon = begin()
+    wait_until(lambda: shown(daemon), "a first look")
+    (daemon.etc / "gcd.toml").write_text("[web]\nlisten_adress = ''\n")
+    daemon.signal(signal.SIGHUP)
+    wait_until(
+        lambda: any(event["event"] == "settings_kept" for event in daemon.events), "bad settings are not followed"
+    )
+    (daemon.etc / "gcd.toml").write_text(QUICK)
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: is_told(daemon, "settings_reloaded"), "good ones are")
+    daemon.signal(signal.SIGTERM)
+
+    assert daemon.ended() == ExitBits.CLEAN
+
+
+def exhaust_inotify():
+    """In a user namespace of this process's own, where there are no inotify instances."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(0x10000000) == 0, os.strerror(ctypes.get_errno())
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text("0 0 1")
+    Path("/proc/self/gid_map").write_text("0 0 1")
+    Path("/proc/sys/user/max_inotify_instances").write_text("0")
+
+
+@pytest.mark.root
+def test_without_inotify_the_root_is_read_by_the_clock_and_that_is_said_once(begin, root, monkeypatch):
+    monkeypatch.setattr(pacing, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(pacing, "POLL_SHARE", 0)
+    daemon = begin("", begin=exhaust_inotify)
+    wait_until(lambda: shown(daemon), "a first look")
+    orphan(root)
+    wait_until(lambda: "0 B" not in shown(daemon)[-1], "the orphan is found by the clock")
+    time.sleep(1)
+    daemon.signal(signal.SIGTERM)
+
+    assert daemon.ended() == ExitBits.CLEAN
+    assert shown(daemon)[-1].endswith("; looking by the clock, for it cannot be watched")
+    assert Counter(event["event"] for event in daemon.events)["not_watching"] == 1
+
+
+@pytest.mark.usefixtures("hours_later")
+def test_who_is_stopped_in_the_middle_of_acting_leaves_no_step_open(begin, tmp_path, root):
+    for number in range(200):
+        orphan(root, number)
+    daemon = begin(ACTING)
+    wait_until(lambda: list(root.glob(".gcd/entries/*")), "it acts")
+    began = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+
+    assert daemon.ended() == ExitBits.CLEAN
+    assert time.monotonic() - began < 5
+    moved, left = len(list(root.glob(".gcd/entries/*"))), len(list(root.glob(f"overlay2/{'0' * 50}*")))
+    assert list(root.glob(".gcd/open/*")) == []
+    assert moved + left == 200
+    assert acts_kept(tmp_path) == moved
+
+
+def acts_kept(home):
+    """How many acts the state has that were done, each with an entry of its own; the file is sound."""
+    rows = sqlite3.connect(home / "state" / "state.db")
+    try:
+        assert rows.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        entries = [entry for (entry,) in rows.execute("SELECT entry FROM acts WHERE outcome = 'done'")]
+    finally:
+        rows.close()
+    assert len(set(entries)) == len(entries)
+    return len(entries)
+
+
+@pytest.mark.usefixtures("hours_later")
+def test_killed_a_hundred_times_while_it_moves_orphans(begin, tmp_path, root, monkeypatch):
+    """
+    After each kill every orphan is whole, in its place or in an entry; the next daemon settles what was open before it
+    shows its first figures, and these are right: so are journal, state and figures right after each restart.
+    """
+    source = random.Random(7)  # noqa: S311 - moments, not secrets
+    reports = tmp_path / "figures"
+    monkeypatch.setattr(Board, "show", reporting(Board.show, reports))
+    planted = 0
+    settled = 0
+    for _ in range(KILLS):
+        while len(in_place(root)) < 12:
+            orphan(root, planted)
+            planted += 1
+        size = size_of_orphan(root, planted - 1)
+        reports.unlink(missing_ok=True)
+        was_open = len(list(root.glob(".gcd/open/*")))
+        daemon = begin(ACTING)
+        wait_until(lambda: len(lines_of(reports)) > 0, "its first figures")
+        orphaned_bytes, entries = lines_of(reports)[0]
+        settled += was_open
+        assert orphaned_bytes // size + entries == planted
+        time.sleep(source.random() * 0.2)
+        daemon.kill()
+        assert sorted([*in_place(root), *moved_away(root)]) == [f"{number:064x}" for number in range(planted)]
+        acts_kept(tmp_path)
+    daemon = begin(ACTING)
+    wait_until(lambda: in_place(root) == [], "the rest is moved")
+    wait_until(lambda: lines_of(reports)[-1:] == [(0, planted)], "and shown")
+    daemon.signal(signal.SIGTERM)
+
+    assert daemon.ended() == ExitBits.CLEAN
+    assert acts_kept(tmp_path) == planted
+    assert settled > 0
+
+
+def in_place(root):
+    return sorted(path.name for path in root.glob(f"overlay2/{'0' * 50}*"))
+
+
+def moved_away(root):
+    """The dirs in entries of the quarantine, by their ids, each with all that was in it."""
+    found = []
+    for link in root.glob(".gcd/*/*/items/*/link"):
+        assert (link.parent / "diff/file").read_bytes() == b"x" * 4096
+        digits = link.read_text().removeprefix("ORPHAN").translate(str.maketrans("ABCDEFGHIJ", "0123456789"))
+        found.append(f"{int(digits):064x}")
+    return found
+
+
+def lines_of(reports):
+    """Orphaned bytes and entries, each time that they were shown."""
+    lines = reports.read_text().split("\n")[:-1] if reports.exists() else []
+    return [tuple(map(int, line.split())) for line in lines]
+
+
+def reporting(show, path):
+    def report(board, *arguments, **keywords):
+        show(board, *arguments, **keywords)
+        latest = board.latest
+        with path.open("a") as file:
+            file.write(f"{latest.result.summary.orphaned_bytes} {latest.holding.entries}\n")
+
+    return report
+
+
+@pytest.fixture
+def etc(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("GCD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[daemon]\nsettel = '1s'\n", "there is no setting 'daemon.settel'; did you mean settle?"),
+        ("[daemon]\nreconcile_interval = '0s'\n", "does not fit: it must lie between 1s and 24h"),
+        ("[web]\nlisten_address = 'nowhere'\n", "does not fit: it must be a host and a port"),
+        ("skip = ['GCD999']\n", "there is no code 'GCD999'; did you mean"),
+        ("[policy.codes]\nGCD103 = 'release'\n", "policy.codes: GCD103 missing-link-symlink has no release"),
+        ("state_dir = '@ROOT@/gcd'\n", "lies below the Docker root @ROOT@, where gcd run writes nothing"),
+    ],
+)
+def test_bad_settings_are_one_sentence(etc, root, text, told, capsys):
+    (etc / "gcd.toml").write_text(text.replace("@ROOT@", str(root)))
+
+    assert cli.run(["run", "--root", str(root)]) == ExitBits.USAGE
+    err = capsys.readouterr().err
+    assert told.replace("@ROOT@", str(root)) in err
+    assert re.fullmatch(r"gcd: [^\n]+\n", err)

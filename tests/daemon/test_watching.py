@@ -1,0 +1,346 @@
+"""The daemon on synthetic roots: what it shows, says and keeps, whatever happens to the root and around it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+from support.daemons import disk_usage, orphan, remove, size_of_orphan, wait_until, watching
+
+from gcd.daemon import pacing, vigil
+from gcd.demo.dockerroot import DockerRoot
+from gcd.model.audit import ActKind
+from gcd.model.plan import Outcome, Reason
+from gcd.model.published import Scope
+from gcd.planning import identity_of
+from gcd.report.units import iec
+from gcd.state import open_state
+
+QUICK = '[daemon]\nreconcile_interval = "1s"\nsettle = "10ms"\n'
+NOW_AND_THEN = '[daemon]\nsettle = "10ms"\n'
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("GCD_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def root(tmp_path):
+    with DockerRoot(tmp_path / "docker") as built:
+        image = built.image("web:1", layers=3)
+        built.container("api", image=image)
+    return tmp_path / "docker"
+
+
+def full_looks(watched):
+    return sum(watched.latest.tally.durations[Scope.FULL].counts)
+
+
+def ids(watched):
+    return [finding.id for finding in watched.latest.result.findings]
+
+
+def test_it_is_ready_at_once_and_shows_what_it_sees(tmp_path, root):
+    name = orphan(root)
+    with watching(tmp_path, root, NOW_AND_THEN) as watched:
+        latest = watched.latest
+        wait_until(lambda: watched.systemd.statuses, "a status")
+
+        assert watched.systemd.heard[0] == "READY=1"
+        size = size_of_orphan(root)
+        said = f"{root}: healthy; {iec(size)} orphaned; engine stopped; read in full"
+        assert watched.systemd.statuses[-1].startswith(said)
+    assert [finding.id for finding in latest.result.findings] == [f"GCD101:layer-dir:{name}"]
+    assert latest.result.summary.orphaned_bytes == size
+    assert (latest.trouble, latest.is_watching, latest.reclaimable_bytes) == ("", True, 0)
+    assert [point.orphaned_bytes for point in latest.history] == [size]
+    assert set(latest.checked_ns) == {Scope.FULL}
+    assert latest.tally.durations[Scope.FULL].counts.count(1) == 1
+    assert watched.systemd.heard[-1] == "STOPPING=1"
+    assert watched.systemd.heard.count("READY=1") == 1
+    assert watched.raised == []
+
+
+def test_each_finding_is_told_when_it_comes_and_when_it_goes(tmp_path, root):
+    with watching(tmp_path, root, NOW_AND_THEN) as watched:
+        assert ids(watched) == []
+        name = orphan(root)
+        size = size_of_orphan(root)
+        wait_until(lambda: ids(watched) == [f"GCD101:layer-dir:{name}"], "the orphan is found")
+        remove(root)
+        wait_until(lambda: ids(watched) == [], "the orphan is gone")
+        assert Scope.INCREMENTAL in watched.latest.checked_ns
+
+    [new], [gone] = watched.named("finding_new"), watched.named("finding_gone")
+    assert (new["finding"], new["severity"], new["confidence"], new["disk_bytes"]) == (
+        f"GCD101:layer-dir:{name}",
+        "info",
+        "suspected",
+        size,
+    )
+    assert gone["finding"] == f"GCD101:layer-dir:{name}"
+    assert all(event["run"] for event in (new, gone))
+    assert new["run"] != gone["run"]
+
+
+def test_what_an_earlier_daemon_told_of_is_not_told_again(tmp_path, root):
+    name = orphan(root)
+    with watching(tmp_path, root, NOW_AND_THEN) as first:
+        assert ids(first) == [f"GCD101:layer-dir:{name}"]
+    remove(root)
+    other = orphan(root, 1)
+    with watching(tmp_path, root, NOW_AND_THEN) as second:
+        assert ids(second) == [f"GCD101:layer-dir:{other}"]
+
+    assert [event["finding"] for event in first.named("finding_new")] == [f"GCD101:layer-dir:{name}"]
+    assert [event["finding"] for event in second.named("finding_new")] == [f"GCD101:layer-dir:{other}"]
+    assert [event["finding"] for event in second.named("finding_gone")] == [f"GCD101:layer-dir:{name}"]
+
+
+def test_what_is_seen_is_kept(tmp_path, root):
+    name = orphan(root)
+    with watching(tmp_path, root, NOW_AND_THEN) as watched:
+        assert ids(watched) == [f"GCD101:layer-dir:{name}"]
+    with open_state(tmp_path / "state") as state:
+        assert [sighting.finding for sighting in state.sightings(identity_of(str(root)))] == [
+            f"GCD101:layer-dir:{name}"
+        ]
+
+
+def test_the_root_is_read_in_full_by_the_clock_too(tmp_path, root):
+    with watching(tmp_path, root, QUICK) as watched:
+        first = watched.latest.checked_ns[Scope.FULL]
+        wait_until(lambda: full_looks(watched) >= 3, "two more full looks")
+
+        assert watched.latest.checked_ns[Scope.FULL] >= first + 1_800_000_000
+        assert sum(watched.latest.tally.durations[Scope.INCREMENTAL].counts) == 0
+
+
+def test_a_root_that_vanishes_is_told_and_watched_again_when_it_is_back(tmp_path, root):
+    away = tmp_path / "away"
+    with watching(tmp_path, root, QUICK) as watched:
+        assert watched.latest.trouble == ""
+        root.rename(away)
+        wait_until(lambda: watched.latest.trouble, "trouble")
+        gone = f"There is no directory '{root}': name the Docker root with --root."
+        assert watched.latest.trouble == gone
+        assert watched.latest.tally.failures >= 1
+        assert watched.latest.has_failed
+        assert watched.systemd.statuses[-1] == f"TROUBLE: {gone}"
+        time.sleep(2.5)
+        assert watched.latest.tally.failures >= 2
+        away.rename(root)
+        name = orphan(root)
+        wait_until(lambda: not watched.latest.has_failed, "all is well again")
+        assert watched.latest.trouble == ""
+        wait_until(lambda: ids(watched) == [f"GCD101:layer-dir:{name}"], "the orphan is found")
+
+    assert len(watched.named("trouble")) == 1
+    assert len(watched.named("trouble_over")) == 1
+    assert watched.raised == []
+
+
+def test_a_daemon_may_begin_before_its_root_is_there(tmp_path):
+    root = tmp_path / "docker"
+    with watching(tmp_path, root, QUICK) as watched:
+        wait_until(lambda: watched.named("trouble"), "trouble")
+        assert watched.board.latest is None
+        with DockerRoot(root) as built:
+            built.image("web:1")
+        assert watched.latest.result.summary.images == 1
+
+
+def test_a_fault_of_gcd_itself_is_counted_and_ends_nothing(tmp_path, root, monkeypatch):
+    looks = []
+
+    class Faulty(vigil.Recheck):
+        def full(self, now_ns):
+            looks.append(now_ns)
+            if len(looks) < 3:
+                raise ZeroDivisionError("of gcd")
+            return super().full(now_ns)
+
+    monkeypatch.setattr(vigil, "Recheck", Faulty)
+    monkeypatch.setattr(pacing, "FIRST_REST_SECONDS", 0.01)
+    with watching(tmp_path, root, NOW_AND_THEN) as watched:
+        assert watched.latest.tally.failures == 2
+
+    [told] = watched.named("trouble")
+    assert told["why"] == "a fault of gcd itself, ZeroDivisionError: of gcd"
+    assert "Traceback" in told["exception"]
+
+
+def test_a_clock_that_is_set_makes_it_look_again(tmp_path, root, monkeypatch):
+    with watching(tmp_path, root, NOW_AND_THEN) as watched:
+        looks = full_looks(watched)
+        assert looks == 1
+        monkeypatch.setattr(pacing, "_apart_ns", lambda: 0)
+        wait_until(lambda: full_looks(watched) == 2, "another full look")
+        time.sleep(1)
+
+        assert full_looks(watched) == 2
+    assert len(watched.named("clock_set")) == 1
+
+
+def test_intervals_are_not_those_of_the_wall_clock(tmp_path, root, monkeypatch):
+    """With the wall clock standing still, full looks come all the same, and everything has the time of that clock."""
+    moment = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: moment)
+    monkeypatch.setattr(pacing, "JUMP_NS", 10**18)
+    with watching(tmp_path, root, QUICK) as watched:
+        wait_until(lambda: full_looks(watched) >= 3, "three full looks")
+
+        assert watched.latest.checked_ns[Scope.FULL] == moment
+
+
+def test_a_state_that_cannot_be_written_is_said_once_and_takes_nothing_from_the_rest(tmp_path, root):
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=True)
+    try:
+        (small / "filler").write_bytes(b"x" * 60 * 1024)
+        with watching(tmp_path, root, QUICK, state=small / "state") as watched:
+            wait_until(lambda: watched.latest.trouble, "trouble")
+            assert watched.latest.trouble.startswith(
+                f"history is not kept: the state in {small}/state/state.db cannot be"
+            )
+            name = orphan(root)
+            wait_until(lambda: ids(watched) == [f"GCD101:layer-dir:{name}"], "the orphan is found")
+            assert watched.latest.tally.failures == 0
+            assert len(watched.named("state_not_kept")) == 1
+            subprocess.run(["mount", "-o", "remount,size=8m", str(small)], check=True)
+            wait_until(lambda: watched.latest.trouble == "", "history is kept again")
+            assert len(watched.latest.history) == 1
+        assert len(watched.named("state_not_kept")) == 1
+        assert len(watched.named("state_kept_again")) == 1
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_settings_are_read_again(tmp_path, root):
+    with watching(tmp_path, root, NOW_AND_THEN) as watched:
+        name = orphan(root)
+        wait_until(lambda: ids(watched) == [f"GCD101:layer-dir:{name}"], "the orphan is found")
+        watched.say(NOW_AND_THEN + '[accept."GCD101:*"]\nreason = "known"\n')
+        watched.flags.reload()
+        wait_until(lambda: watched.latest.result.summary.accepted == 1, "it is accepted")
+        heard = watched.systemd.heard
+
+    assert [event["event"] for event in watched.events if event["event"].startswith("settings")] == [
+        "settings_reloaded"
+    ]
+    reloading = next(n for n, said in enumerate(heard) if said.startswith("RELOADING=1\nMONOTONIC_USEC="))
+    assert "READY=1" in heard[reloading:]
+
+
+def test_bad_settings_are_not_followed(tmp_path, root):
+    with watching(tmp_path, root, NOW_AND_THEN) as watched:
+        first = watched.latest
+        watched.say("[daemon]\nsettel = '1s'\n")
+        watched.flags.reload()
+        wait_until(lambda: watched.named("settings_kept"), "the old settings are kept")
+        orphan(root)
+        wait_until(lambda: watched.latest.result.findings, "the orphan is found")
+
+    [told] = watched.named("settings_kept")
+    assert told["why"] == f"{watched.etc}/gcd.toml: there is no setting 'daemon.settel'; did you mean settle?"
+    assert first.trouble == ""
+    assert watched.raised == []
+
+
+def test_hooks_hear_of_what_is_new_once(tmp_path, root):
+    heard = tmp_path / "heard"
+    hook = f"[hooks]\non_finding = ['/bin/sh', '-c', 'cat >>{heard}']\n"
+    with watching(tmp_path, root, QUICK + hook) as watched:
+        name = orphan(root)
+        wait_until(lambda: ids(watched) == [f"GCD101:layer-dir:{name}"], "the orphan is found")
+        wait_until(lambda: full_looks(watched) >= 3, "more looks")
+
+    assert heard.read_text().count(f"GCD101:layer-dir:{name}") == 1
+
+
+def hours_later(monkeypatch):
+    now_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + 2 * 3_600_000_000_000)
+
+
+QUARANTINE = '[policy.kinds]\norphan = "quarantine"\n'
+
+
+def test_by_default_nothing_is_done_whatever_the_policy_says(tmp_path, root, monkeypatch):
+    hours_later(monkeypatch)
+    name = orphan(root)
+    with watching(tmp_path, root, QUICK + QUARANTINE) as watched:
+        wait_until(lambda: full_looks(watched) >= 2, "two looks")
+
+        assert ids(watched) == [f"GCD101:layer-dir:{name}"]
+        assert watched.latest.reclaimable_bytes == size_of_orphan(root)
+        assert watched.latest.tally.acts == {}
+    assert not (root / ".gcd").exists()
+
+
+def test_without_a_verb_nothing_is_done_whoever_may_act(tmp_path, root, monkeypatch):
+    hours_later(monkeypatch)
+    name = orphan(root)
+    with watching(tmp_path, root, QUICK + "act = true\n") as watched:
+        wait_until(lambda: full_looks(watched) >= 2, "two looks")
+
+        assert ids(watched) == [f"GCD101:layer-dir:{name}"]
+        assert watched.latest.reclaimable_bytes == 0
+    assert not (root / ".gcd").exists()
+
+
+def test_the_policy_is_carried_out_where_the_settings_say_so(tmp_path, root, monkeypatch):
+    hours_later(monkeypatch)
+    orphan(root)
+    with watching(tmp_path, root, QUICK + "act = true\n" + QUARANTINE) as watched:
+        wait_until(lambda: watched.latest.tally.acts, "something is done")
+        wait_until(lambda: ids(watched) == [], "the orphan is gone")
+        latest = watched.latest
+
+    [entry] = (root / ".gcd/entries").iterdir()
+    assert latest.tally.acts == {(ActKind.QUARANTINE, Outcome.DONE): 1}
+    assert latest.tally.reclaimed_bytes == 0
+    assert latest.holding.entries == 1
+    assert latest.holding.disk_bytes == disk_usage(entry)
+    assert latest.holding.oldest_ns is not None
+    assert latest.result.summary.orphaned_bytes == 0
+    assert latest.reclaimable_bytes == 0
+    [done] = watched.named("quarantine_done")
+    assert (done["entry"], done["finding"]) == (entry.name, f"GCD101:layer-dir:{0:064x}")
+    with open_state(tmp_path / "state") as state:
+        assert [act.entry for act in state.acts(identity_of(str(root)), most=9)] == [entry.name]
+
+
+def test_that_a_run_is_refused_is_shown_and_counted(tmp_path, root, monkeypatch):
+    hours_later(monkeypatch)
+    orphan(root)
+    shutil.rmtree(root / "image/overlay2/imagedb/content")
+    with watching(tmp_path, root, QUICK + "act = true\n" + QUARANTINE) as watched:
+        wait_until(lambda: watched.latest.tally.refusals.get(Reason.RUN_REFUSED, 0) >= 2, "two refusals")
+
+        assert watched.latest.trouble.startswith("nothing is done: what keeps layer dirs alive cannot be read: images")
+    assert len(watched.named("run_refused")) == 1
+    assert not (root / ".gcd/entries").exists() or list((root / ".gcd/entries").iterdir()) == []
+
+
+def test_what_an_earlier_run_left_open_is_settled_at_the_start(tmp_path, root, monkeypatch):
+    hours_later(monkeypatch)
+    orphan(root)
+    with watching(tmp_path, root, QUICK + "act = true\n" + QUARANTINE) as watched:
+        wait_until(lambda: watched.latest.holding.entries == 1, "the orphan is moved")
+    [entry] = (root / ".gcd/entries").iterdir()
+    entry.rename(root / ".gcd/open" / entry.name)
+    shutil.rmtree(tmp_path / "state")
+    with watching(tmp_path, root, QUICK + "act = true\n" + QUARANTINE) as watched:
+        wait_until(lambda: watched.latest.holding.entries == 1, "the entry is closed")
+
+    assert [event["entry"] for event in watched.named("entry_closed")] == [entry.name]
+    with open_state(tmp_path / "state") as state:
+        [told] = state.acts(identity_of(str(root)), most=9)
+    assert (told.kind, told.outcome, told.entry) == (ActKind.QUARANTINE, Outcome.DONE, entry.name)

@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(path: str, report: str, *, is_private: bool = False) -> None:
+def write_whole(path: str, report: str, *, mode: int | None = None) -> None:
     """
-    Make `path` hold `report`, for its owner's eyes alone if it `is_private`; OSError, with what was there untouched, if
-    that cannot be done.
+    Make `path` hold `report`, as a file of that `mode` or, without one, of the mode that it had or that the umask
+    leaves; OSError, with what was there untouched, if that cannot be done.
     """
     target = Path(path)
     if target.exists() and not target.is_file():
@@ -30,7 +30,7 @@ def write_whole(path: str, report: str, *, is_private: bool = False) -> None:
             file.write(report)
             file.flush()
             os.fsync(file.fileno())
-        Path(beside).chmod(0o600 if is_private else _mode(place))
+        Path(beside).chmod(_mode(place) if mode is None else mode)
         Path(beside).replace(place)
     except BaseException:
         Path(beside).unlink()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gcd.commands.codes import selected
-from gcd.commands.output import keep_out, write
+from gcd.commands.output import PUBLIC, keep_out, write
 from gcd.commands.progress import ProgressBar
 from gcd.commands.terminal import report, width_and_colour
 from gcd.model.finding import Severity
@@ -47,6 +47,7 @@ FAIL_ON = {FailOn.ERROR: Severity.ERROR, FailOn.WARNING: Severity.WARNING, FailO
     help="The least severity that makes the exit status 4 (default: warning).",
 )
 @click.option("--output", metavar="FILE", help="Write the report to FILE, not to stdout.")
+@click.option("--textfile", metavar="FILE", help="Write metrics too, for the textfile collector of node_exporter.")
 @click.option("--record", "is_recorded", is_flag=True, help="Keep what was seen, and when, in the state directory.")
 @click.option("-v", "--verbose", count=True, help="Log more to stderr; twice for still more.")
 @click.option("-q", "--quiet", is_flag=True, help="Log errors only.")
@@ -59,6 +60,7 @@ def check(  # noqa: PLR0913 - one parameter a flag
     skip: tuple[str, ...],
     fail_on: str | None,
     output: str | None,
+    textfile: str | None,
     is_recorded: bool,
     verbose: int,
     quiet: bool,
@@ -74,11 +76,16 @@ def check(  # noqa: PLR0913 - one parameter a flag
     codes = selected(settings.only, settings.skip)
     path = find_root(None if settings.root is None else str(settings.root))
     # A check writes nothing below a root, not even what it was asked to write elsewhere.
-    keep_out(path, "check", {"--output": output, "state_dir": str(settings.state_dir) if is_recorded else None})
+    state_dir = str(settings.state_dir) if is_recorded else None
+    keep_out(path, "check", {"--output": output, "--textfile": textfile, "state_dir": state_dir})
     result, plan = _checked(path, settings, codes, is_planned=dry_run)
     if settings.log_level in {LogLevel.DEBUG, LogLevel.INFO}:
         _log(result, settings)
     _deliver(result, plan, settings.format, output)
+    if textfile is not None:
+        from gcd import metrics  # noqa: PLC0415 - prometheus-client is for those who have it written
+
+        write(textfile, metrics.textfile(result), mode=PUBLIC)
     if is_recorded:
         from gcd.commands.record import record  # noqa: PLC0415 - SQLite is for those who keep something
 

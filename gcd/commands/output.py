@@ -19,9 +19,14 @@ def keep_out(root: str, command: str, targets: Mapping[str, str | None]) -> None
             raise UsageError(f"{name} {target} lies below the Docker root {root}, where gcd {command} writes nothing")
 
 
-def write(path: str, report: str, *, is_private: bool = False) -> None:
+PRIVATE = 0o600
+"""The mode of a file that is for its owner's eyes alone."""
+PUBLIC = 0o644
+
+
+def write(path: str, report: str, *, mode: int | None = None) -> None:
     """All or nothing, so that no reader finds half a report; but a device or a pipe is written to, not replaced."""
     try:
-        write_whole(path, report, is_private=is_private)
+        write_whole(path, report, mode=mode)
     except OSError as error:
         raise GcdError(f"the report cannot be written to {path}: {error.strerror}") from error

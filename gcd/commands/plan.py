@@ -11,7 +11,7 @@ import click
 from gcd import planning
 from gcd.commands.check import level
 from gcd.commands.listing import listed
-from gcd.commands.output import keep_out, write
+from gcd.commands.output import PRIVATE, keep_out, write
 from gcd.commands.progress import ProgressBar
 from gcd.commands.terminal import width_and_colour
 from gcd.commands.wishes import demand_found, wish_of
@@ -64,7 +64,7 @@ def plan(
     demand_found(wish.selection, result)
     if output is not None:
         # It holds the files that repairs would write, among them configs of containers with their environment.
-        write(output, plan_json(made), is_private=True)
+        write(output, plan_json(made), mode=PRIVATE)
     click.echo(plan_json(made) if settings.format is ReportFormat.JSON else on_terminal(made), nl=False)
     return bits_of(result, made)
 

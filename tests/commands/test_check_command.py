@@ -338,3 +338,54 @@ def test_an_acceptance_needs_a_reason(root, own_settings, capsys):
 
     assert check(root) == ExitBits.USAGE
     assert "accept" in capsys.readouterr().err
+
+
+# --- metrics for node_exporter --------------------------------------------------------------------------------------
+
+
+def test_metrics_are_written_for_node_exporter(root, tmp_path, capsys):
+    plant(root, "add_layer_dir")
+    before = state_of(root)
+    target = tmp_path / "gcd.prom"
+    target.write_text("old")
+    target.chmod(0o600)
+    old_umask = os.umask(0o077)
+    try:
+        assert check(root, "--textfile", target, "--format", "json") == ExitBits.CLEAN  # it is young, and so suspected
+    finally:
+        os.umask(old_umask)
+
+    report = json.loads(capsys.readouterr().out)
+    lines = target.read_text().splitlines()
+    assert 'gcd_findings{code="GCD101",severity="info"} 1.0' in lines
+    assert f'gcd_orphaned_inodes{{code="GCD101"}} {float(report["summary"]["orphaned_inodes"])}' in lines
+    assert "gcd_up 1.0" in lines
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.iterdir() if "prom" in path.name] == ["gcd.prom"]
+    assert state_of(root) == before
+
+
+def test_metrics_of_one_check_say_nothing_of_a_daemon_and_carry_no_times(root, tmp_path):
+    target = tmp_path / "gcd.prom"
+
+    check(root, "--textfile", target)
+
+    samples = [line for line in target.read_text().splitlines() if not line.startswith("#")]
+    assert {line.count(" ") for line in samples} == {1}
+    assert not any(word in line for line in samples for word in ("_total", "watch", "quarantine", "duration"))
+
+
+def test_metrics_are_not_written_below_the_root(root, capsys):
+    assert check(root, "--textfile", root / "gcd.prom") == ExitBits.USAGE
+
+    assert capsys.readouterr().err == (
+        f"gcd: --textfile {root}/gcd.prom lies below the Docker root {root}, where gcd check writes nothing\n"
+    )
+
+
+def test_metrics_that_cannot_be_written_are_told(root, tmp_path, capsys):
+    assert check(root, "--textfile", tmp_path / "none" / "gcd.prom") == ExitBits.NOT_DONE
+
+    assert capsys.readouterr().err == (
+        f"gcd: the report cannot be written to {tmp_path}/none/gcd.prom: No such file or directory\n"
+    )

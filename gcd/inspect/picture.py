@@ -25,8 +25,9 @@ from gcd.model import edges, layout
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, ContainerId, ImageId, LayerDirId, LinkId, RwLayerName, init_dir_of, is_digest
 from gcd.model.inventory import Coverage
+from gcd.model.links import lower_of
 from gcd.model.reading import value_of
-from gcd.model.storegraph import BUILD_WORDS, lower_of
+from gcd.model.storegraph import BUILD_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

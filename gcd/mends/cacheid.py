@@ -16,9 +16,9 @@ from gcd.model import layout
 from gcd.model.finding import NodeKind
 from gcd.model.ids import ChainId, chain_id, is_init_dir, is_layer_dir_id
 from gcd.model.inventory import Source
+from gcd.model.links import lower_of
 from gcd.model.plan import Reason, WriteFile
 from gcd.model.reading import Absent, Present, value_of
-from gcd.model.storegraph import lower_of
 from gcd.rules.stacking import diff_ids_from, known_diff_ids, parent_of
 
 if TYPE_CHECKING:

@@ -88,7 +88,7 @@ def ambiguity(case: Case, link: LinkId, layer_dir: LayerDirId) -> Unproven | Non
     if others:
         return Unproven(f"{others[0]} says that this is its link id, too")
     known = known_diff_ids(case.graph, layer_dir)
-    for citer in case.graph.citers.get(link, ()):
+    for citer in case.graph.citers_of_link(link):
         place = dir_at(case.inventory, case.graph, case.inventory.layer_dirs[citer], link)
         if place is None or place == layer_dir:
             continue

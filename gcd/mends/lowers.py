@@ -16,9 +16,9 @@ from gcd.model import layout
 from gcd.model.facts import Lower
 from gcd.model.ids import LayerDirId, init_dir_of, is_init_dir
 from gcd.model.inventory import Source
+from gcd.model.links import lower_of
 from gcd.model.plan import WriteFile
 from gcd.model.reading import Absent, Present, value_of
-from gcd.model.storegraph import lower_of
 from gcd.rules.stacking import diff_ids_below, dir_below, known_diff_ids
 
 if TYPE_CHECKING:

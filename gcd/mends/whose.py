@@ -12,9 +12,9 @@ from gcd.model import layout
 from gcd.model.facts import EngineState
 from gcd.model.ids import ContainerId
 from gcd.model.inventory import Coverage
+from gcd.model.links import lower_of
 from gcd.model.plan import Reason
 from gcd.model.reading import Absent, Present, describe
-from gcd.model.storegraph import lower_of
 from gcd.rules.damage import file_is_damaged
 from gcd.rules.table import NEEDLESS
 

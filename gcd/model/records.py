@@ -8,11 +8,11 @@ Chains are walked with a set of what was seen: damaged ones are cyclic, and soun
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gcd.model import edges
 from gcd.model.finding import NodeKind
-from gcd.model.ids import ChainId, ContainerId, LayerDirId
+from gcd.model.ids import ChainId, ContainerId, DiffId, LayerDirId, RwLayerName
 from gcd.model.reading import Absent, Present, value_of
 from gcd.model.shelf import shelved_layers
 
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gcd.model.facts import LayerRecord, RwLayerRecord
-    from gcd.model.ids import DiffId, ImageId
+    from gcd.model.ids import ImageId
     from gcd.model.inventory import Inventory
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+ImageChains = tuple[tuple[ChainId, DiffId], ...]
+"""The chains that an image needs, base first, each with its diff id."""
 
 MAX_DEPTH = 125
 """The longest chain that the engine accepts (moby ``layer/layer_store.go`` maxLayerDepth)."""
@@ -31,10 +37,16 @@ class Records:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self.layers = shelved_layers(inventory.layers)
-        self.hashed: dict[tuple[ChainId | None, DiffId], ChainId] = {}
-        self.image_chains: Mapping[ImageId, tuple[tuple[ChainId, DiffId], ...]] = {
-            image.id: edges.image_chains(image, self.hashed) for image in inventory.images.values()
-        }
+
+    @cached_property
+    def hashed(self) -> dict[tuple[ChainId | None, DiffId], ChainId]:
+        """By parent and diff id, the chain ids that were computed for the `image_chains`."""
+        return {}
+
+    @cached_property
+    def image_chains(self) -> Mapping[ImageId, ImageChains]:
+        """By image, the chains that its config implies, base first, each with its diff id."""
+        return {image.id: edges.image_chains(image, self.hashed) for image in self._inventory.images.values()}
 
     @cached_property
     def parents(self) -> Mapping[ChainId, ChainId]:
@@ -147,14 +159,50 @@ class Records:
         return found
 
     @cached_property
+    def lost_chains(self) -> frozenset[ChainId]:
+        """The chains that image configs imply and no record is of, and those that the engine cannot load."""
+        return frozenset(self.computed_parents.keys() - self.layers.ids()).union(self.broken_at)
+
+    @cached_property
+    def perhaps_without_parent(self) -> frozenset[ChainId]:
+        """
+        Sound records without ``parent`` but base layers, whose name is their diff id and which no image puts on others.
+        """
+        computed = self.computed_parents
+        bare = ((chain, row[0]) for chain, row in self.layers.rows.items() if row[3] is None)
+        return frozenset(
+            chain for chain, diff_id in bare if ChainId(diff_id) != chain or computed.get(chain) is not None
+        )
+
+    @cached_property
+    def unproven_names(self) -> frozenset[ChainId]:
+        """Sound records of which no image config has told already that diff id and parent hash to their name."""
+        assert self.image_chains is not None  # they fill `hashed`
+        hashed = self.hashed
+        return frozenset(chain for chain, row in self.layers.rows.items() if hashed.get((row[3], row[0])) != chain)
+
+    @cached_property
+    def imageless(self) -> frozenset[ChainId]:
+        """The records that no image config implies and that the engine can load."""
+        return self.layers.ids().difference(self.computed_parents, self.broken_at)
+
+    @cached_property
+    def children(self) -> Mapping[ChainId, tuple[ChainId, ...]]:
+        """By chain, recorded or not, those whose record names it as parent."""
+        return grouped([(parent, chain) for chain, parent in self.parents.items()])
+
+    @cached_property
     def computed_diff_ids(self) -> Mapping[ChainId, DiffId]:
         """By chain, the diff id that image configs imply."""
         return {chain: diff_id for chains in self.image_chains.values() for chain, diff_id in chains}
 
     def layers_of(self, layer_dir: LayerDirId) -> tuple[LayerRecord, ...]:
         """The layer records whose cache-id is `layer_dir`; more than one is a fault of its own."""
-        chains = self.sharers.get(layer_dir) or ((found,) if (found := self.chain_of_dir.get(layer_dir)) else ())
-        return tuple(self._inventory.layers[chain] for chain in chains)
+        return tuple(self._inventory.layers[chain] for chain in self.chains_of_dir(layer_dir))
+
+    def chains_of_dir(self, layer_dir: LayerDirId) -> tuple[ChainId, ...]:
+        """The chains whose record names `layer_dir`, existing or not."""
+        return self.sharers.get(layer_dir) or ((found,) if (found := self.chain_of_dir.get(layer_dir)) else ())
 
     @cached_property
     def chain_of_dir(self) -> Mapping[LayerDirId, ChainId]:
@@ -181,6 +229,35 @@ class Records:
                     found[LayerDirId(target.id)] = record
         return found
 
+    @cached_property
+    def odd_rw_layers(self) -> frozenset[RwLayerName]:
+        """The rw layer records of which a file or a dir is not as usual."""
+        return frozenset(name for name in self._inventory.rw_layers if self.is_odd_rw_layer(name))
+
+    def is_odd_rw_layer(self, name: RwLayerName) -> bool:
+        record = self._inventory.rw_layers[name]
+        dirs = self._inventory.layer_dirs
+        return not isinstance(record.parent, Present) or not all(
+            isinstance(reading, Present) and reading.value in dirs for reading in (record.mount_id, record.init_id)
+        )
+
+    @cached_property
+    def odd_containers(self) -> frozenset[ContainerId]:
+        """The containers of which a file or the rw layer record is not as usual."""
+        return frozenset(name for name in self._inventory.containers if self.is_odd_container(name))
+
+    def is_odd_container(self, name: ContainerId) -> bool:
+        container = self._inventory.containers[name]
+        config = value_of(container.config)
+        return (
+            config is None
+            or not isinstance(container.host_config, Present | Absent)
+            or not config.has_config
+            or config.id != name
+            or config.is_being_removed
+            or RwLayerName(name) not in self._inventory.rw_layers
+        )
+
     def is_being_removed(self, name: str) -> bool:
         """Whether the container that the rw layer record `name` belongs to is on its way out (S8)."""
         container = self._inventory.containers.get(ContainerId(name))
@@ -205,6 +282,17 @@ class Records:
         record = self._inventory.containers.get(ContainerId(container))
         config = value_of(record.config) if record else None
         return config.name.removeprefix("/") if config and config.name else container[:12]
+
+
+def grouped(pairs: list[tuple[K, V]]) -> dict[K, tuple[V, ...]]:
+    """By first element, the second ones of its pairs."""
+    found: dict[K, tuple[V, ...]] = {key: (value,) for key, value in pairs}
+    if len(found) == len(pairs):
+        return found
+    many: dict[K, list[V]] = {}
+    for key, value in pairs:
+        many.setdefault(key, []).append(value)
+    return {key: tuple(values) for key, values in many.items()}
 
 
 def short_digest(digest: str) -> str:

@@ -16,32 +16,30 @@ from __future__ import annotations
 
 import itertools
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from gcd.model import edges
-from gcd.model.facts import LayerDir, Lower
 from gcd.model.finding import Impact, Node, NodeKind
 from gcd.model.graph import Graph
 from gcd.model.ids import ChainId, LayerDirId, LinkId, init_dir_of, is_init_dir, is_layer_dir_id, rw_dir_of
-from gcd.model.reading import Present, value_of
-from gcd.model.records import Records
-from gcd.model.shelf import is_spelled, lower_links, shelved_dirs, shelved_links
+from gcd.model.links import Links
+from gcd.model.reading import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from collections.abc import Set as AbstractSet
 
-    from gcd.model.facts import KernelMount
+    from gcd.model.facts import KernelMount, LayerDir
     from gcd.model.inventory import Inventory
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 BUILD_WORDS = Node(NodeKind.DATABASE, "buildkit")
 """Stands for every id that BuildKit's databases mention anywhere."""
 
 
-class StoreGraph(Records):
+FEW = 1000
+"""Dirs that nothing names, up to which it is cheaper to ask who leads to them than to follow all that is named."""
+
+
+class StoreGraph(Links):
     """
     `bound_ns` is the ctime below which an unreferenced thing is proven nobody's (`Engine.proof_bound`), or None.
     """
@@ -49,8 +47,6 @@ class StoreGraph(Records):
     def __init__(self, inventory: Inventory, bound_ns: int | None) -> None:
         super().__init__(inventory)
         self._bound_ns = bound_ns
-        self.dirs = shelved_dirs(inventory.layer_dirs)
-        self.farm = shelved_links(inventory.link_farm.symlinks)
 
     # --- edges ------------------------------------------------------------------------------------------------------
 
@@ -86,142 +82,50 @@ class StoreGraph(Records):
 
     def _build_words(self) -> Iterator[Node]:
         cache = self._inventory.build_cache
-        for name in cache.named:
-            if name in self._inventory.layer_dirs:
-                yield edges.dir_node(name)
-        for chain in cache.chains:
-            if chain in self._inventory.layers:
-                yield edges.layer_node(chain)
+        yield from map(edges.dir_node, cache.named & self.dirs.ids())
+        yield from map(edges.layer_node, cache.chains & self.layers.ids())
 
     @cached_property
     def _mounted(self) -> tuple[tuple[LayerDirId, ...], ...]:
         """For each kernel mount, the dirs that it uses, link tokens resolved."""
-        return tuple(
-            (*sorted(mount.dirs), *(d for link in sorted(mount.links) for d in self.dirs_of_link(link)))
-            for mount in self._inventory.mounts
-        )
+        return tuple(map(self._dirs_of_mount, self._inventory.mounts))
 
-    # --- links ------------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def claimants(self) -> Mapping[LinkId, tuple[LayerDirId, ...]]:
-        """By link id, the dirs whose ``link`` file says it."""
-        said = [(row[0], dir_id) for dir_id, row in self.dirs.rows.items()]
-        said += [(d.link.value, d.id) for d in self.dirs.odd.values() if isinstance(d.link, Present)]
-        return _grouped(said)
-
-    @cached_property
-    def symlinks_to(self) -> Mapping[LayerDirId, tuple[LinkId, ...]]:
-        """By dir id (existing or not), the link symlinks that point to it."""
-        return _grouped([(target, link) for link, target in self.link_targets.items()])
-
-    @cached_property
-    def link_targets(self) -> Mapping[LinkId, LayerDirId]:
-        """By link id, the dir id that its symlink points to; those whose target is none are not in it."""
-        found = {link: row[0] for link, row in self.farm.rows.items()}
-        odd = self.farm.odd.values()
-        found.update((s.id, s.target.value) for s in odd if isinstance(s.target, Present))
-        return found
-
-    @cached_property
-    def cited_links(self) -> frozenset[LinkId]:
-        """
-        The link ids that some ``lower`` names.
-
-        Where a ``lower`` is the link of another dir and the ``lower`` of that, as it should be, only that link is new.
-        """
-        rows = self.dirs.rows
-        cited: set[LinkId] = set()
-        for dir_id, row in rows.items():
-            lower = row[1]
-            if lower and not is_spelled(lower):
-                cited.add(rows[LayerDirId(lower)][0])
-            else:
-                cited.update(lower_links(rows, dir_id))
-        for layer_dir in self.dirs.odd.values():
-            cited.update(lower_of(layer_dir).links)
-        return frozenset(cited)
-
-    @cached_property
-    def unlike_parent(self) -> frozenset[LayerDirId]:
-        """
-        The dirs without any oddity whose ``lower`` is not the link of the dir that records put below them, followed by
-        the ``lower`` of that.
-        """
-        below = self._dirs_below()
-        return frozenset(
-            dir_id for dir_id, row in self.dirs.rows.items() if row[1] and row[1] != below.get(dir_id, _NO_DIR)
-        )
-
-    def _dirs_below(self) -> Mapping[LayerDirId, LayerDirId]:
-        """By dir, the one that records put below it, existing or not, where they tell it and with one voice."""
-        parents = {**self.parents, **self.computed_parents}
-        cache_ids = self.cache_ids
-        found = {
-            dir_id: cache_ids[parent]
-            for chain, dir_id in cache_ids.items()
-            if (parent := parents.get(chain)) is not None and parent in cache_ids and dir_id not in self.sharers
-        }
-        for dir_id, rw_layer in self.rw_layers_by_dir.items():
-            parent = value_of(rw_layer.parent)
-            init = init_dir_of(dir_id)
-            if not is_init_dir(dir_id) and init in self.dirs:
-                found[dir_id] = init
-            else:
-                found[dir_id] = cache_ids.get(parent, _NO_DIR) if parent is not None else _NO_DIR
-        return found
-
-    @cached_property
-    def unresolved_links(self) -> frozenset[LinkId]:
-        """The cited link ids that no existing dir can be meant by."""
-        return frozenset(link for link in self.cited_links - self.claimants.keys() if not self.dirs_of_link(link))
-
-    def dirs_of_link(self, link: LinkId) -> tuple[LayerDirId, ...]:
-        """The existing dirs that `link` can mean: by ``link`` files and by the link farm; usually one."""
-        claimants = self.claimants.get(link, ())
-        target = self.link_targets.get(link)
-        if target is not None and target not in claimants and target in self.dirs:
-            return (*claimants, target)
-        return claimants
-
-    @cached_property
-    def citers(self) -> Mapping[LinkId, tuple[LayerDirId, ...]]:
-        """By link id, the dirs whose ``lower`` names it. Built at first use: up to 125 entries a dir."""
-        return _grouped([(link, dir_id) for dir_id in self.dirs for link in self._lower_links(dir_id)])
-
-    def _lower_links(self, dir_id: LayerDirId) -> tuple[LinkId, ...]:
-        """The links that the ``lower`` of an existing dir names."""
-        row = self.dirs.rows.get(dir_id)
-        return lower_links(self.dirs.rows, dir_id) if row is not None else lower_of(self.dirs.odd[dir_id]).links
-
-    def links_of(self, layer_dir: LayerDirId) -> tuple[LinkId, ...]:
-        """The link ids that mean `layer_dir`, existing or not: by its ``link`` file, then by the link farm."""
-        found = self._inventory.layer_dirs.get(layer_dir)
-        own = value_of(found.link) if found else None
-        return tuple(dict.fromkeys((*((own,) if own else ()), *self.symlinks_to.get(layer_dir, ()))))
-
-    def citers_of(self, layer_dir: LayerDirId) -> tuple[LayerDirId, ...]:
-        """The dirs whose ``lower`` means `layer_dir`."""
-        return tuple(dict.fromkeys(citer for link in self.links_of(layer_dir) for citer in self.citers.get(link, ())))
+    def _dirs_of_mount(self, mount: KernelMount) -> tuple[LayerDirId, ...]:
+        return (*sorted(mount.dirs), *(d for link in sorted(mount.links) for d in self.dirs_of_link(link)))
 
     # --- life of layer dirs -----------------------------------------------------------------------------------------
 
     @cached_property
     def named_dirs(self) -> frozenset[LayerDirId]:
         """The dirs, existing or not, that a record, a BuildKit database or a kernel mount names."""
-        return self._recorded_dirs.union(_dirs_in(self._build_words()), itertools.chain.from_iterable(self._mounted))
+        return frozenset(self.chain_of_dir).union(self.rw_layers_by_dir, self._named_by_few)
 
     @cached_property
-    def _recorded_dirs(self) -> frozenset[LayerDirId]:
-        """The dirs, existing or not, that a record names."""
-        return frozenset(self.cache_ids.values()).union(_dirs_in(self._targets_of_few()))
+    def _named_by_few(self) -> frozenset[LayerDirId]:
+        """The dirs that something else names than a layer record or rw layer record."""
+        mounted = itertools.chain.from_iterable(self._mounted)
+        return frozenset(_dirs_in(self._targets_of_few())).union(self.built_dirs, mounted)
+
+    @cached_property
+    def built_dirs(self) -> frozenset[LayerDirId]:
+        """The existing dirs that BuildKit's databases mention anywhere."""
+        return frozenset(self.dirs.ids() & self._inventory.build_cache.named)
+
+    def is_recorded(self, layer_dir: LayerDirId) -> bool:
+        """Whether a record names `layer_dir`, existing or not."""
+        if layer_dir in self.chain_of_dir or layer_dir in self.rw_layers_by_dir:
+            return True
+        return layer_dir in self._recorded_by_few
+
+    @cached_property
+    def _recorded_by_few(self) -> frozenset[LayerDirId]:
+        return frozenset(_dirs_in(self._targets_of_few()))
 
     def _targets_of_few(self) -> Iterator[Node]:
-        """What all records refer to but images, containers and layer records."""
+        """What all records refer to but images, containers, layer records and rw layer records."""
         inv = self._inventory
         yield from itertools.chain.from_iterable(map(edges.layer_edges, inv.removing.values()))
         yield from itertools.chain.from_iterable(map(edges.write_set_edges, inv.write_sets.values()))
-        yield from itertools.chain.from_iterable(map(edges.rw_layer_edges, inv.rw_layers.values()))
         yield from itertools.chain.from_iterable(map(edges.snapshot_edges, inv.build_cache.snapshots.values()))
         yield from itertools.chain.from_iterable(entry.refers_to for entry in inv.quarantine.values())
 
@@ -230,14 +134,14 @@ class StoreGraph(Records):
         """
         The existing dirs that something names, and all that their ``lower`` files lead to; newborn ones among them.
         """
-        return self.closure(self._referred_to)
+        return self.dirs.ids() - self.unreferenced_dirs
 
     @cached_property
-    def _referred_to(self) -> AbstractSet[LayerDirId]:
-        """The existing dirs that something names, and the newborn ones."""
-        existing = self.dirs.ids()
-        newborn = filter(is_layer_dir_id, existing - self._inventory.candidates)
-        return existing & self.named_dirs.union(newborn)
+    def unreferenced_dirs(self) -> frozenset[LayerDirId]:
+        """The existing dirs that are not in `referenced_dirs`."""
+        unnamed = self.dirs.ids().difference(self.chain_of_dir, self.rw_layers_by_dir, self._named_by_few)
+        born = self._inventory.candidates
+        return self.unreached(frozenset(d for d in unnamed if d in born or not is_layer_dir_id(d)))
 
     @cached_property
     def _young(self) -> frozenset[LayerDirId]:
@@ -248,7 +152,7 @@ class StoreGraph(Records):
         inv = self._inventory
         young = {
             dir_id
-            for dir_id in self.dirs.ids() - self.referenced_dirs
+            for dir_id in self.unreferenced_dirs
             if dir_id in inv.held_dirs or not self.is_settled(inv.layer_dirs[dir_id].ctime_ns)
         }
         return frozenset(young | {partner for d in young if (partner := partner_of(d)) in inv.layer_dirs})
@@ -256,7 +160,11 @@ class StoreGraph(Records):
     @cached_property
     def live_dirs(self) -> frozenset[LayerDirId]:
         """The closure: every dir that something may still need."""
-        return self.referenced_dirs | self.closure(self._young) if self._young else self.referenced_dirs
+        return self.dirs.ids() - self._dead_dirs
+
+    @cached_property
+    def _dead_dirs(self) -> frozenset[LayerDirId]:
+        return self.unreferenced_dirs - self.closure(self._young) if self._young else self.unreferenced_dirs
 
     def is_settled(self, ctime_ns: int) -> bool:
         """Whether a change at `ctime_ns` precedes everything that can be under way now."""
@@ -265,7 +173,7 @@ class StoreGraph(Records):
     def is_orphaned_dir(self, layer_dir: LayerDir) -> bool:
         """Whether nothing refers to `layer_dir`; true of a young one too, which is then only suspected."""
         return layer_dir.id in self._inventory.candidates and (
-            layer_dir.id in self._young or layer_dir.id not in self.live_dirs
+            layer_dir.id in self._young or layer_dir.id in self._dead_dirs
         )
 
     def mounts_of(self, layer_dir: LayerDirId) -> tuple[KernelMount, ...]:
@@ -284,13 +192,18 @@ class StoreGraph(Records):
     @cached_property
     def lost_dirs(self) -> frozenset[LayerDirId]:
         """Dirs that do not exist, that no record names, and that a cited link symlink still points to."""
-        gone = set(self.link_targets.values()).difference(self.dirs.rows, self.dirs.odd, self._recorded_dirs)
-        return frozenset(d for d in gone if not self.cited_links.isdisjoint(self.symlinks_to[d]))
+        gone = set(self.link_targets.values()).difference(self.dirs.rows, self.dirs.odd)
+        return frozenset(filter(self.is_lost, gone))
+
+    def is_lost(self, dir_id: LayerDirId) -> bool:
+        if dir_id in self.dirs or self.is_recorded(dir_id):
+            return False
+        return not self.direct_citers.keys().isdisjoint(self.symlinks_to.get(dir_id, ()))
 
     @cached_property
     def orphaned_dirs(self) -> frozenset[LayerDirId]:
         """The dirs that nothing refers to, as `is_orphaned_dir` says it of one."""
-        return self._inventory.candidates & (self._young | (self.dirs.ids() - self.live_dirs))
+        return frozenset(self._inventory.candidates & (self._young | self._dead_dirs))
 
     def owners(self, layer_dir: LayerDirId) -> tuple[Node, ...]:
         """The records, databases and mounts that name `layer_dir`."""
@@ -306,44 +219,76 @@ class StoreGraph(Records):
             live |= frontier
             if len(live) == len(existing):
                 break
-            links = set(itertools.chain.from_iterable(map(self._lower_links, frontier))) - seen_links
+            links = set(itertools.chain.from_iterable(map(self.lower_links, frontier))) - seen_links
             seen_links |= links
             found = set(itertools.chain.from_iterable(map(self.dirs_of_link, links)))
             found.update(map(partner_of, frontier))
             frontier = (existing & found) - live
         return frozenset(live)
 
+    def unreached(self, out: frozenset[LayerDirId]) -> frozenset[LayerDirId]:
+        """Those of the existing dirs `out` to which the `closure` of all other dirs does not lead."""
+        existing = self.dirs.ids()
+        if len(out) > FEW:
+            return existing - self.closure(existing - out)
+        left = set(out)
+        frontier = {dir_id for dir_id in left if self._is_led_to(dir_id, out)}
+        while frontier:
+            left -= frontier
+            links = set(itertools.chain.from_iterable(map(self.lower_links, frontier)))
+            found = set(itertools.chain.from_iterable(map(self.dirs_of_link, links)))
+            found.update(map(partner_of, frontier))
+            frontier = left & found
+        return frozenset(left)
+
+    def _is_led_to(self, dir_id: LayerDirId, out: frozenset[LayerDirId]) -> bool:
+        """Whether the partner of `dir_id` is a dir that is not in `out`, or the ``lower`` of one leads to it."""
+        partner = partner_of(dir_id)
+        if partner in self.dirs and partner not in out:
+            return True
+        return any(citer not in out for link in self.links_of(dir_id) for citer in self.citers_of_link(link))
+
     # --- life of layer records --------------------------------------------------------------------------------------
 
     @cached_property
-    def kept_layers(self) -> frozenset[ChainId]:
-        """The chains, recorded or not, that something alive needs."""
+    def unkept_layers(self) -> frozenset[ChainId]:
+        """The layer records that nothing alive needs."""
+        if not self.imageless:
+            return self.imageless
+        chains, dirs = self._kept_by_others()
+        unkept = set(self.imageless)
+        nameless = self.dirs.ids().difference(self.chain_of_dir)
+        more = {c for c in unkept if c in chains or any(child not in unkept for child in self.children.get(c, ()))}
+        while True:
+            unkept -= self._with_ancestors(more)
+            own = {d for c in unkept if (d := self.cache_ids.get(c)) is not None} & self.dirs.ids()
+            shared = {d for d in own if any(c not in unkept for c in self.sharers.get(d, ()))}
+            out = frozenset((nameless | (own - shared)) - dirs)
+            led = own - self.unreached(out)
+            more = {c for c in unkept if self.cache_ids.get(c) in led}
+            if not more:
+                return frozenset(unkept)
+
+    def _kept_by_others(self) -> tuple[set[ChainId], set[LayerDirId]]:
+        """The chains and dirs that something names which keeps layer records alive, but images and layer records."""
         inv = self._inventory
-        settled = {name for name, removing in inv.removing.items() if self.is_settled(removing.ctime_ns)}
-        under_way = [
-            target for name, r in inv.removing.items() if name not in settled for target in edges.layer_edges(r)
-        ]
         others = (
-            *itertools.chain.from_iterable(map(edges.rw_layer_edges, inv.rw_layers.values())),
             *itertools.chain.from_iterable(map(edges.snapshot_edges, inv.build_cache.snapshots.values())),
             *itertools.chain.from_iterable(map(edges.lease_edges, inv.build_cache.leases.values())),
             *itertools.chain.from_iterable(entry.refers_to for entry in inv.quarantine.values()),
-            *under_way,
+            *itertools.chain.from_iterable(
+                edges.layer_edges(r) for r in inv.removing.values() if not self.is_settled(r.ctime_ns)
+            ),
             *self._build_words(),
         )
-        kept: set[ChainId] = set()
-        more = {*self.computed_parents, *self.broken_at, *_chains_in(others)}
-        dirs = {*_dirs_in(others), *itertools.chain.from_iterable(self._mounted)}
-        while True:
-            kept |= self._with_ancestors(more)
-            dirs.update(filter(None, map(self.cache_ids.get, kept)))
-            start = self.dirs.ids() & (dirs | self._young)
-            # In a healthy root what records name and what images and containers reach are the same dirs.
-            closure = self.referenced_dirs if start == self._referred_to else self.closure(start)
-            named = itertools.chain.from_iterable(self.sharers.get(d, ()) for d in closure & self.sharers.keys())
-            more = {*named, *filter(None, map(self.chain_of_dir.get, closure))} - kept
-            if not more:
-                return frozenset(kept)
+        parents = (value_of(record.parent) for record in inv.rw_layers.values())
+        mounted = itertools.chain.from_iterable(self._mounted)
+        return {*_chains_in(others), *filter(None, parents)}, {
+            *_dirs_in(others),
+            *self.rw_layers_by_dir,
+            *self._young,
+            *mounted,
+        }
 
     def _with_ancestors(self, chains: Iterable[ChainId]) -> set[ChainId]:
         found = set(chains)
@@ -378,7 +323,7 @@ class StoreGraph(Records):
     def _dirs_through(self, node: Node) -> set[LayerDirId]:
         if node.kind is NodeKind.LINK:
             link = LinkId(node.id)
-            return {*self.citers.get(link, ()), *self.claimants.get(link, ())}
+            return {*self.citers_of_link(link), *self.claimants.get(link, ())}
         return set(self.citers_of(LayerDirId(node.id)))
 
     def impact(self, node: Node) -> Impact:
@@ -388,11 +333,6 @@ class StoreGraph(Records):
             tuple(sorted({label for n in nodes if n.kind is NodeKind.IMAGE for label in self.image_labels(n.id)})),
             tuple(sorted({self.container_label(n.id) for n in nodes if n.kind is NodeKind.CONTAINER})),
         )
-
-
-def lower_of(layer_dir: LayerDir) -> Lower:
-    """The readable part of a ``lower`` file; no links where there is none or it cannot be read."""
-    return layer_dir.lower.value if isinstance(layer_dir.lower, Present) else _NO_LOWER
 
 
 def partner_of(layer_dir: LayerDirId) -> LayerDirId:
@@ -406,18 +346,3 @@ def _dirs_in(nodes: Iterable[Node]) -> Iterator[LayerDirId]:
 
 def _chains_in(nodes: Iterable[Node]) -> Iterator[ChainId]:
     return (ChainId(node.id) for node in nodes if node.kind is NodeKind.LAYER)
-
-
-def _grouped(pairs: list[tuple[K, V]]) -> dict[K, tuple[V, ...]]:
-    """By first element, the second ones of its pairs."""
-    found: dict[K, tuple[V, ...]] = {key: (value,) for key, value in pairs}
-    if len(found) == len(pairs):
-        return found
-    many: dict[K, list[V]] = {}
-    for key, value in pairs:
-        many.setdefault(key, []).append(value)
-    return {key: tuple(values) for key, values in many.items()}
-
-
-_NO_LOWER = Lower(())
-_NO_DIR = LayerDirId("")

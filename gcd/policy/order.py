@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gcd.model import edges, layout
 from gcd.model.finding import Kind, Node, NodeKind, RemedyKind
 from gcd.model.ids import ChainId, LayerDirId
-from gcd.model.storegraph import lower_of
+from gcd.model.links import lower_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

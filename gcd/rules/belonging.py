@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from gcd.model import edges, layout
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, ContainerId, ImageId, LayerDirId, init_dir_of, rw_dir_of
+from gcd.model.links import lower_of
 from gcd.model.reading import Absent, Present, value_of
-from gcd.model.storegraph import lower_of
 from gcd.rules.stacking import diff_ids_from, known_diff_ids
 
 if TYPE_CHECKING:

@@ -185,7 +185,7 @@ def orphaned_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> Itera
     Not this rule: a dir without a record (GCD101); a record that the engine cannot load (GCD202 to GCD208).
     """
     record = inventory.layers.get(ChainId(node.id))
-    if record is None or record.chain_id in graph.kept_layers or not graph.is_loadable(record.chain_id):
+    if record is None or record.chain_id not in graph.unkept_layers or not graph.is_loadable(record.chain_id):
         return
     cache_id = value_of(record.cache_id)
     layer_dir = inventory.layer_dirs.get(cache_id) if cache_id is not None else None

@@ -119,7 +119,7 @@ def missing_diff_dir(inventory: Inventory, graph: StoreGraph, node: Node) -> Ite
     layer_dir = inventory.layer_dirs.get(dir_id)
     if layer_dir is None:
         links = [link for link in graph.symlinks_to.get(dir_id, ()) if link in graph.cited_links]
-        cited_by = {d for link in links for d in graph.citers[link]}
+        cited_by = {d for link in links for d in graph.citers_of_link(link)}
         citers = sorted(d for d in cited_by if is_whole(inventory, graph, inventory.layer_dirs[d]))
         if dir_id in graph.lost_dirs and citers:
             lower = f"{layout.layer_dir(citers[0])}/{layout.LOWER}"

@@ -49,7 +49,7 @@ def missing_link_symlink(inventory: Inventory, graph: StoreGraph, node: Node) ->
     if link in inventory.link_farm.symlinks or _farm_is_no_directory(inventory):
         return
     if link in graph.unresolved_links:
-        citers = sorted(d for d in graph.citers[link] if is_whole(inventory, graph, inventory.layer_dirs[d]))
+        citers = sorted(d for d in graph.citers_of_link(link) if is_whole(inventory, graph, inventory.layer_dirs[d]))
         if citers and not _is_explained(inventory, graph, link):
             yield Fault(
                 node,
@@ -175,7 +175,7 @@ def _is_explained(inventory: Inventory, graph: StoreGraph, link: LinkId) -> bool
     """
     Whether records name a dir just where `link` is cited that is gone (GCD201, GCD306) or lost its link id (GCD106).
     """
-    for citer in graph.citers[link]:
+    for citer in graph.citers_of_link(link):
         place = dir_at(inventory, graph, inventory.layer_dirs[citer], link)
         if place is not None:
             found = inventory.layer_dirs.get(place)

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, ImageId, LayerDirId, RwLayerName, init_dir_of, is_build_id, is_init_dir
+from gcd.model.links import lower_of
 from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Present, Unreadable, value_of
-from gcd.model.storegraph import lower_of, partner_of
+from gcd.model.storegraph import partner_of
 from gcd.rules.belonging import has_init, is_owned
 from gcd.rules.passing import is_whole
 from gcd.rules.stacking import diff_ids_from, dir_below, known_diff_ids, parent_of

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from gcd.model import layout
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity
 from gcd.model.ids import LayerDirId, init_dir_of, is_init_dir
+from gcd.model.links import lower_of
 from gcd.model.reading import Absent, Present, Unreadable, describe, value_of
-from gcd.model.storegraph import lower_of
 from gcd.rules import suspects
 from gcd.rules.needs import WHOLE_DIRS
 from gcd.rules.passing import is_whole

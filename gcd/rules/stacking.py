@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.model.ids import ChainId, LayerDirId, init_dir_of, is_digest, is_init_dir
+from gcd.model.links import lower_of
 from gcd.model.reading import ABSENT, Absent, Present, Reading, Unreadable, value_of
-from gcd.model.storegraph import lower_of
 
 if TYPE_CHECKING:
     from gcd.model.facts import LayerDir, LayerRecord
@@ -68,7 +68,7 @@ def links_cited_for(inventory: Inventory, graph: StoreGraph, lost: LayerDir) -> 
     """The unresolved link ids that ``lower`` files name just where records put `lost` in their stack."""
     found: dict[LinkId, None] = {}
     for link in graph.unresolved_links:
-        for citer in graph.citers[link]:
+        for citer in graph.citers_of_link(link):
             if dir_at(inventory, graph, inventory.layer_dirs[citer], link) == lost.id:
                 found[link] = None
     return tuple(found)

@@ -151,10 +151,10 @@ def test_what_a_bare_record_names_is_no_orphan_until_it_is_purged(root, units):
     inventory = read_inventory(str(root))
     graph = StoreGraph(inventory, bound_ns=2**63)
     assert names_in(units[0])[1] in graph.referenced_dirs
-    assert {chain, names_in(units[2])[0]} <= graph.kept_layers
+    assert {chain, names_in(units[2])[0]}.isdisjoint(graph.unkept_layers)
     assert layer_dir in graph.referenced_dirs
 
     shutil.rmtree(root / ".gcd/entries" / deed.entry)
     graph = StoreGraph(read_inventory(str(root)), bound_ns=2**63)
     assert names_in(units[0])[1] not in graph.referenced_dirs
-    assert chain not in graph.kept_layers
+    assert chain in graph.unkept_layers

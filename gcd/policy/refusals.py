@@ -32,8 +32,8 @@ class Outlook:
     """
     What a refusal is made of, beside the findings.
 
-    `listed` is what the engine's API lists, None if it was not asked. `allow_empty` is the word of somebody who knows
-    that a root without images or layers is as it should be.
+    `listed` is what the engine's API lists, None if it was not asked, before the reading and after it. `allow_empty` is
+    the word of somebody who knows that a root without images or layers is as it should be.
     """
 
     inventory: Inventory
@@ -81,6 +81,13 @@ def keepers_unread(outlook: Outlook) -> str:
     return f"what keeps layer dirs alive cannot be read: {', '.join(lacking)}; put that right first"
 
 
+def engine_unasked(outlook: Outlook) -> str:
+    """A running engine may have what the disk has lost; one that was started meanwhile was not asked before (S2)."""
+    if outlook.inventory.engine.state is not EngineState.RUNNING or outlook.listed is not None:
+        return ""
+    return "the engine runs, and did not say before and after gcd looked what it has: try again, or name its --socket"
+
+
 def unexpectedly_empty(outlook: Outlook) -> str:
     """No image, or no layer record, while layer dirs are there: either all was pruned, or the records were lost."""
     inventory = outlook.inventory
@@ -90,9 +97,7 @@ def unexpectedly_empty(outlook: Outlook) -> str:
     found = f"there are {len(inventory.layer_dirs)} layer dirs and no {' and no '.join(lacking)}"
     if inventory.engine.state is not EngineState.RUNNING:
         return f"{found}: if all images were removed on purpose, say --allow-empty"
-    if outlook.listed is None:
-        return f"{found}, and the engine could not be asked whether it has any: say --allow-empty if it has not"
-    if outlook.listed.images:
+    if outlook.listed is not None and outlook.listed.images:
         return f"{found}, but the engine lists {len(outlook.listed.images)}: do not stop it, and save what runs"
     return ""
 
@@ -115,6 +120,7 @@ REFUSALS: tuple[Callable[[Outlook], str], ...] = (
     clock_went_back,
     read_only,
     keepers_unread,
+    engine_unasked,
     unexpectedly_empty,
     engine_knows_more,
 )

@@ -37,11 +37,11 @@ def covered(source, coverage):
 
 AGAINST = {
     refusals.several_engines: (
-        outlook(engine(others=(12, 13))),
+        outlook(engine(others=(12, 13)), listed=ALIVE),
         "more than one engine has files of this root open (pids 12, 13): stop all but one",
     ),
     refusals.doubts: (
-        outlook(engine(doubts=("the clock was set back", "tmp has no birth"))),
+        outlook(engine(doubts=("the clock was set back", "tmp has no birth")), listed=ALIVE),
         "nothing is certain here: the clock was set back; tmp has no birth",
     ),
     refusals.clock_went_back: (
@@ -52,6 +52,10 @@ AGAINST = {
     refusals.keepers_unread: (
         outlook(covered(Source.IMAGES, Coverage.UNREADABLE)),
         "what keeps layer dirs alive cannot be read: images (unreadable); put that right first",
+    ),
+    refusals.engine_unasked: (
+        outlook(engine()),
+        "the engine runs, and did not say before and after gcd looked what it has: try again, or name its --socket",
     ),
     refusals.unexpectedly_empty: (
         outlook(BARE),
@@ -125,10 +129,7 @@ def test_without_layer_dirs_nothing_hangs_on_it():
         (
             replace(BARE, engine=RUNNING),
             {},
-            (
-                f"there are {DIRS} layer dirs and no image, and the engine could not be asked whether it has any: "
-                "say --allow-empty if it has not"
-            ),
+            "the engine runs, and did not say before and after gcd looked what it has: try again, or name its --socket",
         ),
         (replace(BARE, engine=RUNNING), {"listed": Listed()}, ""),
         (

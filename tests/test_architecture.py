@@ -172,7 +172,7 @@ def test_files_stay_short():
 
 
 @pytest.mark.parametrize(
-    "name", ["model", "model/facts", "formats", "root", "rules", "policy", "report", "watch", "scrub", "web"]
+    "name", ["model", "model/facts", "formats", "root", "rules", "policy", "report", "watch", "scrub", "web", "metrics"]
 )
 def test_a_package_tells_what_is_in_it(name):
     folder = PACKAGE / name

@@ -1,10 +1,5 @@
 """
-The metrics: one `Published` as Prometheus reads it.
-
-Everything is in one table of figures, from which the exposition, the text file of ``gcd check --textfile`` and
-docs/metrics.md are made. Units are base units, counters begin anew with the daemon, and no label has a value that comes
-from the root: all sets of labels are closed, all series are there from the first result on, with 0, and there are fewer
-than 300 of them.
+The table of all figures: name, unit, labels, and how each is counted. Pure.
 
 ``gcd_findings`` has a series for each severity that a code can have: that of the table, ``info`` where a finding of the
 code can be merely suspected, and what milder cases have. A finding of any other severity would be counted under the
@@ -18,12 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate
-from typing import TYPE_CHECKING, assert_never
-
-from prometheus_client import generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
-from prometheus_client.registry import Collector
+from typing import TYPE_CHECKING
 
 from gcd import __version__
 from gcd.model.audit import ActKind
@@ -31,20 +21,15 @@ from gcd.model.facts import EngineState
 from gcd.model.finding import Code, Kind, Severity
 from gcd.model.inventory import Coverage, Source
 from gcd.model.plan import Outcome, Reason
-from gcd.model.published import BUCKETS_SECONDS, Durations, Published, Scope, Tally
+from gcd.model.published import Durations, Published, Scope
 from gcd.model.result import is_orphan
 from gcd.rules.table import NEEDLESS, RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from prometheus_client.metrics_core import Metric
-
     from gcd.model.finding import Finding
     from gcd.model.result import RunResult
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Of what `exposition` gives."""
 
 _MILDER: Mapping[Severity, frozenset[int]] = {
     Severity.INFO: frozenset(
@@ -346,71 +331,3 @@ FIGURES: tuple[Figure, ...] = (
     ),
 )
 """All metrics, in the order of the exposition."""
-
-
-# --- the exposition -------------------------------------------------------------------------------------------------
-
-
-class PublishedCollector(Collector):
-    """What prometheus-client asks for all metrics of what is `latest` then."""
-
-    def __init__(self, latest: Callable[[], Published | None], figures: tuple[Figure, ...] = FIGURES) -> None:
-        self._latest = latest
-        self._figures = figures
-
-    def collect(self) -> Iterable[Metric]:
-        published = self._latest()
-        if published is None:
-            return [_before_the_first()]
-        return [_family(figure, published) for figure in self._figures]
-
-
-def collector(latest: Callable[[], Published | None]) -> Collector:
-    return PublishedCollector(latest)
-
-
-def exposition(published: Published | None) -> bytes:
-    """All metrics as text; before the first result (None) nothing but ``gcd_up 0``."""
-    return generate_latest(PublishedCollector(lambda: published))
-
-
-def textfile(result: RunResult) -> str:
-    """What a single check knows, for the textfile collector of node_exporter, which takes no timestamps."""
-    published = Published(result, Tally({}, {}, {}), {Scope.FULL: result.checked_ns})
-    figures = tuple(figure for figure in FIGURES if figure.is_of_check)
-    return generate_latest(PublishedCollector(lambda: published, figures)).decode()
-
-
-def _before_the_first() -> Metric:
-    (up,) = (figure for figure in FIGURES if figure.name == "gcd_up")
-    return GaugeMetricFamily(up.name, up.text, value=0)
-
-
-def _family(figure: Figure, published: Published) -> Metric:
-    match figure.type:
-        case Type.GAUGE | Type.COUNTER:
-            make = GaugeMetricFamily if figure.type is Type.GAUGE else CounterMetricFamily
-            family = make(figure.name, figure.text, labels=figure.labels)
-            for values, value in figure.samples(published):
-                assert not isinstance(value, Durations)
-                family.add_metric(values, value)
-            return family
-        case Type.INFO:
-            info = InfoMetricFamily(figure.name.removesuffix("_info"), figure.text)
-            for values, _ in figure.samples(published):
-                info.add_metric((), dict(zip(figure.labels, values, strict=True)))
-            return info
-        case Type.HISTOGRAM:
-            histogram = HistogramMetricFamily(figure.name, figure.text, labels=figure.labels)
-            for values, durations in figure.samples(published):
-                assert isinstance(durations, Durations)
-                histogram.add_metric(values, _buckets(durations), durations.sum_seconds)
-            return histogram
-        case _:
-            assert_never(figure.type)
-
-
-def _buckets(durations: Durations) -> list[tuple[str, float]]:
-    """Prometheus counts each bucket with all that are below it."""
-    bounds = (*(str(bound) for bound in BUCKETS_SECONDS), "+Inf")
-    return list(zip(bounds, accumulate(durations.counts), strict=True))

@@ -194,14 +194,6 @@ class Host:
         """What `unit`, and systemd about it, said since the host was turned on."""
         return self.command("journalctl", "--boot", "--no-pager", "--output=cat", "--unit", unit, *options).splitlines()
 
-    def wait_for(self, what: Callable[[], bool], limit: float = 20.0) -> None:
-        """Until `what` is so; HostError past the limit."""
-        deadline = time.monotonic() + limit
-        while not what():
-            if time.monotonic() > deadline:
-                raise HostError(f"waited {limit} s in vain")
-            time.sleep(0.05)
-
     def run(self, *arguments: str, limit: float = 60.0) -> subprocess.CompletedProcess[str]:
         """A command in the running host that may fail."""
         try:
@@ -228,6 +220,15 @@ class Host:
                 for folder, _, _ in os.walk(cgroup, topdown=False):
                     with contextlib.suppress(OSError):
                         Path(folder).rmdir()
+
+
+def wait_for(what: Callable[[], object], limit: float = 30.0) -> None:
+    """Until `what` is so; HostError past the limit."""
+    deadline = time.monotonic() + limit
+    while not what():
+        if time.monotonic() > deadline:
+            raise HostError(f"waited {limit} s in vain")
+        time.sleep(0.05)
 
 
 def _systemd_below(power: int) -> int:

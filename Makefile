@@ -7,7 +7,7 @@ PYTEST_FLAGS ?=
 # Tests run beside each other: those with an engine wait more than they work.
 JOBS   ?= 4
 
-.PHONY: setup demo test storm bench bench-large lint coverage wheel-test docs lock clean
+.PHONY: setup demo test storm bench bench-large session lint coverage wheel-test docs lock clean
 
 setup: $(STAMP)
 
@@ -39,7 +39,7 @@ storm: setup
 coverage: setup
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)
 
-# The tests again, from another directory, against the package that a wheel installs.
+# The tests of what a wheel can break, from another directory, against the package that it installs.
 wheel-test: setup
 	PYTHON=$(abspath $(BIN)/python) sh tests/wheel.sh
 
@@ -50,6 +50,10 @@ bench: setup
 
 bench-large: setup
 	$(BIN)/python bench/bench.py --large
+
+# The session that the README shows, played with an engine of its own. Needs root rights and dockerd.
+session: setup
+	@$(BIN)/python bench/session.py
 
 # The generated pages: docs/codes.md, config/gcd.toml.
 docs: setup

@@ -31,6 +31,7 @@ COMMANDS = {
     "release": ("gcd.commands.release:release", "Have the running engine delete layers that nothing uses."),
     "run": ("gcd.commands.run:run", "Watch a Docker root and serve its figures, as a service."),
     "boot": ("gcd.commands.boot:boot", "Mend what keeps the engine from starting, before it starts."),
+    "scrub": ("gcd.commands.scrub:scrub", "Compare what layers hold with what was unpacked into them."),
     "df": ("gcd.commands.df:df", "Say what every byte of a Docker root is for. Changes nothing."),
     "inspect": ("gcd.commands.inspect:inspect", "Show everything that one id, name or path connects to."),
     "history": ("gcd.commands.history:history", "Show what gcd did to a Docker root, and what it refused."),

@@ -12,6 +12,8 @@ changes a root.
     runs       one row a recorded run: its time and figures
     sightings  one row a finding that is there: first and last seen, by the wall clock and by the boot's own clock
     acts       one row for each thing that was done to a root, or refused
+    verdicts   the last verdict of a scrub on each layer (`gcd.scrubs`)
+    sweeps     the last scrub of each root, and how far it was to go
 
 A sighting ends when a run whose rules looked for it did not find it. Patience is counted by the boot's clock, which
 nobody can set, within one boot (safety rule S5): after a reboot it counts anew.
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from gcd.model.result import RunResult
 
 FILE = "state.db"
-SCHEMA = 3
+SCHEMA = 4
 BUSY_SECONDS = 10.0
 
 HOUR_NS = 3_600_000_000_000
@@ -69,6 +71,32 @@ CREATE TABLE acts (
     disk_bytes INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX acts_of_a_root ON acts (root, at_ns);
+"""
+
+_SCRUBS = """
+CREATE TABLE verdicts (
+    root INTEGER NOT NULL REFERENCES roots (id),
+    chain TEXT NOT NULL,
+    layer_dir TEXT NOT NULL,
+    depth TEXT NOT NULL,
+    soundness TEXT NOT NULL,
+    checked_ns INTEGER NOT NULL,
+    read_bytes INTEGER NOT NULL,
+    files INTEGER NOT NULL,
+    differing INTEGER NOT NULL,
+    differences TEXT NOT NULL,
+    reasons TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (root, chain)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sweeps (
+    root INTEGER PRIMARY KEY REFERENCES roots (id),
+    course TEXT NOT NULL,
+    began_ns INTEGER NOT NULL,
+    depth TEXT NOT NULL,
+    is_dressed INTEGER NOT NULL,
+    layers TEXT NOT NULL
+) STRICT;
 """
 
 _TABLES = f"""
@@ -108,6 +136,7 @@ CREATE TABLE sightings (
     PRIMARY KEY (root, finding)
 ) STRICT, WITHOUT ROWID;
 {_ACTS}
+{_SCRUBS}
 """
 
 _MIGRATIONS = {
@@ -116,6 +145,7 @@ _MIGRATIONS = {
     ALTER TABLE runs ADD COLUMN accepted_bytes INTEGER NOT NULL DEFAULT 0;
     """,
     2: _ACTS,
+    3: _SCRUBS,
 }
 """By schema, what makes the next one of it; all steps of an upgrade are one transaction."""
 
@@ -145,6 +175,16 @@ class State:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For those who keep tables of their own in the same file."""
+        return self._connection
+
+    def number(self, identity: Identity, path: str) -> int:
+        """That of the root at `path` in all tables; it is given one if it has none."""
+        with self._connection:
+            return self._root(identity, path)
 
     def record(self, identity: Identity, result: RunResult, boot: BootTime, ran: AbstractSet[str]) -> None:
         """Keep `result`, all or nothing; `ran` are the codes of the rules that looked."""

@@ -32,6 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "gcd.actions": {"gcd.model", "gcd.formats", "gcd.root", "gcd.rules", "gcd.policy"},
     "gcd.report": {"gcd", "gcd.model", "gcd.formats.escape", "gcd.inspect.view"},
     "gcd.state": {"gcd.model"},
+    "gcd.scrubs": {"gcd.model", "gcd.state"},
     "gcd.reportfile": set(),
     "gcd.inspect": {"gcd.model"},
     "gcd.demo": {"gcd.model", "gcd.formats"},
@@ -43,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
 }
 """What each unit may import of gcd, beside itself. Units that are not named are edges, and may import anything."""
 EDGES = {
-    "gcd.run", "gcd.recheck", "gcd.planning", "gcd.hooks", "gcd.diskusage", "gcd.cli", "gcd.commands", "gcd.settings",
+    "gcd.run", "gcd.recheck", "gcd.planning", "gcd.hooks", "gcd.diskusage", "gcd.scrubbing", "gcd.cli", "gcd.commands", "gcd.settings",
     "gcd.logs", "gcd.daemon",
 }  # fmt: skip
 

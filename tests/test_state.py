@@ -144,7 +144,7 @@ def tables(path):
     return columns, version
 
 
-@pytest.mark.parametrize(("schema", "accepted"), [(1, 0), (2, 2)])
+@pytest.mark.parametrize(("schema", "accepted"), [(1, 0), (2, 2), (3, 2)])
 def test_the_state_of_an_older_gcd_is_brought_up_to_date_and_keeps_its_history(tmp_path, schema, accepted):
     rows = sqlite3.connect(tmp_path / FILE)
     rows.executescript((Path(__file__).parent / f"data/state-{schema}.sql").read_text())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
+from gcd.rules.catalogue import EVERY_RULE
 from gcd.rules.document import table
-from gcd.rules.table import RULES
 
 
 @click.command()
 def rules() -> None:
     """List all codes with kind, severity and remedies."""
-    click.echo(table(RULES), nl=False)
+    click.echo(table(EVERY_RULE), nl=False)

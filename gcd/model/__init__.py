@@ -16,6 +16,7 @@ The vocabulary of gcd: identifiers, readings, facts, the inventory, the graph, f
     finding.py      what is wrong, as data
     entry.py        what the quarantine holds
     content.py      what looking at the content of layers told
+    scrubbed.py     what is known of the content of a root's layers, as reports tell it
     plan.py         what would be done about findings, and what became of it
     audit.py        what was done to a root, as history keeps it
     result.py       the result of a run

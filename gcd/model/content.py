@@ -93,3 +93,24 @@ class Verdict:
 
 MOST_DIFFERENCES = 1000
 MOST_REASONS = 20
+
+
+class Course(StrEnum):
+    """What is to become of a sweep."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    """Everything was looked at, or the time that it was given is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A scrub of the layers `layers`, in this order, begun at the wall clock time `began_ns`."""
+
+    course: Course
+    began_ns: int
+    depth: Depth
+    is_dressed: bool
+    layers: tuple[ChainId, ...]

@@ -17,6 +17,7 @@ from gcd.model import layout
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gcd.model.content import Verdict
     from gcd.model.entry import EntryId
     from gcd.model.facts import (
         BuildCache,
@@ -150,6 +151,9 @@ class Inventory:
 
     quarantine: Mapping[EntryId, QuarantineEntry] = field(default_factory=dict)
     """What gcd took from this root; read with the layer records, to whose source its completeness counts."""
+
+    contents: Mapping[ChainId, Verdict] = field(default_factory=dict)
+    """What scrubs told of the content of layers; a reading itself looks at no content."""
 
     def is_complete(self, source: Source) -> bool:
         return self.sources[source].coverage is Coverage.OK

@@ -17,6 +17,8 @@ Reports: a result as text for people and as JSON for programs. Pure functions of
     inspect_json.py  the same view as JSON
     quarantine_text.py  what the quarantine holds, as text
     quarantine_json.py  the same as JSON
+    scrub_text.py    what is known of the content of layers, as text
+    scrub_json.py    the same as JSON
     deeds.py         what became of a plan
     history.py       what was done to a root, as text and as JSON
     console.py       what Rich makes of a text

@@ -20,6 +20,8 @@ The rules: one pure function per code, one module per part of the root, one tabl
     builds.py       GCD501-504               BuildKit
     leftovers.py    GCD601-605               what interrupted work left
     host.py         GCD801-805               sources, stores, engines, volumes
+    content.py      GCD701-705               what a scrub found in layers
+    pulling.py      how a layer is pulled again
     damage.py       what counts as damage to a file of the engine's own
     lost.py         what a damaged or missing record may have owned
     passing.py      states in passing, which are no damage
@@ -27,6 +29,7 @@ The rules: one pure function per code, one module per part of the root, one tabl
     references.py   which names of images are proven without ``repositories.json``
     belonging.py    whose an rw layer record is, and what its lost files held
     table.py        RULES, and the runner that makes findings of faults
+    catalogue.py    EVERY_RULE: those of scrubs too
     document.py     what the rules say of themselves
 
 A rule never sees settings, the clock, history or another rule.

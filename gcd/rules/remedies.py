@@ -9,6 +9,7 @@ from gcd.model.finding import Applicability, Moment, Remedy, RemedyKind
 REPAIR_ONLINE = Remedy(RemedyKind.REPAIR, Moment.ONLINE, Applicability.AUTO)
 REPAIR_STOPPED = Remedy(RemedyKind.REPAIR, Moment.STOPPED, Applicability.AUTO)
 REPAIR_STOPPED_OPT_IN = Remedy(RemedyKind.REPAIR, Moment.STOPPED, Applicability.OPT_IN)
+REPAIR_STOPPED_MANUAL = Remedy(RemedyKind.REPAIR, Moment.STOPPED, Applicability.MANUAL)
 QUARANTINE_ONLINE = Remedy(RemedyKind.QUARANTINE, Moment.ONLINE, Applicability.AUTO)
 QUARANTINE_ONLINE_OPT_IN = Remedy(RemedyKind.QUARANTINE, Moment.ONLINE, Applicability.OPT_IN)
 QUARANTINE_STOPPED = Remedy(RemedyKind.QUARANTINE, Moment.STOPPED, Applicability.AUTO)

@@ -1,0 +1,118 @@
+"""
+What scrubs keep in ``state.db``: the last verdict on each layer, and the sweep that is under way.
+
+A verdict is written when its layer is done, so that a scrub that is killed loses the layer in hand and no more. Whoever
+pauses or stops a scrub writes that into the sweep, and the process that works on it reads it there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+from gcd.model.content import Course, Damage, Depth, Difference, Soundness, Sweep, Verdict
+from gcd.model.ids import ChainId, LayerDirId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcd.model.plan import Identity
+    from gcd.state import State
+
+
+class Scrubs:
+    """Those of one root, the one that lies at `path` now, in the open `state`."""
+
+    def __init__(self, state: State, identity: Identity, path: str) -> None:
+        self._connection = state.connection
+        self._root = state.number(identity, path)
+
+    def verdicts(self) -> dict[ChainId, Verdict]:
+        rows = self._connection.execute(
+            "SELECT chain, layer_dir, depth, soundness, checked_ns, read_bytes, files, differences, differing, reasons,"
+            " digest FROM verdicts WHERE root = ? ORDER BY chain",
+            (self._root,),
+        )
+        return {ChainId(row[0]): _verdict(row) for row in rows}
+
+    def keep(self, verdict: Verdict) -> None:
+        """It replaces the one before on the same layer."""
+        differences = json.dumps([astuple(difference) for difference in verdict.differences])
+        with self._connection:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO verdicts (root, chain, layer_dir, depth, soundness, checked_ns, read_bytes,"
+                " files, differences, differing, reasons, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    self._root,
+                    verdict.chain,
+                    verdict.layer_dir,
+                    verdict.depth,
+                    verdict.soundness,
+                    verdict.checked_ns,
+                    verdict.read_bytes,
+                    verdict.files,
+                    differences,
+                    verdict.differing,
+                    json.dumps(verdict.reasons),
+                    verdict.digest,
+                ),
+            )
+
+    def forget_others(self, dirs: Mapping[ChainId, LayerDirId]) -> None:
+        """Drop the verdicts on layers that are gone, or have another dir by now than in `dirs`."""
+        stale = [chain for chain, verdict in self.verdicts().items() if dirs.get(chain) != verdict.layer_dir]
+        with self._connection:
+            self._connection.executemany(
+                "DELETE FROM verdicts WHERE root = ? AND chain = ?", [(self._root, chain) for chain in stale]
+            )
+
+    def sweep(self) -> Sweep | None:
+        """The last one; None if there was none."""
+        row = self._connection.execute(
+            "SELECT course, began_ns, depth, is_dressed, layers FROM sweeps WHERE root = ?", (self._root,)
+        ).fetchone()
+        if row is None:
+            return None
+        course, began_ns, depth, is_dressed, layers = row
+        chains = tuple(map(ChainId, json.loads(layers)))
+        return Sweep(Course(course), began_ns, Depth(depth), bool(is_dressed), chains)
+
+    def begin(self, sweep: Sweep) -> None:
+        with self._connection:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO sweeps VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    self._root,
+                    sweep.course,
+                    sweep.began_ns,
+                    sweep.depth,
+                    int(sweep.is_dressed),
+                    json.dumps(sweep.layers),
+                ),
+            )
+
+    def course(self) -> Course | None:
+        row = self._connection.execute("SELECT course FROM sweeps WHERE root = ?", (self._root,)).fetchone()
+        return None if row is None else Course(row[0])
+
+    def steer(self, course: Course) -> None:
+        with self._connection:
+            self._connection.execute("UPDATE sweeps SET course = ? WHERE root = ?", (course, self._root))
+
+
+def _verdict(row: tuple[Any, ...]) -> Verdict:
+    chain, layer_dir, depth, soundness, checked_ns, read_bytes, files, differences, differing, reasons, digest = row
+    return Verdict(
+        chain=ChainId(chain),
+        layer_dir=LayerDirId(layer_dir),
+        depth=Depth(depth),
+        soundness=Soundness(soundness),
+        checked_ns=checked_ns,
+        read_bytes=read_bytes,
+        files=files,
+        differences=tuple(Difference(path, Damage(kind), *rest) for path, kind, *rest in json.loads(differences)),
+        differing=differing,
+        reasons=tuple(json.loads(reasons)),
+        digest=digest,
+    )

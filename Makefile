@@ -57,8 +57,8 @@ session: setup
 
 # The generated pages: docs/codes.md, config/gcd.toml.
 docs: setup
-	$(BIN)/python -c 'from gcd.rules.document import page; from gcd.rules.table import RULES; print(page(RULES), end="")' \
-	    > docs/codes.md
+	$(BIN)/python -c 'from gcd.rules.catalogue import EVERY_RULE; from gcd.rules.document import page; \
+	    print(page(EVERY_RULE), end="")' > docs/codes.md
 	$(BIN)/python -m gcd.settings > config/gcd.toml
 
 # The JSON of deploy/grafana, from the definition beside it.

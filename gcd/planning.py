@@ -6,24 +6,28 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 from gcd.mends.mending import NOTHING_SAID, Unproven
 from gcd.mends.table import mend
 from gcd.model.facts import EngineState, Listed
-from gcd.model.finding import RemedyKind
+from gcd.model.finding import Code, RemedyKind
 from gcd.model.ids import ChainId
 from gcd.model.inventory import Coverage, Source
 from gcd.model.plan import Identity, LeftAlone, Mend, Move, Plan, Reason, Release
 from gcd.model.reading import value_of
+from gcd.model.records import short_digest
 from gcd.model.storegraph import StoreGraph
+from gcd.policy import releasing
+from gcd.policy.acceptance import accept
 from gcd.policy.case import Situation
 from gcd.policy.decision import decide
 from gcd.policy.labels import labelled
 from gcd.policy.order import Standing, nodes_of
-from gcd.policy.policy import BY_POLICY, DEFAULT, History
+from gcd.policy.policy import BY_POLICY, DEFAULT, History, Selection
 from gcd.policy.refusals import Outlook, leaves_nothing, refusal
+from gcd.policy.releasing import Scene, prove
 from gcd.root.tree import open_root
 from gcd.root.witness import RootWitness
 from gcd.rules.needs import EVERY_REFERENCE
@@ -33,15 +37,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from gcd.mends.mending import Consent
-    from gcd.model.finding import Acceptance, Code, Finding, Remedy
+    from gcd.model.finding import Acceptance, Finding, Remedy
     from gcd.model.inventory import Inventory
     from gcd.model.plan import Step
     from gcd.model.result import RunResult
-    from gcd.policy.policy import Policy, Selection
+    from gcd.policy.policy import Policy
     from gcd.root.progress import Progress
     from gcd.root.tree import Directory
 
 _IN_PART = frozenset({Coverage.PARTIAL, Coverage.BUSY, Coverage.UNREADABLE})
+
+ORPHANED_LAYER = Code("GCD211")
 
 ENGINE_ID = "engine-id"
 ENGINE_ID_LIMIT = 4096
@@ -123,12 +129,54 @@ def decided(
         unread=tuple(s for s in Source if s in EVERY_REFERENCE and inventory.sources[s].coverage in _IN_PART),
     )
     with open_root(inventory.root) as root:
-        make = _maker(inventory, graph, root, wish.consent)
+        scene = None if outlook.listed is None else Scene(inventory, graph, _leaked(findings), outlook.listed)
+        make = _maker(inventory, graph, root, wish.consent, _Releases(scene))
         return decide(findings, situation, Standing(inventory, graph, findings), make)
 
 
+def objection(scene: Scene, findings: Sequence[Finding], wish: Wish, *, now_ns: int) -> releasing.Unproven | None:
+    """
+    What is against it that the engine deletes the layers of `findings` now, by all that a plan obeys but the selection:
+    a release that was begun was asked for then.
+    """
+    inventory = scene.inventory
+    read_only = _is_read_only(inventory.root)
+    outlook = Outlook(inventory, now_ns, wish.history, read_only, scene.listed, wish.allow_empty)
+    if why := refusal(outlook):
+        return releasing.Unproven(Reason.RUN_REFUSED, why)
+    asked = replace(wish, selection=Selection(RemedyKind.RELEASE))
+    _, left = decided(inventory, accept(findings, wish.acceptances, now_ns), outlook, asked)
+    return releasing.Unproven(left[0].reason, left[0].why) if left else None
+
+
+def _leaked(findings: Sequence[Finding]) -> dict[ChainId, Finding]:
+    return {ChainId(finding.subject.id): finding for finding in findings if finding.code == ORPHANED_LAYER}
+
+
+class _Releases:
+    """
+    Proves releases in their order, each as if those before it had gone. Without a `scene`, of an engine that was not
+    asked, all stand: nothing can be proven, and nothing is done in such a run.
+    """
+
+    def __init__(self, scene: Scene | None) -> None:
+        self._scene = scene
+        self._gone: set[ChainId] = set()
+
+    def of(self, finding: Finding) -> Release | LeftAlone:
+        chain = ChainId(finding.subject.id)
+        if self._scene is not None and chain not in self._gone:
+            proof = prove(self._scene, chain, self._gone)
+            if isinstance(proof, releasing.Unproven):
+                return LeftAlone(finding, proof.reason, proof.why)
+            if chain not in proof.goes:
+                return LeftAlone(finding, Reason.IN_USE, f"something that stays stands on layer {short_digest(chain)}")
+            self._gone.update(proof.goes)
+        return Release(finding, chain)
+
+
 def _maker(
-    inventory: Inventory, graph: StoreGraph, root: Directory, consent: Consent
+    inventory: Inventory, graph: StoreGraph, root: Directory, consent: Consent, releases: _Releases
 ) -> Callable[[Finding, Remedy], Step | LeftAlone]:
     witness = RootWitness(root)
 
@@ -140,7 +188,7 @@ def _maker(
                     return LeftAlone(finding, mending.reason, mending.why)
                 return Mend(finding, mending.changes, mending.foretold)
             case RemedyKind.RELEASE:
-                return Release(finding, ChainId(finding.subject.id))
+                return releases.of(finding)
             case RemedyKind.QUARANTINE:
                 if not finding.paths:
                     return LeftAlone(finding, Reason.NO_REMEDY, "what would have to be moved is not known")

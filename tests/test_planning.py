@@ -243,6 +243,39 @@ def test_a_tip_alone_is_not_released_where_its_base_would_go_with_it(leaks, seen
     assert [item.reason for item in left] == [Reason.BLOCKED]
 
 
+def all_listed(inventory):
+    return Listed(frozenset(inventory.images), frozenset(inventory.containers))
+
+
+def test_a_plan_of_releases_is_proven_as_if_each_followed_the_other(leaks, seen):
+    """Below two tips lies a layer that goes with the second."""
+    there = running(seen)
+
+    steps, left, _ = planned(there, Policy(), listed=all_listed(there), selection=Selection(RemedyKind.RELEASE))
+
+    released = [name for _, name in names(steps)]
+    assert sorted(released) == sorted([leaks.low, leaks.left, leaks.right, leaks.top])
+    assert released[-1] == leaks.low
+    assert released.index(leaks.top) < released.index(leaks.right)
+    assert left == ()
+
+
+def test_a_plan_promises_no_release_that_would_be_refused(leaks, seen):
+    """The layer below all of them is not one that the engine is known to have as it is."""
+    there = running(seen)
+    base = next(r for r in there.layers.values() if f"GCD211:layer:{r.chain_id}" not in vars(leaks).values())
+    young = replace(base, ctime_ns=there.engine.epoch_ns + 1)
+    there = replace(there, layers={**there.layers, base.chain_id: young})
+
+    steps, left, _ = planned(there, Policy(), listed=all_listed(there), selection=Selection(RemedyKind.RELEASE))
+
+    why = f"layer {base.chain_id[:19]} changed after the engine started"
+    alone = {item.finding.id: (item.reason, item.why) for item in left}
+    assert steps == ()
+    assert alone[leaks.left] == alone[leaks.top] == (Reason.SUSPECTED, why)
+    assert alone[leaks.right][0] is alone[leaks.low][0] is Reason.BLOCKED
+
+
 # --- what surrounds the findings ------------------------------------------------------------------------------------
 
 

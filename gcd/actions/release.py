@@ -19,6 +19,7 @@ import io
 import json
 import secrets
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -39,10 +40,11 @@ from gcd.root.usage import measure
 from gcd.rules.table import find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     from gcd.actions.engineapi import EngineApi, LoadedImage
     from gcd.model.facts import Engine
+    from gcd.model.finding import Finding
     from gcd.model.ids import DiffId
     from gcd.model.inventory import Inventory
     from gcd.root.tree import Directory
@@ -54,6 +56,9 @@ ORPHANED_LAYER: Final = Code("GCD211")
 
 Deeds = tuple[Deed, ...]
 """What was settled at one blow: the engine deletes a layer and those below it in one call."""
+
+Objection = Callable[[Scene, "Sequence[Finding]"], Unproven | None]
+"""What is against it that layers go now, beside what a proof asks: the findings are about them."""
 
 
 def release(
@@ -92,12 +97,14 @@ def finish(
     engine: Engine,
     *,
     read: Callable[[], Inventory],
+    objection: Objection,
     now_ns: int,
     socket: str = "",
     proc: str = PROC,
 ) -> Generator[Deeds, None, None]:
     """
-    Remove what a release that was cut short has left in `engine`, after the checks of a release.
+    Remove what a release that was cut short has left in `engine`, after the checks of a release and where there is no
+    `objection`: settings and circumstances may be others than when it was begun.
 
     Raises `CannotAct` where the engine cannot be asked. What cannot be proven is left, and refused in a deed if it is
     an orphan but for that image; the image keeps its layers, and any prune of the engine's removes it.
@@ -105,7 +112,7 @@ def finish(
     with connect(root, engine, socket=socket, proc=proc) as api:
         run = _Run(root, engine, api, read, now_ns)
         for image, diff_ids in unfinished(api).items():
-            if deeds := run.finish(image, diff_ids):
+            if deeds := run.finish(image, diff_ids, objection):
                 yield deeds
 
 
@@ -198,7 +205,7 @@ class _Run:
             return (_refused(step, proof),)
         return self._load_and_remove(self._scene, proof, [pending[chain] for chain in proof.goes])
 
-    def finish(self, image: ImageId, diff_ids: tuple[DiffId, ...]) -> Deeds:
+    def finish(self, image: ImageId, diff_ids: tuple[DiffId, ...], objection: Objection) -> Deeds:
         """Remove `image`, which an earlier release has loaded; the deeds are about the layers that only it holds."""
         tip = chain_ids(diff_ids)[-1]
         scene = self._look(without=image)
@@ -214,6 +221,9 @@ class _Run:
             Release(replace(finding, disk_bytes=usage[finding.id].disk_bytes), chain)
             for chain, finding in findings.items()
         ]
+        doubt = objection(scene, [step.finding for step in steps])
+        if doubt is not None:
+            return tuple(_refused(step, doubt) for step in steps)
         return self._remove(image, scene, proof, steps)
 
     def _look(self, without: ImageId | None = None) -> Scene | Unproven:

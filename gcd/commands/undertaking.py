@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from gcd import planning
@@ -70,11 +71,15 @@ class Undertaking:
         return planning.plan(self.store.path, now_ns=time.time_ns(), wish=wish, progress=told)
 
     def finish_releases(self, audit: Audit, told: Callable[[Deed], None]) -> None:
-        """Have the running engine remove what a release that was cut short left in it."""
+        """Have the running engine remove what a release that was cut short left in it, where the wish allows that."""
         with open_root(self.store.path) as root:
             engine = read_engine(root)
             if engine.state is EngineState.RUNNING:
-                blows = finish(root, engine, read=self._reader(), now_ns=time.time_ns(), socket=self.socket)
+                now_ns = time.time_ns()
+                objection = partial(planning.objection, wish=self.wish, now_ns=now_ns)
+                blows = finish(
+                    root, engine, read=self._reader(), objection=objection, now_ns=now_ns, socket=self.socket
+                )
                 for deed in (deed for deeds in blows for deed in deeds):
                     _note(deed, audit, told)
 

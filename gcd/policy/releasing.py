@@ -33,7 +33,8 @@ from gcd.model.reading import Absent, Present, value_of
 from gcd.model.records import short_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+    from collections.abc import Set as AbstractSet
 
     from gcd.model.facts import LayerRecord, Listed
     from gcd.model.finding import Finding
@@ -75,7 +76,7 @@ class Unproven:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """The record of one layer of the chain, what the chain is, and the part of it that goes, the topmost first."""
+    """The record of one layer of the chain, and all layers that go with it or before it."""
 
     scene: Scene
     record: LayerRecord
@@ -86,8 +87,11 @@ class _Case:
         return f"layer {short_digest(self.record.chain_id)}"
 
 
-def prove(scene: Scene, tip: ChainId) -> Proof | Unproven:
-    """What becomes of the layers of `tip`'s chain when an image of it comes and goes, or why nobody can tell."""
+def prove(scene: Scene, tip: ChainId, gone: Collection[ChainId] = ()) -> Proof | Unproven:
+    """
+    What becomes of the layers of `tip`'s chain when an image of it comes and goes, or why nobody can tell; as if the
+    layers of `gone` had been released before.
+    """
     layers = scene.inventory.layers
     chain = tuple(scene.graph.ancestors(tip))
     missing = [name for name in chain if name not in layers]
@@ -96,10 +100,10 @@ def prove(scene: Scene, tip: ChainId) -> Proof | Unproven:
     records = [layers[name] for name in chain]
     if (doubt := _first_doubt(SOUND, [_Case(scene, record) for record in records])) is not None:
         return doubt
-    going = _going(scene, chain)
+    going = _going(scene, chain, frozenset(map(edges.layer_node, gone)))
     if isinstance(going, Unproven):
         return going
-    if (doubt := _first_doubt(FREE, [_Case(scene, layers[name], going) for name in going])) is not None:
+    if (doubt := _first_doubt(FREE, [_Case(scene, layers[name], (*going, *gone)) for name in going])) is not None:
         return doubt
     return Proof(
         diff_ids=tuple(record.diff_id.value for record in reversed(records) if isinstance(record.diff_id, Present)),
@@ -108,12 +112,12 @@ def prove(scene: Scene, tip: ChainId) -> Proof | Unproven:
     )
 
 
-def _going(scene: Scene, chain: tuple[ChainId, ...]) -> tuple[ChainId, ...] | Unproven:
-    """The layers of `chain`, from its top on, to which nothing refers that stays."""
+def _going(scene: Scene, chain: tuple[ChainId, ...], gone: AbstractSet[Node]) -> tuple[ChainId, ...] | Unproven:
+    """The layers of `chain`, from its top on, to which nothing refers that stays; `gone` refers to nothing any more."""
     above: Node | None = None
     for depth, name in enumerate(chain):
         here = edges.layer_node(name)
-        others = [node for node in scene.graph.graph.referrers(here) if node != above]
+        others = [node for node in scene.graph.graph.referrers(here) if node != above and node not in gone]
         if any(_holds(scene, node) for node in others):
             return chain[:depth]
         if others:

@@ -8,6 +8,8 @@ import io
 import json
 import tarfile
 from dataclasses import replace
+from datetime import UTC, time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,10 +21,13 @@ from gcd.actions.engineapi import EngineApi, EngineRefused, LoadedImage
 from gcd.actions.release import LABEL, finish, release, unfinished
 from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState
+from gcd.model.finding import Acceptance
 from gcd.model.ids import ChainId, ImageId
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.plan import Outcome, Reason, Release
 from gcd.model.storegraph import StoreGraph
+from gcd.planning import Wish, objection
+from gcd.policy.policy import DAY_NS, History, Policy, Protection, Window
 from gcd.root.tree import open_root
 from gcd.rules.table import find
 
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from gcd.actions.release import Objection
     from gcd.model.inventory import Inventory
     from gcd.model.plan import Deed
 
@@ -354,9 +360,68 @@ def with_leftover(inventory: Inventory, found: LoadedImage) -> Inventory:
     return replace(inventory, images={**inventory.images, found.id: there})
 
 
-def finish_all(engine: FakeEngine, inventory: Inventory) -> list[list[Deed]]:
+def no_objection(_scene: object, _findings: object) -> None:
+    pass
+
+
+def finish_all(engine: FakeEngine, inventory: Inventory, objection: Objection = no_objection) -> list[list[Deed]]:
     with open_root(str(engine.home)) as root:
-        return [list(d) for d in finish(root, RUNNING, read=lambda: inventory, now_ns=BOUND_NS + 1)]
+        found = finish(root, RUNNING, read=lambda: inventory, objection=objection, now_ns=BOUND_NS + 1)
+        return [list(d) for d in found]
+
+
+def by_settings(**wish: object) -> Objection:
+    """What planning has against it; the clock is that of the inventory."""
+    return partial(objection, wish=Wish(**wish), now_ns=BOUND_NS + 1)
+
+
+LEFT_ALONE = {
+    "protected": (
+        by_settings(policy=Policy(protection=Protection(codes=frozenset({"GCD211"})))),
+        Reason.PROTECTED,
+        "the settings protect GCD211",
+    ),
+    "accepted": (
+        by_settings(acceptances=(Acceptance("GCD211:*", "known"),)),
+        Reason.ACCEPTED,
+        "it is accepted (GCD211:*): known",
+    ),
+    "out of its window": (
+        by_settings(policy=Policy(windows=(Window(frozenset(), time(0), time(1), UTC),))),
+        Reason.OUTSIDE_WINDOW,
+        "it is not the time:  00:00 to 01:00 UTC",
+    ),
+    "the run": (
+        by_settings(history=History(last_ns=BOUND_NS + DAY_NS)),
+        Reason.RUN_REFUSED,
+        "the clock went back: an earlier run was recorded 86399 s in the future; set it right",
+    ),
+}
+
+
+@pytest.mark.parametrize(("objection", "reason", "why"), LEFT_ALONE.values(), ids=LEFT_ALONE)
+def test_what_a_plan_would_leave_alone_is_not_finished(engine: FakeEngine, objection, reason: Reason, why: str):
+    left = leftover()
+    engine.loaded = {left.id: left}
+    inventory = replace(with_leftover(leaked(), left), root=str(engine.home))
+
+    (deeds,) = finish_all(engine, inventory, objection)
+
+    assert [(d.step.chain, d.outcome, d.reason) for d in deeds] == [
+        (chain, Outcome.REFUSED, reason) for chain in (TIP, LOW)
+    ]
+    assert deeds[0].why == why
+    assert engine.loaded == {left.id: left}
+    assert engine.record(TIP).exists()
+
+
+def test_what_a_plan_would_do_is_finished(engine: FakeEngine):
+    left = leftover()
+    engine.loaded = {left.id: left}
+    inventory = replace(with_leftover(leaked(), left), root=str(engine.home))
+
+    assert told(finish_all(engine, inventory, by_settings())) == [[(TIP, *DONE), (LOW, *DONE)]]
+    assert engine.loaded == {}
 
 
 def test_finish(engine: FakeEngine):

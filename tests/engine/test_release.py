@@ -16,6 +16,7 @@ import signal
 import sys
 import tarfile
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,7 @@ from gcd.model.errors import CannotAct
 from gcd.model.finding import Confidence, Finding, Node, NodeKind
 from gcd.model.ids import ChainId, ImageId
 from gcd.model.plan import Deed, Outcome, Reason, Release
+from gcd.planning import Wish, objection
 from gcd.root.discover import detect_store
 from gcd.root.dockerd import engines_on
 from gcd.root.engine import read_engine
@@ -80,7 +82,10 @@ def release_all(engine: Engine) -> list[list[Deed]]:
 
 def finish_all(engine: Engine) -> list[list[Deed]]:
     with open_root(str(engine.root)) as root:
-        return [list(d) for d in finish(root, read_engine(root), read=reading(engine), now_ns=time.time_ns())]
+        now_ns = time.time_ns()
+        against = partial(objection, wish=Wish(), now_ns=now_ns)
+        found = finish(root, read_engine(root), read=reading(engine), objection=against, now_ns=now_ns)
+        return [list(deeds) for deeds in found]
 
 
 def outcomes(deeds: list[list[Deed]]) -> dict[str, tuple[str, str | None]]:

@@ -16,6 +16,7 @@ from gcd.run import look
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gcd.model.facts import Listed
     from gcd.model.finding import Finding
     from gcd.model.inventory import Inventory
     from gcd.model.plan import LeftAlone, Step
@@ -35,14 +36,14 @@ def under(inventory: Inventory, state: EngineState) -> Inventory:
 
 
 def planned(
-    inventory: Inventory, policy: Policy = EVERYTHING, **wish: Any
+    inventory: Inventory, policy: Policy = EVERYTHING, *, listed: Listed | None = None, **wish: Any
 ) -> tuple[tuple[Step, ...], tuple[LeftAlone, ...], tuple[Finding, ...]]:
     """What is decided of `inventory`, all of whose findings have been seen for a day."""
     now_ns = now_of(inventory)
     findings, _ = look(inventory, now_ns)
     history = History({finding.id: DAY_NS for finding in findings})
     said = Wish(**{"policy": policy, "history": history, **wish})
-    steps, left = decided(inventory, findings, Outlook(inventory, now_ns, history), said)
+    steps, left = decided(inventory, findings, Outlook(inventory, now_ns, history, listed=listed), said)
     return steps, left, findings
 
 

@@ -61,15 +61,22 @@ def paths_of(ground: Ground, driver: str) -> Iterator[str]:
 
 
 def _parents(place: Place, paths: tuple[str, ...]) -> Iterator[tuple[ChainId, LayerDirId]]:
-    """Parents that go along are no ground: of a record that goes with those above it, only its own parent is."""
+    """The whole parent chain of each record; those of it that go along are no ground, but what they stand on is."""
     homes = (f"{layout.layer_records(place.driver)}/", f"{layout.rw_layer_records(place.driver)}/")
-    for path in paths:
-        if path.startswith(homes):
-            parent = _text(place.root, f"{path}/{layout.PARENT}", lambda raw: parse_digest(raw, layout.PARENT))
-            cache_id = _cache_id(place, ChainId(parent)) if parent is not None else None
-            goes_along = parent is not None and layout.layer_record(ChainId(parent), place.driver) in paths
-            if parent is not None and cache_id is not None and not goes_along:
-                yield ChainId(parent), cache_id
+    records = [path for path in paths if path.startswith(homes)]
+    seen = set(records)
+    while records:
+        parent = _text(place.root, f"{records.pop()}/{layout.PARENT}", lambda raw: parse_digest(raw, layout.PARENT))
+        if parent is None:
+            continue
+        chain = ChainId(parent)
+        path = layout.layer_record(chain, place.driver)
+        if path not in seen:
+            seen.add(path)
+            records.append(path)
+            cache_id = _cache_id(place, chain)
+            if cache_id is not None:
+                yield chain, cache_id
 
 
 def _links(place: Place, paths: tuple[str, ...]) -> Iterator[tuple[LinkId, LayerDirId]]:

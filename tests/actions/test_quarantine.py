@@ -101,9 +101,18 @@ def test_the_ground_is_what_the_unit_stood_on(root, units):
     parent, base = (Path(unit[0]).name for unit in units[1:])
     dirs = [Path(unit[1]).name for unit in units[1:]]
     links = [Path(unit[2]).name for unit in units[1:]]
-    assert manifest.ground.parents == {f"sha256:{parent}": dirs[0]}
+    assert manifest.ground.parents == {f"sha256:{parent}": dirs[0], f"sha256:{base}": dirs[1]}
     assert manifest.ground.links == dict(zip(links, dirs, strict=True))
-    assert base != parent
+
+
+def test_parents_that_name_one_another_end(root, units):
+    """What a record says is not to be trusted: its chain may be a circle."""
+    parent, base = (Path(unit[0]).name for unit in units[1:])
+    (root / units[2][0] / "parent").write_text(f"sha256:{parent}")
+    moved(root, *units[0])
+
+    (_, manifest) = next(iter(entries_of(root).values()))
+    assert set(manifest.ground.parents) == {f"sha256:{parent}", f"sha256:{base}"}
 
 
 def test_entries_of_one_run_are_in_order_also_within_a_second(root, units):

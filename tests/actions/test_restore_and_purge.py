@@ -179,11 +179,18 @@ def test_a_record_comes_back_only_upon_its_parent(root, units):
     expect_refusal(root, above, Reason.CHANGED, f"{units[1][0]}, on which it stood, is not as it was: restore {below}")
 
 
-def test_a_parent_with_another_cache_id_is_another_parent(root, units):
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_parent_with_another_cache_id_is_another_parent(root, units, depth):
     entry = moved(root, *units[0])
-    (root / units[1][0] / "cache-id").write_text("c" * 64)
+    (root / units[depth][0] / "cache-id").write_text("c" * 64)
 
-    expect_refusal(root, entry, Reason.CHANGED, f"{units[1][0]}, on which it stood, is not as it was: and no entry")
+    expect_refusal(root, entry, Reason.CHANGED, f"{units[depth][0]}, on which it stood, is not as it was: and no entry")
+
+
+def test_a_record_comes_back_only_if_all_below_it_is_there(root, units):
+    above, lowest = moved(root, *units[0]), moved(root, *units[2])
+
+    expect_refusal(root, above, Reason.CHANGED, f"{units[2][0]}, on which it stood, is not as it was: restore {lowest}")
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.contents import write_every_way
 from support.engine import SETTLE, Engine, Registry, copy_root, engine_lack, inside, place, unmount_below
 from support.scenes import branch_out, expect_sound, fill, make_base, many_files, push_several_layers
 
@@ -106,6 +107,12 @@ def several_layers(engine_home: Path, registry: Registry) -> str:
     root = prepared(engine_home / "pusher", lambda engine: push_several_layers(engine, name))
     shutil.rmtree(root)
     return name
+
+
+@pytest.fixture(scope="session")
+def written_root(engine_home: Path, registry: Registry) -> Path:
+    """A stopped root with layers written in every way: `support.contents.write_every_way`."""
+    return prepared(engine_home / "written", lambda engine: write_every_way(engine, registry.address))
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def archive(form: int) -> bytes:
         _add(tar, "empty", mode=0o644)
         _add(tar, LONG, content=b"long\n" * 3000)
         _add(tar, "link", kind=tarfile.SYMTYPE, linkname=LONG)
-        _add(tar, "hard", kind=tarfile.LNKTYPE, linkname="bin/busybox")
+        _add(tar, "hard", kind=tarfile.LNKTYPE, linkname="bin/busybox", mode=0o755)
         _add(tar, f"odd/{NOT_UTF8}" if form == tarfile.GNU_FORMAT else "odd/name", content=b"odd", uid=3_000_000)
         _add(tar, "null", kind=tarfile.CHRTYPE, devmajor=1, devminor=3)
         _add(tar, "fifo", kind=tarfile.FIFOTYPE)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcd import cli, logs, settings
+from gcd.commands import run
 from gcd.daemon.alone import Alone
 from gcd.daemon.board import Board
 from gcd.daemon.loop import Daemon
@@ -181,7 +182,7 @@ def watching(home: Path, root: Path | None, text: str = "", *, state: Path | Non
 class Forked:
     """
     ``gcd run`` as a process of its own, a fork of this one, with `arguments` after the command's name; `begin` is
-    called in it first.
+    called in it first. Unless it `is_gentle` it is no more patient than the tests that run beside it.
     """
 
     def __init__(
@@ -191,6 +192,7 @@ class Forked:
         text: str = "",
         *arguments: str,
         watchdog: float | None = None,
+        is_gentle: bool = False,
         begin: Callable[[], None] = lambda: None,
     ) -> None:
         self.home = home
@@ -207,6 +209,8 @@ class Forked:
         self._has_ended = False
         self.pid = os.fork()
         if self.pid == 0:
+            if not is_gentle:
+                run.be_gentle = lambda: None
             self._be_the_daemon(words, environment, begin)
 
     def _be_the_daemon(self, words: list[str], environment: dict[str, str], begin: Callable[[], None]) -> None:

@@ -104,7 +104,7 @@ class Access:
         return is_right and name in self._hashes
 
     def close(self) -> None:
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._worker.shutdown(cancel_futures=True)
 
 
 def _probe(name: str, hashed: str) -> None:
@@ -118,7 +118,7 @@ def _probe(name: str, hashed: str) -> None:
         bcrypt.checkpw(b"", hashed.encode())
     except ValueError as error:
         raise CannotListen(
-            f"The hash of user {printable(name)} is none of bcrypt: make one with htpasswd -nB"
+            f"The hash of user {printable(name)} is none of bcrypt: make one with htpasswd -nB -C 10"
         ) from error
 
 

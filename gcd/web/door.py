@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.server import ServerState
 
-ROOM = 200
+ROOM = 256
 
 REQUEST_SECONDS = 10.0
 """For the handshake and the whole request."""
 ANSWER_SECONDS = 60.0
 """For making the answer and taking it."""
 
-FAIR_REQUEST_SECONDS = 0.5
-"""The same where others wait at the door."""
-FAIR_ANSWER_SECONDS = 2.0
+FAIR_SECONDS = 2.0
+"""For either of them where others wait at the door."""
+
+REQUEST_BYTES = 16 * 1024
+"""The most that the line and the headers of a request may have."""
 
 
 class Connection(H11Protocol):
@@ -50,6 +52,7 @@ class Connection(H11Protocol):
         super().__init__(config, state, {}, loop)
         self._clock = loop.time
         self._since = loop.time()
+        self._heard = 0
         self._gone = gone
         self._link: asyncio.Transport | None = None
         self._is_over = False
@@ -62,8 +65,7 @@ class Connection(H11Protocol):
     @property
     def fair_seconds_left(self) -> float:
         """How long it may stay though others wait."""
-        fair = FAIR_ANSWER_SECONDS if self.has_asked else FAIR_REQUEST_SECONDS
-        return self._since + fair - self._clock()
+        return self._since + FAIR_SECONDS - self._clock()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         self._link = transport
@@ -73,6 +75,10 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         had_asked = self.has_asked
+        self._heard += len(data)
+        if not had_asked and self._heard > REQUEST_BYTES:
+            self.send_400_response("The request is too large.")
+            return
         super().data_received(data)
         if self.has_asked and not had_asked:
             self._since = self._clock()
@@ -109,25 +115,45 @@ class Door:
         self._loop = asyncio.get_running_loop()
         self._inside: dict[Connection, None] = {}
         self._has_room = asyncio.Event()
-        self._greetings: set[asyncio.Task[None]] = set()
+        self._greetings: dict[asyncio.Task[None], socket.socket] = {}
 
     async def keep(self) -> None:
-        """Until it is cancelled."""
+        """Let them in until it is cancelled."""
+        while True:
+            await self._room()
+            await self._knock()
+            try:
+                client, _ = self._listener.accept()
+            except BlockingIOError:
+                continue
+            except OSError:
+                # They left again, or the process has no file left to open: neither ends the service.
+                await asyncio.sleep(0.1)
+                continue
+            client.setblocking(False)  # noqa: FBT003 - the standard library's own
+            greeting = self._loop.create_task(self._greet(client))
+            self._greetings[greeting] = client
+            greeting.add_done_callback(self._greetings.pop)
+
+    async def _knock(self) -> None:
+        """Until somebody is there; loop.sock_accept could lose one whom it let in when it was cancelled."""
+        knock = asyncio.Event()
+        self._loop.add_reader(self._listener, knock.set)
         try:
-            while True:
-                await self._room()
-                try:
-                    client, _ = await self._loop.sock_accept(self._listener)
-                except OSError:
-                    # They left again, or the process has no file left to open: neither ends the service.
-                    await asyncio.sleep(0.1)
-                    continue
-                greeting = self._loop.create_task(self._greet(client))
-                self._greetings.add(greeting)
-                greeting.add_done_callback(self._greetings.discard)
+            await knock.wait()
         finally:
-            for connection in tuple(self._inside):
-                connection.over()
+            self._loop.remove_reader(self._listener)
+
+    async def close(self) -> None:
+        """Show everybody out."""
+        for connection in tuple(self._inside):
+            connection.over()
+        greetings = dict(self._greetings)
+        for greeting in greetings:
+            greeting.cancel()
+        await asyncio.gather(*greetings, return_exceptions=True)
+        for client in greetings.values():
+            client.close()
 
     async def _room(self) -> None:
         """Until there is room for one more, which is made where somebody has had a fair time."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BACKLOG = 1024
 """Connections that the kernel holds until they are let in; it has a limit of its own (net.core.somaxconn)."""
 
+MAX_PORT = 65_535
+
 _WHY = {
     errno.EADDRINUSE: "another program listens there",
     errno.EADDRNOTAVAIL: "this host does not have that address",
@@ -36,17 +38,18 @@ def listen(address: str) -> socket.socket:
     A socket that listens at `address`, which is ``host:port``, ``[v6]:port`` or, for all addresses, ``:port``. Raises
     `CannotListen`.
     """
-    host, _, port = address.rpartition(":")
+    host, _, said = address.rpartition(":")
+    if not said.isdecimal() or not (port := int(said)) <= MAX_PORT:
+        raise _cannot(address, "it must end in a colon and a port")
     try:
         if not host:
-            return _on_all(int(port))
-        family, _, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+            return _on_all(port)
+        family, _, _, _, place = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(place[:2], family=family, backlog=BACKLOG)
     except socket.gaierror as error:
         raise _cannot(address, f"there is no such host ({error.strerror})") from error
-    except (OSError, ValueError, OverflowError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        raise _cannot(address, _WHY.get(number or 0, str(error))) from error
+    except OSError as error:
+        raise _cannot(address, _WHY.get(error.errno or 0, str(error))) from error
 
 
 def _on_all(port: int) -> socket.socket:

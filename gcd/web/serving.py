@@ -9,7 +9,6 @@ of connections) answered nobody else for as long as that went on; an event loop 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
@@ -19,7 +18,7 @@ from uvicorn.server import ServerState
 
 from gcd.web.access import Access
 from gcd.web.app import App
-from gcd.web.door import Door
+from gcd.web.door import REQUEST_BYTES, Door
 from gcd.web.listening import address_of, listen, tls_context
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gcd.model.published import Published
-
-REQUEST_BYTES = 16 * 1024
-"""The most that the line and the headers of a request may have."""
 
 _LAST_WORDS_SECONDS = 0.3
 """What answers under way have when a server ends."""
@@ -72,7 +68,7 @@ class Server:
         self._access = access
         self._has_begun = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
         self._thread = threading.Thread(target=asyncio.run, args=(self._run(),), name="gcd-web", daemon=True)
         self._thread.start()
         self._has_begun.wait()
@@ -85,8 +81,8 @@ class Server:
 
     def stop(self) -> None:
         """Listen no more, let answers under way go out if they are quick, and end. At most some seconds."""
-        if self._loop is not None and self._keeping is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._keeping.cancel)
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._ending.set)
         self._thread.join(5)
 
     async def _run(self) -> None:
@@ -111,20 +107,14 @@ class Server:
             state = ServerState()
             door = Door(self._listener, self._tls, config, state)
             self._loop = asyncio.get_running_loop()
-            self._keeping = self._loop.create_task(self._keep(door, state))
+            keeping = self._loop.create_task(door.keep())
+            ending = self._loop.create_task(self._ending.wait())
             self._has_begun.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeping
-        if self._access is not None:
-            self._access.close()
-
-    async def _keep(self, door: Door, state: ServerState) -> None:
-        keeping = asyncio.get_running_loop().create_task(door.keep())
-        try:
-            await keeping
-        except asyncio.CancelledError:
+            await asyncio.wait((keeping, ending), return_when=asyncio.FIRST_COMPLETED)
+            keeping.cancel()
             self._listener.close()
             if state.tasks:
                 await asyncio.wait(state.tasks, timeout=_LAST_WORDS_SECONDS)
-            keeping.cancel()
-            raise
+            await door.close()
+        if self._access is not None:
+            self._access.close()

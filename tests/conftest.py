@@ -21,14 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST = (
-    "test_storm_of_moves.py",
-    "test_storm.py",
-    "test_killed.py",
-    "test_mends.py",
-    "test_quarantine.py",
+    "engine/test_storm_of_moves.py",
+    "engine/test_storm.py",
+    "host/test_host.py",
+    "actions/test_killed.py",
+    "engine/test_mends.py",
+    "engine/test_scrub.py",
+    "engine/test_daemon.py",
+    "deploy/test_prometheus.py",
+    "daemon/test_process.py",
+    "engine/test_quarantine.py",
     "test_properties.py",
 )
-"""The files whose tests take longest, a minute and more, in their order: what begins last makes a run long."""
+"""The files whose tests take longest, half a minute and more, in their order: what begins last makes a run long."""
+
+WHOLE = ("host/test_host.py",)
+"""Those of them whose tests share what takes longest to make, and so stay in one process."""
 
 REQUIRED = os.environ.get("GCD_REQUIRE_ENGINE") == "1"
 ENGINE_PROGRAMS = ("dockerd", "docker", "containerd", "busybox")
@@ -48,8 +56,8 @@ def lack_of(item: pytest.Item) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
-    Where tests run beside each other, each process begins with long ones, goes on with those that need an engine, and
-    ends with short ones, which the others can take from it.
+    Where tests run beside each other, each process begins with long ones, goes on with those that need an engine or are
+    slow, and ends with quick ones, which the others can take from it.
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
@@ -62,19 +70,24 @@ def dealt(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
 
     Long tests are dealt out one by one; the others stay together, since neighbours begin with the same roots.
     """
-    long = [item for name in LONGEST for item in items if item.path.name == name]
-    others = [item for item in items if item.path.name not in LONGEST]
-    with_engine = [item for item in others if item.get_closest_marker("engine") is not None]
-    without = [item for item in others if item.get_closest_marker("engine") is None]
+    long = {name: [item for item in items if item.path.as_posix().endswith(f"/tests/{name}")] for name in LONGEST}
+    hands = [hand for name in LONGEST for hand in ([long[name]] if name in WHOLE else [[item] for item in long[name]])]
+    taken = {item for hand in hands for item in hand}
+    slow = [item for item in items if item not in taken and is_slow(item)]
+    quick = [item for item in items if item not in taken and not is_slow(item)]
     order: list[pytest.Item] = []
     for number in range(processes):
         share = (len(items) - len(order)) // (processes - number)
-        begin = long[number::processes]
-        begin += with_engine[len(with_engine) * number // processes : len(with_engine) * (number + 1) // processes]
+        begin = [item for hand in hands[number::processes] for item in hand]
+        begin += slow[len(slow) * number // processes : len(slow) * (number + 1) // processes]
         rest = max(0, share - len(begin))
-        order += begin + without[:rest]
-        del without[:rest]
+        order += begin + quick[:rest]
+        del quick[:rest]
     return order
+
+
+def is_slow(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) is not None for name in ("engine", "prometheus", "slow"))
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ POLL_SHARE = 50
 
 FIRST_YOUNG_SECONDS = 0.5
 LONGEST_YOUNG_SECONDS = 30.0
+LONGEST_DOUBT_SECONDS = 8.0
 
 JUMP_NS = 60_000_000_000
 """The wall clock was set if it and the boot's clock went apart by more than this."""
@@ -112,6 +113,23 @@ class Patience:
             self._young = young
             self._wait = FIRST_YOUNG_SECONDS
         return self._wait
+
+
+class Doubt:
+    """
+    When to look again at an engine that is in doubt, as one is that starts or stops: after half a second, then after
+    twice as long each time. A doubt that stays is no passing one: after eight seconds it is left to the next full look.
+    """
+
+    def __init__(self) -> None:
+        self._doubts: tuple[str, ...] = ()
+        self._wait = FIRST_YOUNG_SECONDS
+
+    def wait_for(self, doubts: tuple[str, ...]) -> float:
+        """Infinity where there is nothing to wait for."""
+        self._wait = self._wait * 2 if doubts == self._doubts else FIRST_YOUNG_SECONDS
+        self._doubts = doubts
+        return self._wait if doubts and self._wait <= LONGEST_DOUBT_SECONDS else float("inf")
 
 
 @dataclass(slots=True)

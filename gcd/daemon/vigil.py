@@ -17,8 +17,9 @@ from gcd.commands.codes import selected
 from gcd.daemon.doing import Doer
 from gcd.daemon.holdings import Holdings
 from gcd.daemon.keeping import Ledger, tell_of_findings
-from gcd.daemon.pacing import ClockWatch, Patience, Schedule, boot_seconds
+from gcd.daemon.pacing import ClockWatch, Doubt, Patience, Schedule, boot_seconds
 from gcd.daemon.telling import Chronicle
+from gcd.model import layout
 from gcd.model.changed import EVERYTHING, NOTHING
 from gcd.model.published import Scope
 from gcd.model.reading import value_of
@@ -26,6 +27,7 @@ from gcd.planning import identity_of
 from gcd.recheck import Recheck
 from gcd.report.printable import printable
 from gcd.root.engine import is_locked
+from gcd.root.processes import PROC, Process
 from gcd.root.tree import open_root
 
 if TYPE_CHECKING:
@@ -36,14 +38,10 @@ if TYPE_CHECKING:
     from gcd.daemon.signals import Flags
     from gcd.model.changed import Changed
     from gcd.model.entry import RunId
-    from gcd.model.plan import Identity
     from gcd.model.published import Point
     from gcd.model.result import RunResult
     from gcd.settings import Settings
     from gcd.watch import Watcher
-
-_TMP = "tmp"
-"""Which each start of an engine makes anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,10 @@ class Vigil:
         self._chronicle = Chronicle(tools.keeper.known(self._identity))
         self._holdings = Holdings(path)
         self._patience = Patience()
+        self._doubt = Doubt()
+        self._doubted_until = float("inf")
+        self._pid: int | None = None
+        self._sign: tuple[object, ...] = ()
         self._clock = ClockWatch.begin()
         self._history: tuple[Point, ...] = ()
         self._refusal = ""
@@ -81,8 +83,8 @@ class Vigil:
 
     def keep(self) -> None:
         """
-        Comes back when the settings are to be read again. Raises `Stopped`, and whatever keeps the root from being
-        read.
+        Comes back when the settings are to be read again, or another root is in the place of this one. Raises
+        `Stopped`, and whatever keeps the root from being read.
         """
         log = structlog.get_logger()
         log.info("watching", root=printable(self._path), act=self._settings.daemon.act and self._doer.has_verbs)
@@ -98,14 +100,13 @@ class Vigil:
             self._tools.rest.all_is_well()
             self._tools.board.all_is_well()
             changed = self._wait()
-            if self._tools.flags.is_reload:
+            if self._tools.flags.is_reload or (changed.everything and identity_of(self._path) != self._identity):
                 return
 
     def _look(self, changed: Changed) -> None:
         """One look, and all that follows from it but acts."""
         tools = self._tools
-        if changed.everything:
-            self._sign = self._sign_of_the_engine()
+        before = self._sign_of_the_engine(None)
         began = time.monotonic()
         if changed.everything:
             result = self._recheck.full(time.time_ns())
@@ -116,6 +117,10 @@ class Vigil:
         tools.board.counts.checked(scope, took)
         if scope is Scope.FULL:
             self._schedule.looked(took)
+            self._doubted_until = boot_seconds() + self._doubt.wait_for(result.engine.doubts)
+            is_same = before == self._sign_of_the_engine(None)
+            self._pid = result.engine.pid
+            self._sign = self._sign_of_the_engine(self._pid) if is_same else ()
         sight = self._recheck.sight
         assert sight is not None
         self._heed(result, scope)
@@ -169,13 +174,14 @@ class Vigil:
             if left == 0:
                 return EVERYTHING
             until_ready = max(0.0, ready - boot_seconds())
-            changed = self._watcher.take(min(left, until_ready, self._tools.pulse.longest_wait))
+            until_sure = max(0.0, self._doubted_until - boot_seconds())
+            changed = self._watcher.take(min(left, until_ready, until_sure, self._tools.pulse.longest_wait))
             self._count()
             if changed:
                 return changed | young
             if boot_seconds() >= ready:
                 return young
-            if self._is_another_time():
+            if boot_seconds() >= self._doubted_until or self._is_another_time():
                 return EVERYTHING
 
     def _is_another_time(self) -> bool:
@@ -183,13 +189,14 @@ class Vigil:
         if self._clock.was_set():
             structlog.get_logger().warning("clock_set")
             return True
-        return self._sign_of_the_engine() != self._sign
+        return self._sign_of_the_engine(self._pid) != self._sign
 
-    def _sign_of_the_engine(self) -> tuple[Identity | object, ...]:
+    def _sign_of_the_engine(self, pid: int | None) -> tuple[object, ...]:
+        """What is other once the root was replaced, or the engine of `pid` ended, or another one began."""
         with open_root(self._path) as root:
-            here, tmp = root.stat(), value_of(root.lstat(_TMP))
-            tmp_sign = (tmp.st_ino, tmp.st_mtime_ns) if tmp is not None else None
-            return here.st_dev, here.st_ino, is_locked(root), tmp_sign
+            here, tmp = root.stat(), value_of(root.lstat(layout.TMP))
+            start_ns = Process(PROC, pid).start_ns() if pid is not None else None
+            return here.st_dev, here.st_ino, is_locked(root), start_ns, tmp.st_ino if tmp is not None else None
 
     def _count(self) -> None:
         """Add what the watcher counted since it was last asked, and show it if nothing else is shown."""

@@ -12,7 +12,7 @@ from support.daemons import Systemd
 from support.results import NOON_NS, damaged_host, result
 
 from gcd.daemon.alone import Alone, AnotherWatches
-from gcd.daemon.pacing import ClockWatch, Patience, Rest, Schedule, Turn
+from gcd.daemon.pacing import ClockWatch, Doubt, Patience, Rest, Schedule, Turn
 from gcd.daemon.pulse import Pulse
 from gcd.daemon.signals import Flags, Stopped
 from gcd.daemon.tally import Counts
@@ -86,6 +86,14 @@ def test_the_same_newborns_are_waited_for_longer_and_longer():
 
     assert [patience.wait_for("a") for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert patience.wait_for("b") == 0.5
+
+
+def test_a_doubt_is_looked_at_again_until_it_is_known_to_stay():
+    doubt, forever = Doubt(), float("inf")
+
+    assert [doubt.wait_for(()) for _ in range(3)] == [forever] * 3
+    assert [doubt.wait_for(("a",)) for _ in range(8)] == [0.5, 1, 2, 4, 8, forever, forever, forever]
+    assert [doubt.wait_for(("b",)), doubt.wait_for(()), doubt.wait_for(("b",))] == [0.5, forever, 0.5]
 
 
 def test_a_clock_that_was_set_is_noticed_once(monkeypatch):

@@ -145,6 +145,24 @@ def test_a_root_that_vanishes_is_told_and_watched_again_when_it_is_back(tmp_path
     assert watched.raised == []
 
 
+def test_another_root_in_its_place_has_a_history_of_its_own(tmp_path, root):
+    orphan(root)
+    with DockerRoot(tmp_path / "other") as built:
+        built.image("other:1")
+        built.image("other:2")
+    with watching(tmp_path, root, NOW_AND_THEN) as watched:
+        wait_until(lambda: watched.latest.result.findings, "the orphan is found")
+        root.rename(tmp_path / "away")
+        (tmp_path / "other").rename(root)
+        wait_until(lambda: watched.latest.result.summary.images == 2, "the other root is seen")
+        wait_until(lambda: len(watched.named("watching")) >= 2, "it is watched")
+        wait_until(lambda: [point.orphaned_bytes for point in watched.latest.history] == [0], "its own history")
+        name = orphan(root)
+        wait_until(lambda: ids(watched) == [f"GCD101:layer-dir:{name}"], "its own orphan is found")
+    with open_state(tmp_path / "state") as state:
+        assert [len(state.sightings(identity_of(str(path)))) for path in (root, tmp_path / "away")] == [1, 1]
+
+
 def test_a_daemon_may_begin_before_its_root_is_there(tmp_path):
     root = tmp_path / "docker"
     with watching(tmp_path, root, QUICK) as watched:

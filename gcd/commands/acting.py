@@ -114,11 +114,11 @@ def act(order: Order) -> ExitBits:
     flags = order.flags
     said = {"root": flags["root"], "log_level": level(flags["verbose"], quiet=flags["quiet"])}
     settings = load(said).settings
-    _demand_somebody_to_ask(order)
     store = detect_store(find_root(None if settings.root is None else str(settings.root)))
+    wish = wish_of(settings, store.path, order.words, remedy=order.remedy, allow_empty=flags["allow_empty"])
+    _demand_somebody_to_ask(order)
     if not flags["dry_run"]:
         _demand_rights(store.path)
-    wish = wish_of(settings, store.path, order.words, remedy=order.remedy, allow_empty=flags["allow_empty"])
     if order.saved is not None:
         wanted = frozenset(step.finding.id for step in order.saved.steps)
         wish = replace(wish, selection=Selection(ids=wanted))

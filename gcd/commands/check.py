@@ -162,6 +162,6 @@ def _text(result: RunResult, plan: Plan | None, *, width: int | None = None, col
 def _json(result: RunResult, plan: Plan | None) -> str:
     if plan is None:
         return json_report(result)
-    from gcd.formats.planfile import plan_document  # noqa: PLC0415
+    from gcd.formats.planfile import shown_plan  # noqa: PLC0415
 
-    return json.dumps({**report_object(result), "plan": plan_document(plan)}, indent=2) + "\n"
+    return json.dumps({**report_object(result), "plan": shown_plan(plan)}, indent=2) + "\n"

@@ -15,7 +15,7 @@ from gcd.commands.output import PRIVATE, keep_out, write
 from gcd.commands.progress import ProgressBar
 from gcd.commands.terminal import width_and_colour
 from gcd.commands.wishes import demand_found, wish_of
-from gcd.formats.planfile import plan_json
+from gcd.formats.planfile import plan_json, shown_plan_json
 from gcd.model.errors import CannotAct, ExitBits
 from gcd.report.plan_text import plan_text
 from gcd.root.discover import detect_store, find_root
@@ -65,7 +65,7 @@ def plan(
     if output is not None:
         # It holds the files that repairs would write, among them configs of containers with their environment.
         write(output, plan_json(made), mode=PRIVATE)
-    click.echo(plan_json(made) if settings.format is ReportFormat.JSON else on_terminal(made), nl=False)
+    click.echo(shown_plan_json(made) if settings.format is ReportFormat.JSON else on_terminal(made), nl=False)
     return bits_of(result, made)
 
 

@@ -1,5 +1,5 @@
 """
-A plan as JSON: what ``gcd plan`` prints and saves, and ``gcd apply FILE`` reads back, without loss.
+A plan as JSON: what ``gcd plan -o`` saves, and ``gcd apply FILE`` reads back, without loss.
 
 ::
 
@@ -13,9 +13,12 @@ A plan as JSON: what ``gcd plan`` prints and saves, and ``gcd apply FILE`` reads
     a change: {"write": {"path", "like", "base64"}} | {"symlink": {"path", "target"}} | {"aside": {"path"}} |
               {"directory": {"path", "mode", "like"}} | {"drop_reference": {"path", "reference", "image"}}
 
-`digest` is the SHA-256 of the rest, as JSON with sorted keys and nothing between its tokens: whoever changes a saved
-plan gets no other plan, but none. The reader is strict: every key must be there and no other. Times are nanoseconds of
-the wall clock. The output is ASCII, so that no name of a root can reach a terminal.
+What is printed has ``{"write": {"path", "like", "bytes", "sha256"}}`` instead: a file that a repair writes may be the
+config of a container, with the secrets in its environment. It is described by ``docs/plan.schema.json``.
+
+`digest` is the SHA-256 of the rest of a saved plan, as JSON with sorted keys and nothing between its tokens: whoever
+changes a saved plan gets no other plan, but none. The reader is strict: every key must be there and no other. Times are
+nanoseconds of the wall clock. The output is ASCII, so that no name of a root can reach a terminal.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
 
 from gcd.formats.escape import escaped
@@ -58,13 +62,34 @@ MOST_BYTES = 64 << 20
 
 _WHAT = "plan"
 
+Content = Callable[[bytes], Object]
+
+
+def _whole_content(content: bytes) -> Object:
+    return {"base64": base64.b64encode(content).decode("ascii")}
+
+
+def _shown_content(content: bytes) -> Object:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
 
 def plan_json(plan: Plan) -> str:
-    return json.dumps(plan_document(plan), indent=2) + "\n"
+    """As it is saved."""
+    return _text_of({"schema": SCHEMA, "digest": plan_digest(plan), **plan_value(plan)})
 
 
-def plan_document(plan: Plan) -> Object:
-    return {"schema": SCHEMA, "digest": plan_digest(plan), **plan_value(plan)}
+def shown_plan_json(plan: Plan) -> str:
+    """As it is printed."""
+    return _text_of(shown_plan(plan))
+
+
+def shown_plan(plan: Plan) -> Object:
+    """`plan` without the content of any file, which no plan can be read from."""
+    return {"schema": SCHEMA, "digest": plan_digest(plan), **plan_value(plan, _shown_content)}
+
+
+def _text_of(document: Object) -> str:
+    return json.dumps(document, indent=2) + "\n"
 
 
 def plan_digest(plan: Plan) -> str:
@@ -97,8 +122,8 @@ def parse_plan(raw: bytes) -> Plan:
     return plan
 
 
-def plan_value(plan: Plan) -> Object:
-    """`plan` without what only its file has."""
+def plan_value(plan: Plan, content: Content = _whole_content) -> Object:
+    """`plan` without what only its file has; `content` says of a file what it is to hold."""
     identity, engine = plan.identity, plan.engine
     return {
         "root": text_value(plan.root),
@@ -116,7 +141,7 @@ def plan_value(plan: Plan) -> Object:
         },
         "read_ns": plan.read_ns,
         "refusal": text_value(plan.refusal),
-        "steps": [_step_value(step) for step in plan.steps],
+        "steps": [_step_value(step, content) for step in plan.steps],
         "left_alone": [
             {"reason": left.reason, "why": text_value(left.why), "finding": finding_value(left.finding)}
             for left in plan.left_alone
@@ -128,11 +153,11 @@ def plan_value(plan: Plan) -> Object:
     }
 
 
-def _step_value(step: Step) -> Object:
+def _step_value(step: Step, content: Content) -> Object:
     finding = finding_value(step.finding)
     match step:
         case Mend():
-            changes = [_change_value(change) for change in step.changes]
+            changes = [_change_value(change, content) for change in step.changes]
             return {"repair": {"changes": changes, "foretold": text_value(step.foretold)}, "finding": finding}
         case Release():
             return {"release": {"chain": text_value(step.chain)}, "finding": finding}
@@ -161,11 +186,11 @@ def _step_from(fields: Fields) -> Step:
     return step
 
 
-def _change_value(change: Change) -> Object:
+def _change_value(change: Change, content: Content) -> Object:
     match change:
         case WriteFile():
-            content = base64.b64encode(change.content).decode("ascii")
-            return {"write": {"path": text_value(change.path), "like": text_value(change.like), "base64": content}}
+            said = {"path": text_value(change.path), "like": text_value(change.like)}
+            return {"write": {**said, **content(change.content)}}
         case MakeSymlink():
             return {"symlink": {"path": text_value(change.path), "target": text_value(change.target)}}
         case MakeDirectory():
@@ -174,8 +199,8 @@ def _change_value(change: Change) -> Object:
         case SetAside():
             return {"aside": {"path": text_value(change.path)}}
         case DropReference():
-            said = {"path": change.path, "reference": change.reference, "image": change.image}
-            return {"drop_reference": {key: text_value(text) for key, text in said.items()}}
+            dropped = {"path": change.path, "reference": change.reference, "image": change.image}
+            return {"drop_reference": {key: text_value(text) for key, text in dropped.items()}}
         case _:
             assert_never(change)
 

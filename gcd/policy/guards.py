@@ -65,7 +65,9 @@ def engine_allows(case: Case) -> LeftAlone | None:
         case EngineState.UNKNOWN:
             return case.left_alone(Reason.ENGINE_UNKNOWN, "whether an engine uses this root cannot be told")
         case EngineState.RUNNING if remedy.moment is Moment.STOPPED:
-            return case.left_alone(Reason.ENGINE_RUNS, f"its {remedy.kind} needs the engine stopped")
+            is_releasable = any(other.kind is RemedyKind.RELEASE for other in case.finding.remedies)
+            instead = "; gcd release has the running engine delete it" if is_releasable else ""
+            return case.left_alone(Reason.ENGINE_RUNS, f"its {remedy.kind} needs the engine stopped{instead}")
         case EngineState.STOPPED if remedy.kind is RemedyKind.RELEASE:
             return case.left_alone(Reason.ENGINE_STOPPED, "only a running engine can release a layer")
         case EngineState.RUNNING | EngineState.STOPPED:

@@ -172,7 +172,7 @@ def _change(change: Change) -> str:
         case MakeSymlink():
             return f"link {printable(change.path)} -> {printable(change.target)}"
         case MakeDirectory():
-            return f"make directory {printable(change.path)}"
+            return f"see to it that {printable(change.path)} is a directory"
         case DropReference():
             return f"drop {printable(change.reference)} from {printable(change.path)}"
         case SetAside():

@@ -157,8 +157,10 @@ def test_by_code_and_by_id(root, layer, capsys):
     assert gcd("repair", "--root", root, "--yes") == ExitBits.CLEAN
 
 
-def test_a_code_that_there_is_not_names_the_nearest(root, capsys):
-    assert gcd("repair", "--root", root, "--yes", "GCD294") == ExitBits.USAGE
+@pytest.mark.parametrize("flags", [[], ["--yes"], ["--dry-run"]])
+def test_a_code_that_there_is_not_names_the_nearest(root, flags, capsys):
+    """Also where there is nobody to ask."""
+    assert gcd("repair", "--root", root, *flags, "GCD294") == ExitBits.USAGE
 
     assert capsys.readouterr().err.startswith("gcd: there is no code 'GCD294'; did you mean GCD204 unreadable-size")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -13,12 +14,15 @@ import pytest
 from gcd import cli, settings
 from gcd.commands import listing, plan
 from gcd.demo.dockerroot import DockerRoot
-from gcd.demo.faults import layers, overlay2
+from gcd.demo.faults import containers, layers, overlay2
 from gcd.formats.planfile import parse_plan
 from gcd.model.errors import CannotAct, ExitBits
 from gcd.model.facts import Listed
+from gcd.model.plan import WriteFile
 
-SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "check.schema.json").read_text())
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SCHEMA = json.loads((DOCS / "check.schema.json").read_text())
+PLAN_SCHEMA = json.loads((DOCS / "plan.schema.json").read_text())
 POLICY = '[policy.kinds]\norphan = "quarantine"\ndamaged = "repair"\n'
 
 
@@ -83,7 +87,7 @@ def test_with_a_policy_it_says_what_would_be_done(root, orphan, own_settings, ca
     assert lines[2].startswith(f"  1. quarantine GCD101:layer-dir:{orphan} orphaned-layer-dir, ")
 
 
-def test_the_json_is_what_a_file_gets_and_reads_back(root, orphan, own_settings, tmp_path, capsys):
+def test_what_a_file_gets_reads_back_and_is_printed(root, orphan, own_settings, tmp_path, capsys):
     under(own_settings)
     file = tmp_path / "plan.json"
 
@@ -93,6 +97,41 @@ def test_the_json_is_what_a_file_gets_and_reads_back(root, orphan, own_settings,
     assert out == file.read_text()
     [step] = parse_plan(out.encode()).steps
     assert step.finding.subject.id == orphan
+    jsonschema.validate(json.loads(out), PLAN_SCHEMA)
+
+
+def test_the_content_of_files_is_saved_and_not_printed(root, own_settings, tmp_path, capsys):
+    """Configs of containers hold their environment, and that secrets."""
+    [home] = (root / "containers").iterdir()
+    config = f"containers/{home.name}/config.v2.json"
+    whole = (home / "config.v2.json").read_bytes()
+    containers.empty_container_config(root, home.name)
+    (home / ".tmp-config.v2.json1").write_bytes(whole)
+    under(own_settings, '[policy.codes]\nGCD307 = "repair"\n')
+    file = tmp_path / "plan.json"
+
+    assert run("plan", root, "--format", "json", "-o", file) == ExitBits.FINDINGS_LEFT
+    shown = json.loads(capsys.readouterr().out)
+    [step] = parse_plan(file.read_bytes()).steps
+    [change] = [change for change in step.changes if isinstance(change, WriteFile)]
+    [told] = [change["write"] for change in shown["steps"][0]["repair"]["changes"] if "write" in change]
+    digest = hashlib.sha256(change.content).hexdigest()
+    assert told == {"path": config, "like": change.like, "bytes": len(change.content), "sha256": digest}
+    assert shown["digest"] == json.loads(file.read_text())["digest"]
+    jsonschema.validate(shown, PLAN_SCHEMA)
+    assert run("check", root, "--dry-run", "--format", "json") & ExitBits.FINDINGS_LEFT
+    assert json.loads(capsys.readouterr().out)["plan"]["steps"][0]["repair"] == shown["steps"][0]["repair"]
+
+
+def test_what_is_printed_is_no_plan_to_apply(root, own_settings, tmp_path, capsys):
+    record = next((root / "image/overlay2/layerdb/sha256").iterdir())
+    (record / "size").write_text("")
+    under(own_settings)
+    run("plan", root, "--format", "json")
+    (tmp_path / "plan.json").write_text(capsys.readouterr().out)
+
+    assert cli.run(["apply", str(tmp_path / "plan.json"), "--yes"]) == ExitBits.USAGE
+    assert "is no plan of gcd plan -o" in capsys.readouterr().err
 
 
 def test_codes_and_ids_narrow_it(root, orphan, own_settings, capsys):

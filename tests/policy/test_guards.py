@@ -133,6 +133,13 @@ def test_the_engine(engine, remedy, answer):
     assert told(case(remedy=remedy, engine=engine)) == answer
 
 
+def test_what_a_running_engine_can_delete_itself_names_the_command():
+    asked = case(leaked("b"), remedy=QUARANTINE_STOPPED, engine=RUNNING)
+
+    why = "its quarantine needs the engine stopped; gcd release has the running engine delete it"
+    assert told(asked) == (Reason.ENGINE_RUNS, why)
+
+
 def test_what_blocks_is_named_up_to_three():
     blockers = tuple(FindingId(f"GCD206:layer:{n}") for n in range(5))
 

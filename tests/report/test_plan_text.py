@@ -109,7 +109,7 @@ def test_colours_only_where_asked_for():
         (CHANGES[0], "write overlay2/c/link: ABC"),
         (CHANGES[1], "write image/overlay2/repositories.json: 81 bytes"),
         (CHANGES[2], "link overlay2/l/ABC -> ../c/diff"),
-        (CHANGES[3], "make directory overlay2/c/work"),
+        (CHANGES[3], "see to it that overlay2/c/work is a directory"),
         (CHANGES[4], "drop a:1 from image/overlay2/repositories.json"),
         (CHANGES[5], "take away x"),
         (WriteFile("a", b"\x00\xff\x1b", "b"), "write a: \\x00\\xff\\x1b"),

@@ -55,10 +55,11 @@ bench-large: setup
 session: setup
 	@$(BIN)/python bench/session.py
 
-# The generated pages: docs/codes.md, config/gcd.toml.
+# The generated pages: docs/codes.md, docs/metrics.md, config/gcd.toml.
 docs: setup
 	$(BIN)/python -c 'from gcd.rules.catalogue import EVERY_RULE; from gcd.rules.document import page; \
 	    print(page(EVERY_RULE), end="")' > docs/codes.md
+	$(BIN)/python -c 'from gcd.metrics import page; print(page(), end="")' > docs/metrics.md
 	$(BIN)/python -m gcd.settings > config/gcd.toml
 
 # The JSON of deploy/grafana, from the definition beside it.

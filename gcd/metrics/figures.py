@@ -23,7 +23,8 @@ from gcd.model.inventory import Coverage, Source
 from gcd.model.plan import Outcome, Reason
 from gcd.model.published import Durations, Published, Scope
 from gcd.model.result import is_orphan
-from gcd.rules.table import NEEDLESS, RULES
+from gcd.rules.catalogue import EVERY_RULE
+from gcd.rules.table import NEEDLESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +34,31 @@ if TYPE_CHECKING:
 
 _MILDER: Mapping[Severity, frozenset[int]] = {
     Severity.INFO: frozenset(
-        {101, 102, 114, 116, 202, 211, 212, 301, 302, 303, 304, 305, 306, 307, 309, 310, 402, 404, 503, 601, 602, 605}
+        {
+            101,
+            102,
+            114,
+            116,
+            202,
+            211,
+            212,
+            301,
+            302,
+            303,
+            304,
+            305,
+            306,
+            307,
+            309,
+            310,
+            402,
+            404,
+            503,
+            601,
+            602,
+            605,
+            701,
+        }
     ),
     Severity.WARNING: frozenset({110, 301, 302, 303, 306}),
     Severity.ERROR: frozenset({307, 501, 805}),
@@ -42,11 +67,11 @@ _MILDER: Mapping[Severity, frozenset[int]] = {
 
 SEVERITIES: Mapping[Code, tuple[Severity, ...]] = {
     rule.code: tuple(s for s in Severity if s is rule.severity or int(rule.code[3:]) in _MILDER.get(s, ()))
-    for rule in RULES
+    for rule in EVERY_RULE
 }
 """Those that findings of each code can have, the mildest first."""
 
-_ORPHANS = tuple(rule.code for rule in RULES if rule.kind is Kind.ORPHAN)
+_ORPHANS = tuple(rule.code for rule in EVERY_RULE if rule.kind is Kind.ORPHAN)
 _UNLOADABLE = frozenset({"GCD401", "GCD402"})
 _NS = 1_000_000_000
 
@@ -102,7 +127,7 @@ def _sources(published: Published) -> Samples:
 
 def _not_checked(published: Published) -> Samples:
     unchecked = {item.code for item in published.result.not_checked}
-    return (((rule.code,), rule.code in unchecked) for rule in RULES)
+    return (((rule.code,), rule.code in unchecked) for rule in EVERY_RULE)
 
 
 def _findings(published: Published) -> Samples:

@@ -18,8 +18,8 @@ from gcd.report.grouping import explains, groups
 from gcd.report.headline import headline, warnings
 from gcd.report.printable import printable
 from gcd.report.units import counted, iec, instant, listed
+from gcd.rules.catalogue import EVERY_RULE
 from gcd.rules.document import remedy_in_words
-from gcd.rules.table import RULES
 from gcd.web.plot import Plot, plot
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ STALE_NS = 3_600_000_000_000
 """A full look that is older than an hour is said to be old; one comes every quarter of an hour."""
 DEFAULT_ROOT = "/var/lib/docker"
 
-_ADVICE = {rule.code: remedy_in_words(rule) for rule in RULES}
+_ADVICE = {rule.code: remedy_in_words(rule) for rule in EVERY_RULE}
 
 _VERDICTS = {
     Severity.CRITICAL: "The engine will not start",

@@ -14,11 +14,12 @@ import re
 import shutil
 import signal
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from support.daemons import Forked, disk_usage, wait_until
-from support.prometheus import exposed, free_port, running
+from support.prometheus import exposed, free_port, is_ready, running
 
 from gcd import metrics
 from gcd.demo.dockerroot import DockerRoot
@@ -31,7 +32,9 @@ from gcd.model.plan import Outcome, Reason
 from gcd.model.published import BUCKETS_SECONDS, Durations, Holding, Published, Scope, Tally
 from gcd.run import check
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.slow]
+if TYPE_CHECKING:
+    from gcd.demo.scene import Scene
+    from gcd.model.result import RunResult
 
 HOURS_AHEAD_NS = 2 * 3_600_000_000_000
 """With no engine running nothing is proven before it is an hour old."""
@@ -59,20 +62,23 @@ def look(root):
     return check(str(root), now_ns=time.time_ns() + HOURS_AHEAD_NS)
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("prometheus")
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """`result` is what a check finds before gcd watches: what another process has open is not proven to be nobody's."""
+
+    scene: Scene
+    result: RunResult
 
 
-@pytest.fixture(scope="module")
-def planted(home):
+@pytest.fixture
+def planted(tmp_path):
     """The scene of the demo, without names for its images, and with a source that cannot be read."""
-    scene = build_scene(home / "planted")
+    scene = build_scene(tmp_path / "planted")
     images.empty_repositories(scene.root, "")
     distribution = scene.root / layout.distribution()
     shutil.rmtree(distribution, ignore_errors=True)
     distribution.write_text("no directory")
-    return scene
+    return Planted(scene, look(scene.root))
 
 
 def durations(counted):
@@ -100,10 +106,10 @@ def grown(result, beat):
     return dataclasses.replace(result, findings=(*result.findings[:at], larger, *result.findings[at + 1 :]))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def broken(planted):
     """A host of which everything is wrong, and more so with each tenth of a second."""
-    result = look(planted.root)
+    result = planted.result
     began = time.monotonic()
 
     def exposition():
@@ -123,11 +129,11 @@ def broken(planted):
         yield address
 
 
-@pytest.fixture(scope="module")
-def healthy(home):
-    with DockerRoot(home / "healthy") as root:
+@pytest.fixture
+def healthy(tmp_path):
+    with DockerRoot(tmp_path / "healthy") as root:
         root.container("web", image=root.image("web:1", layers=3))
-    result = look(home / "healthy")
+    result = look(tmp_path / "healthy")
     assert result.findings == ()
     began = time.monotonic()
 
@@ -141,28 +147,28 @@ def healthy(home):
         yield address
 
 
-@pytest.fixture(scope="module")
-def gcd_run(home, planted):
+@pytest.fixture
+def gcd_run(tmp_path, planted):
     """``gcd run`` on the planted root, in two hours."""
-    place, address = home / "gcd", f"127.0.0.1:{free_port()}"
+    place, address = tmp_path / "gcd", f"127.0.0.1:{free_port()}"
     place.mkdir()
 
     def begin():
         real_ns = time.time_ns
         time.time_ns = lambda: real_ns() + HOURS_AHEAD_NS
 
-    daemon = Forked(place, planted.root, "", "--web.listen-address", address, begin=begin)
+    daemon = Forked(place, planted.scene.root, "", "--web.listen-address", address, begin=begin)
     try:
-        wait_until(lambda: daemon.systemd.statuses, "a first look")
+        wait_until(lambda: is_ready(address), "a first look")
         yield address
     finally:
         daemon.signal(signal.SIGTERM)
         assert daemon.ended() == 0, daemon.log.read_text()
 
 
-@pytest.fixture(scope="module")
-def prometheus(home, deploy, gcd_run, broken, healthy):
-    place = home / "prometheus"
+@pytest.fixture
+def prometheus(tmp_path, deploy, gcd_run, broken, healthy):
+    place = tmp_path / "prometheus"
     place.mkdir()
     shutil.copy(deploy / "prometheus/gcd.rules.yml", place)
     (place / "gcd.alerts.yml").write_text(impatient((deploy / "prometheus/gcd.alerts.yml").read_text()))
@@ -182,7 +188,13 @@ def prometheus(home, deploy, gcd_run, broken, healthy):
     }
     (place / "prometheus.yml").write_text(yaml.safe_dump(config))
     with running(place / "prometheus.yml") as started:
-        started.wait_until(lambda: len(started.query("gcd_up")) == 3, "three hosts that answer")
+        started.wait_until(
+            lambda: (
+                len(started.query("count_over_time(gcd_up[1m]) > 2")) == 3
+                and started.query("cluster:gcd_reclaimed_bytes:rate1h > 0")
+            ),
+            "three hosts of which enough is known for a rate",
+        )
         yield started
 
 
@@ -192,16 +204,16 @@ def by_label(samples, label):
 
 def planted_bytes(planted, code):
     """What du counts of the one dir of `code`, with its symlink where it has one."""
-    (node,) = [one.node for one in planted.planted if one.code == code]
-    place = layer_dir(planted.root, node.id)
-    symlink = [link_symlink(planted.root, node.id).lstat()] if (place / "link").exists() else []
+    (node,) = [one.node for one in planted.scene.planted if one.code == code]
+    place = layer_dir(planted.scene.root, node.id)
+    symlink = [link_symlink(planted.scene.root, node.id).lstat()] if (place / "link").exists() else []
     return disk_usage(place) + sum(512 * one.st_blocks for one in symlink)
 
 
-def test_queries_return_the_planted_bytes(prometheus, planted):
+def assert_planted_bytes(prometheus, planted):
     """Counted here as du does, for the codes that are about one directory each."""
     found = by_label(prometheus.query('gcd_orphaned_bytes{instance="planted"}'), "code")
-    result = look(planted.root)
+    result = planted.result
     orphans = [f for f in result.findings if f.kind == "orphan" and not f.blocked_by]
 
     for code in ("GCD101", "GCD102"):
@@ -214,8 +226,8 @@ def test_queries_return_the_planted_bytes(prometheus, planted):
     assert total.value == result.summary.orphaned_bytes == sum(found.values())
 
 
-def test_queries_return_the_planted_findings(prometheus, planted):
-    result = look(planted.root)
+def assert_planted_findings(prometheus, planted):
+    result = planted.result
     found = prometheus.query('gcd_findings{instance="planted"} > 0')
 
     expected = {}
@@ -248,7 +260,7 @@ ON_PLANTED = {
 }
 
 
-def test_every_alert_comes_to_fire_and_only_where_it_should(prometheus):
+def assert_alerts_fire_where_they_should_alone(prometheus):
     expected = {
         *((name, "broken") for name in ON_BROKEN),
         *((name, "planted") for name in ON_PLANTED),
@@ -257,7 +269,7 @@ def test_every_alert_comes_to_fire_and_only_where_it_should(prometheus):
     prometheus.wait_until(lambda: prometheus.firing() == expected, f"{sorted(expected)} fire, and no other")
 
 
-def test_every_rule_can_be_evaluated(prometheus):
+def assert_rules_can_be_evaluated(prometheus):
     assert [(rule["name"], rule["lastError"]) for rule in prometheus.rules() if rule["health"] == "err"] == []
 
 
@@ -281,8 +293,7 @@ def shows(prometheus, panel, instance):
     return [any(not math.isnan(sample.value) for sample in answer) for answer in answers]
 
 
-def test_every_panel_has_something_to_show(prometheus, dashboards):
-    prometheus.wait_until(lambda: prometheus.query("cluster:gcd_reclaimed_bytes:rate1h > 0"), "a rate")
+def assert_panels_show_something(prometheus, dashboards):
     empty = [
         (board.uid, panel.title)
         for board in dashboards.DASHBOARDS
@@ -293,12 +304,24 @@ def test_every_panel_has_something_to_show(prometheus, dashboards):
     assert empty == []
 
 
-def test_panels_are_empty_on_a_healthy_host_where_they_say_so_and_nowhere_else(prometheus, dashboards):
+def assert_panels_are_empty_where_they_say_so(prometheus, dashboards):
     for board in dashboards.DASHBOARDS:
         for panel in board.panels:
             # The sums over clusters are those of all hosts, whichever are chosen.
             if any("instance" in query.expr for query in panel.queries):
                 assert any(shows(prometheus, panel, "healthy")) is not bool(panel.empty), panel.title
+
+
+@pytest.mark.prometheus
+@pytest.mark.slow
+def test_a_fleet(prometheus, planted, dashboards):
+    """One test, since to start all this takes longer than to look at it."""
+    assert_planted_bytes(prometheus, planted)
+    assert_planted_findings(prometheus, planted)
+    assert_alerts_fire_where_they_should_alone(prometheus)
+    assert_rules_can_be_evaluated(prometheus)
+    assert_panels_show_something(prometheus, dashboards)
+    assert_panels_are_empty_where_they_say_so(prometheus, dashboards)
 
 
 def metrics_in(text):

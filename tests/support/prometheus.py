@@ -33,6 +33,15 @@ def free_port() -> int:
         return port
 
 
+def is_ready(address: str) -> bool:
+    """Whether what listens at `address`, Prometheus or gcd, says that it has something to say."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/-/ready", timeout=PATIENCE_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def exposed(exposition: Callable[[], bytes]) -> Iterator[str]:
     """The address at which every GET is answered by `exposition`, one after the other."""
@@ -104,13 +113,6 @@ class Prometheus:
             assert time.monotonic() < end, f"not within {PATIENCE_SECONDS:g} s: {what}"
             time.sleep(0.1)
 
-    def _is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://{self._address}/-/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
 
 @contextlib.contextmanager
 def running(config: Path) -> Iterator[Prometheus]:
@@ -129,7 +131,7 @@ def running(config: Path) -> Iterator[Prometheus]:
         )
     try:
         prometheus = Prometheus(address, process, log)
-        prometheus.wait_until(prometheus._is_ready, "a Prometheus that is ready")
+        prometheus.wait_until(lambda: is_ready(address), "a Prometheus that is ready")
         yield prometheus
     finally:
         process.terminate()

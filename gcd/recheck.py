@@ -1,22 +1,53 @@
 """
 Checks one root again and again: a full look now and then, and between them looks at what may have changed.
+
+A refresh reads the changed subjects and their neighbours (`gcd.root.refresh`), mends the last graph where they touch it
+(`gcd.model.succession`), and lets the rules judge that. What it says is what a full look would say of anything that an
+engine does. It obeys the same safety rules:
+
+- S1: what is changed is read in the order of a full reading. A finding that was not there before is reported only if a
+  second look has it too. For that look the names in all directories are listed, so that an owner which nobody has heard
+  of yet is seen, and the subjects of the findings are read again, owners included.
+- S4, S5: an engine is known again by its lock, its start and its ``tmp``; where one of them is another, the look
+  becomes a full one. The second look reads the engine's state before and after, as a full one does.
+- S3, S6: mounts, and what processes have open, only keep alive what nothing else does. So they are read again by the
+  second look, that is, as soon as a dir appears that nothing refers to; and when a dir that was mounted changes. Until
+  then they are those of the last look that read them: a mount that came since keeps nothing that is in question, and a
+  dir which was an orphan already shows anew at the next full look. Whoever acts reads all of it again.
+- S5: where the clock was set back, or something changed in the future, the look becomes a full one.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gcd.model.changed import NOTHING
-from gcd.run import ALL_CODES, collecting_no_cycles, result_of, see
+from gcd.model.changed import NOTHING, Changed
+from gcd.model.finding import NodeKind
+from gcd.model.inventory import Source
+from gcd.model.succession import Differing, succeed
+from gcd.root.discover import detect_store
+from gcd.root.engine import read_engine, sign_of
+from gcd.root.mounts import read_mounts
+from gcd.root.newborn import newborn
+from gcd.root.openfiles import held_dirs
+from gcd.root.read import compared, engine_state_of
+from gcd.root.refresh import Outdated, refresh, stamps_of
+from gcd.root.tree import open_root
+from gcd.root.unheard import unheard
+from gcd.run import ALL_CODES, CLOCK_TOLERANCE_NS, agreed, collecting_no_cycles, judged, result_of, see_store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from gcd.model.changed import Changed
-    from gcd.model.finding import Acceptance, Code
+    from gcd.model.finding import Acceptance, Code, Finding, Node
+    from gcd.model.inventory import Inventory
     from gcd.model.result import RunResult
+    from gcd.model.storegraph import StoreGraph
     from gcd.root.progress import Progress
+    from gcd.root.refresh import Stamps
+    from gcd.root.tree import Directory
     from gcd.run import Sight
 
 
@@ -43,6 +74,10 @@ class Recheck:
         self._proc = proc
         self._progress = progress
         self._sight: Sight | None = None
+        self._stamps: Stamps = {}
+        self._sign: tuple[object, ...] = ()
+        self._now_ns = 0
+        self._measured: tuple[Finding, ...] = ()
         self._young = NOTHING
 
     @property
@@ -59,17 +94,142 @@ class Recheck:
     def full(self, now_ns: int) -> RunResult:
         """Read the whole root and check it; `now_ns` is the wall clock time in nanoseconds."""
         began_ns = time.monotonic_ns()
+        self._sight, self._measured, self._young = None, (), NOTHING
+        store = detect_store(self._path, proc=self._proc)
+        with open_root(store.path) as root:
+            self._stamps = stamps_of(root, store.driver)
+            sign = sign_of(root, None, self._proc)
+            sight = see_store(store, now_ns=now_ns, codes=self._codes, proc=self._proc, progress=self._progress)
+            is_same = sign == sign_of(root, None, self._proc)
+            self._sign = sign_of(root, sight.inventory.engine.pid, self._proc) if is_same else ()
+        result = self._result(sight, now_ns, began_ns)
+        self._young = newborn(sight.inventory, None, now_ns)
+        return result
+
+    @collecting_no_cycles()
+    def refresh(self, changed: Changed, now_ns: int) -> RunResult:
+        """
+        Check what `changed` says may have changed, and all that hangs on it; a full look where that is not certain to
+        be enough. `now_ns` is as for `full`.
+        """
+        began_ns = time.monotonic_ns()
+        last = self._sight
+        if last is None or changed.everything or now_ns < self._now_ns:
+            return self.full(now_ns)
         self._sight = None
-        self._sight = see(self._path, now_ns=now_ns, codes=self._codes, proc=self._proc, progress=self._progress)
-        return result_of(
-            self._sight,
+        try:
+            sight = self._again(last, changed, now_ns)
+        except Outdated:
+            del last
+            return self.full(now_ns)
+        result = self._result(sight, now_ns, began_ns)
+        self._young = newborn(sight.inventory, changed, now_ns)
+        return result
+
+    def _result(self, sight: Sight, now_ns: int, began_ns: int) -> RunResult:
+        """What is told of `sight`, which is the last one from now on."""
+        result = result_of(
+            sight,
             now_ns=now_ns,
             began_ns=began_ns,
             codes=self._codes,
             acceptances=self._acceptances,
             progress=self._progress,
+            measured=self._measured,
         )
+        self._sight, self._measured, self._now_ns = sight, result.findings, now_ns
+        return result
 
-    def refresh(self, _changed: Changed, now_ns: int) -> RunResult:
-        """Check what may have changed, and nothing else where that is certain to be enough."""
-        return self.full(now_ns)
+    def _again(self, last: Sight, changed: Changed, now_ns: int) -> Sight:
+        inventory = last.inventory
+        with open_root(inventory.root) as root:
+            if sign_of(root, inventory.engine.pid, self._proc) != self._sign:
+                raise Outdated
+            look = _Look(root, self._stamps, now_ns, self._proc)
+            graph = look.at(last.graph, changed)
+            sight = judged(graph, now_ns, self._codes)
+            known = {finding.id for finding in last.findings}
+            news = [finding for finding in sight.findings if finding.id not in known]
+            is_unclear = bool(graph.unreferenced_dirs - last.graph.unreferenced_dirs) or look.is_about_a_mount
+            if news or is_unclear:
+                first, lacks = (*last.findings, *sight.findings), sight.not_checked
+                graph = look.twice(graph, changed | _subjects(finding.subject for finding in news))
+                sight = agreed(first, lacks, judged(graph, now_ns, self._codes))
+            self._stamps = look.stamps
+        return sight
+
+
+class _Look:
+    """One refresh of what is in `root`, whose `stamps` were those at its last reading."""
+
+    def __init__(self, root: Directory, stamps: Stamps, now_ns: int, proc: str) -> None:
+        self._root = root
+        self.stamps = stamps
+        self._now_ns = now_ns
+        self._proc = proc
+        self.is_about_a_mount = False
+        """Whether a dir that some namespace has mounted was among what changed."""
+
+    def at(self, before: StoreGraph, changed: Changed) -> StoreGraph:
+        """The graph of what is there now, of which `changed` was read again."""
+        stamps = stamps_of(self._root, before.inventory.store)
+        refreshed = refresh(self._root, before, changed, (self.stamps, stamps))
+        if refreshed.newest_ns > self._now_ns + CLOCK_TOLERANCE_NS:
+            raise Outdated
+        self.stamps = stamps
+        dirs = refreshed.differing.layer_dirs
+        if any(not mount.dirs.isdisjoint(dirs) for mount in before.inventory.mounts):
+            self.is_about_a_mount = True
+        return self._graph(before, refreshed.inventory, refreshed.differing)
+
+    def twice(self, before: StoreGraph, changed: Changed) -> StoreGraph:
+        """As `at`, a second time: with all that came unheard, and with engine, mounts and open files of now."""
+        engine = read_engine(self._root, self._proc)
+        graph = self.at(before, changed | unheard(self._root, before.inventory))
+        mounts, state = read_mounts(self._proc)
+        inventory = graph.inventory
+        moved = {m.merged_of for m in {*mounts} ^ {*inventory.mounts} if m.merged_of is not None}
+        if mounts != inventory.mounts:
+            sources = {**inventory.sources, Source.MOUNTS: state}
+            graph = self._graph(graph, replace(inventory, mounts=mounts, sources=sources), Differing())
+            graph = self.at(graph, replace(changed, layer_dirs=changed.layer_dirs | moved))
+        engine = compared(engine, read_engine(self._root, self._proc))
+        known = before.inventory.engine
+        if (engine.state, engine.pid, engine.others) != (known.state, known.pid, known.others):
+            raise Outdated
+        held = held_dirs(graph.unreferenced_dirs, self._proc)
+        sources = {**graph.inventory.sources, Source.ENGINE: engine_state_of(engine)}
+        return self._graph(graph, replace(graph.inventory, engine=engine, held_dirs=held, sources=sources), Differing())
+
+    def _graph(self, before: StoreGraph, inventory: Inventory, differing: Differing) -> StoreGraph:
+        return succeed(before, inventory, inventory.engine.proof_bound(self._now_ns), differing)
+
+
+_NAMED_IN = {
+    NodeKind.LAYER_DIR: "layer_dirs",
+    NodeKind.LINK: "links",
+    NodeKind.LAYER: "layers",
+    NodeKind.REMOVING_LAYER: "layers",
+    NodeKind.WRITE_SET: "write_sets",
+    NodeKind.RW_LAYER: "rw_layers",
+    NodeKind.CONTAINER: "containers",
+    NodeKind.IMAGE: "images",
+    NodeKind.IMAGE_METADATA: "images",
+}
+_OF_REPOSITORIES = {NodeKind.REFERENCE, NodeKind.REPOSITORIES}
+_OF_BUILDS = {NodeKind.DATABASE, NodeKind.BUILD_SNAPSHOT, NodeKind.BUILD_LEASE}
+
+
+def _subjects(nodes: Iterable[Node]) -> Changed:
+    """What to read again of `nodes`; the others are read again in any case, or by a full look only."""
+    found = NOTHING
+    for node in nodes:
+        if (name := _NAMED_IN.get(node.kind)) is not None:
+            entry = node.id.removeprefix("sha256:")
+            entry = entry.partition("/")[0] if node.kind is NodeKind.RW_LAYER else entry
+            found = replace(found, **{name: getattr(found, name) | {entry}})
+        elif node.kind in _OF_REPOSITORIES:
+            found = replace(found, has_repositories=True)
+        elif node.kind in _OF_BUILDS:
+            found = replace(found, has_build_cache=True)
+    return found

@@ -59,6 +59,8 @@ class Sight:
     inventory: Inventory
     findings: tuple[Finding, ...]
     not_checked: tuple[NotChecked, ...]
+    graph: StoreGraph
+    """That of `inventory`, by which the rules judged."""
 
 
 @contextmanager
@@ -105,10 +107,14 @@ def result_of(
     codes: Collection[Code] = ALL_CODES,
     acceptances: Sequence[Acceptance] = (),
     progress: Progress | None = None,
+    measured: Collection[Finding] = (),
 ) -> RunResult:
-    """What is told of `sight`: its findings measured, sorted and counted. It began at `began_ns` of time.monotonic."""
+    """
+    What is told of `sight`: its findings measured, sorted and counted. It began at `began_ns` of time.monotonic. Those
+    that are in `measured` with the same paths were measured already.
+    """
     inventory = sight.inventory
-    findings = accept(_measured(inventory.root, sight.findings, progress), acceptances, now_ns)
+    findings = accept(_measured(inventory.root, sight.findings, progress, measured), acceptances, now_ns)
     return RunResult(
         root=inventory.root,
         store=inventory.store,
@@ -139,8 +145,21 @@ def see(
     inventory has them only if there are findings.
     """
     store = detect_store(path, proc=proc)
+    return see_store(store, now_ns=now_ns, codes=codes, progress=progress, proc=proc, has_ages=has_ages)
+
+
+def see_store(
+    store: Store,
+    *,
+    now_ns: int,
+    codes: Collection[Code] = ALL_CODES,
+    progress: Progress | None = None,
+    proc: str = "/proc",
+    has_ages: bool = True,
+) -> Sight:
+    """As `see`, of a root whose store is known."""
     tell = partial(reader, store, now_ns=now_ns, progress=progress, proc=proc, readers=_readers())
-    return Sight(*look_twice(tell(), now_ns, codes, glance=None if has_ages else tell(has_ages=False)))
+    return see_twice(tell(), now_ns, codes, glance=None if has_ages else tell(has_ages=False))
 
 
 def reader(
@@ -178,6 +197,18 @@ def look_twice(
     *,
     glance: Callable[[], Inventory] | None = None,
 ) -> tuple[Inventory, tuple[Finding, ...], tuple[NotChecked, ...]]:
+    """As `see_twice`: the inventory, the findings, and what could not be checked."""
+    sight = see_twice(read, now_ns, codes, glance=glance)
+    return sight.inventory, sight.findings, sight.not_checked
+
+
+def see_twice(
+    read: Callable[[], Inventory],
+    now_ns: int,
+    codes: Collection[Code],
+    *,
+    glance: Callable[[], Inventory] | None = None,
+) -> Sight:
     """
     The findings that two readings, one after the other, agree upon; they and the inventory are those of the second.
 
@@ -187,20 +218,23 @@ def look_twice(
     `glance` is what reads for the first look, if that is not `read`: it may take things for older than they are. Age
     only ever excuses, so such a look finds all that there is, and perhaps more; the second look decides.
     """
-    inventory, findings, not_checked = _look_past_the_busy(glance or read, now_ns, codes)
-    if not findings:
-        return inventory, findings, not_checked
-    seen = {finding.id for finding in findings}
-    lacks = {(lack.code, lack.source): lack for lack in not_checked}
-    del inventory  # there is never more than one in memory
-    inventory, findings, not_checked = _look_past_the_busy(read, now_ns, codes)
-    lacks |= {(lack.code, lack.source): lack for lack in not_checked}
-    return inventory, tuple(finding for finding in findings if finding.id in seen), tuple(lacks.values())
+    sight = _look_past_the_busy(glance or read, now_ns, codes)
+    if not sight.findings:
+        return sight
+    first, not_checked = sight.findings, sight.not_checked
+    del sight  # there is never more than one inventory in memory
+    return agreed(first, not_checked, _look_past_the_busy(read, now_ns, codes))
 
 
-def _look_past_the_busy(
-    read: Callable[[], Inventory], now_ns: int, codes: Collection[Code]
-) -> tuple[Inventory, tuple[Finding, ...], tuple[NotChecked, ...]]:
+def agreed(first: Collection[Finding], not_checked: Collection[NotChecked], second: Sight) -> Sight:
+    """`second` with those of its findings that a look before it had as well, and with what either could not check."""
+    seen = {finding.id for finding in first}
+    lacks = {(lack.code, lack.source): lack for lack in (*not_checked, *second.not_checked)}
+    findings = tuple(finding for finding in second.findings if finding.id in seen)
+    return replace(second, findings=findings, not_checked=tuple(lacks.values()))
+
+
+def _look_past_the_busy(read: Callable[[], Inventory], now_ns: int, codes: Collection[Code]) -> Sight:
     """One reading and what the rules find in it; another one, a few times, where a database was too busy to be read."""
     inventory = read()
     for _ in range(MAX_READINGS - 1):
@@ -208,16 +242,23 @@ def _look_past_the_busy(
             break
         del inventory
         inventory = read()
-    return inventory, *look(inventory, now_ns, codes)
+    return judged(StoreGraph(inventory, inventory.engine.proof_bound(now_ns)), now_ns, codes)
+
+
+def judged(graph: StoreGraph, now_ns: int, codes: Collection[Code]) -> Sight:
+    """What the rules find in the inventory of `graph`, each finding with its confidence at `now_ns`."""
+    inventory = graph.inventory
+    bound_ns = inventory.engine.proof_bound(now_ns)
+    findings, not_checked = find(inventory, graph, codes)
+    return Sight(inventory, tuple(judge(finding, bound_ns) for finding in findings), not_checked, graph)
 
 
 def look(inventory: Inventory, now_ns: int, codes: Collection[Code] = ALL_CODES) -> Look:
     """
     What the rules find in `inventory`, each finding with its confidence at `now_ns`, and what they could not check.
     """
-    bound_ns = inventory.engine.proof_bound(now_ns)
-    findings, not_checked = find(inventory, StoreGraph(inventory, bound_ns), codes)
-    return tuple(judge(finding, bound_ns) for finding in findings), not_checked
+    sight = judged(StoreGraph(inventory, inventory.engine.proof_bound(now_ns)), now_ns, codes)
+    return sight.findings, sight.not_checked
 
 
 def doubting_the_clock(inventory: Inventory, now_ns: int) -> Inventory:
@@ -241,16 +282,21 @@ def _ctimes(inventory: Inventory) -> Iterable[int]:
     yield from (container.ctime_ns for container in inventory.containers.values())
 
 
-def _measured(path: str, findings: tuple[Finding, ...], progress: Progress | None) -> tuple[Finding, ...]:
+def _measured(
+    path: str, findings: tuple[Finding, ...], progress: Progress | None, measured: Collection[Finding]
+) -> tuple[Finding, ...]:
     """`findings`, those that would free something with its bytes and inodes on disk; `progress` hears of each step."""
-    groups = {finding.id: finding.paths for finding in findings if finding.paths}
-    if not groups:
-        return findings
-    with open_root(path) as root:
-        pulse = None if progress is None else partial(progress, Source.OVERLAY2, len(groups), len(groups))
-        usage = measure(root, groups, pulse=pulse)
+    sizes = {(f.id, f.paths): (f.disk_bytes, f.inodes) for f in measured if f.paths}
+    groups = {f.id: f.paths for f in findings if f.paths and (f.id, f.paths) not in sizes}
+    if groups:
+        with open_root(path) as root:
+            pulse = None if progress is None else partial(progress, Source.OVERLAY2, len(groups), len(groups))
+            usage = measure(root, groups, pulse=pulse)
+        sizes |= {(id_, groups[id_]): (found.disk_bytes, found.inodes) for id_, found in usage.items()}
     return tuple(
-        replace(f, disk_bytes=usage[f.id].disk_bytes, inodes=usage[f.id].inodes) if f.id in usage else f
+        replace(f, disk_bytes=sizes[f.id, f.paths][0], inodes=sizes[f.id, f.paths][1])
+        if (f.id, f.paths) in sizes
+        else f
         for f in findings
     )
 

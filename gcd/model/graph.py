@@ -17,12 +17,25 @@ if TYPE_CHECKING:
 
 
 class Graph:
-    def __init__(self, edges: Mapping[Node, tuple[Node, ...]]) -> None:
+    """`referrers` are the edges the other way round, where they are known already."""
+
+    def __init__(
+        self, edges: Mapping[Node, tuple[Node, ...]], referrers: Mapping[Node, list[Node]] | None = None
+    ) -> None:
         self._targets = edges
-        self._referrers: dict[Node, list[Node]] = {}
-        for node, targets in edges.items():
-            for target in targets:
-                self._referrers.setdefault(target, []).append(node)
+        self._referrers = referrers if referrers is not None else _turned(edges)
+
+    def replaced(self, edges: Mapping[Node, tuple[Node, ...] | None]) -> Graph:
+        """This graph with other edges of some nodes; None: a node that refers to nothing any more."""
+        targets, referrers = dict(self._targets), dict(self._referrers)
+        for node, to in edges.items():
+            for target in set(targets.pop(node, ())):
+                referrers[target] = [other for other in referrers[target] if other != node]
+            if to is not None:
+                targets[node] = to
+                for target in to:
+                    referrers[target] = [*referrers.get(target, ()), node]
+        return Graph(targets, {target: nodes for target, nodes in referrers.items() if nodes})
 
     def targets(self, node: Node) -> tuple[Node, ...]:
         """What `node` refers to, whether it exists or not."""
@@ -56,6 +69,14 @@ class Graph:
                     came_from[target] = here
                     queue.append(target)
         return ()
+
+
+def _turned(edges: Mapping[Node, tuple[Node, ...]]) -> dict[Node, list[Node]]:
+    found: dict[Node, list[Node]] = {}
+    for node, targets in edges.items():
+        for target in targets:
+            found.setdefault(target, []).append(node)
+    return found
 
 
 def _closure(start: Iterable[Node], edges: Mapping[Node, Iterable[Node]]) -> set[Node]:

@@ -50,6 +50,14 @@ class Links(Records):
         found.update((s.id, s.target.value) for s in odd if isinstance(s.target, Present))
         return found
 
+    def target_of(self, link: LinkId) -> LayerDirId | None:
+        """What the symlink `link` points to, read from its record."""
+        row = self.farm.rows.get(link)
+        if row is not None:
+            return row[0]
+        odd = self.farm.odd.get(link)
+        return value_of(odd.target) if odd is not None else None
+
     def dirs_of_link(self, link: LinkId) -> tuple[LayerDirId, ...]:
         """The existing dirs that `link` can mean: by ``link`` files and by the link farm; usually one."""
         claimants = self.claimants.get(link, ())

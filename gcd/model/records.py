@@ -38,6 +38,10 @@ class Records:
         self._inventory = inventory
         self.layers = shelved_layers(inventory.layers)
 
+    @property
+    def inventory(self) -> Inventory:
+        return self._inventory
+
     @cached_property
     def hashed(self) -> dict[tuple[ChainId | None, DiffId], ChainId]:
         """By parent and diff id, the chain ids that were computed for the `image_chains`."""
@@ -146,6 +150,27 @@ class Records:
             here = self.parents.get(here)
 
     @cached_property
+    def unsound_images(self) -> frozenset[ImageId]:
+        """The images whose config the engine does not take for valid."""
+        return frozenset(filter(self.is_unsound_image, self._inventory.images))
+
+    def is_unsound_image(self, image: ImageId) -> bool:
+        found = self._inventory.images.get(image)
+        return found is not None and not found.is_sound
+
+    @cached_property
+    def odd_notes(self) -> frozenset[ImageId]:
+        """The images of which something is noted that is not just a time, or that are not there."""
+        images = self._inventory.images
+        return frozenset(
+            id_
+            for id_, noted in self._inventory.image_metadata.items()
+            if id_ not in images
+            or not isinstance(noted.parent, Absent)
+            or not isinstance(noted.last_updated, Absent | Present)
+        )
+
+    @cached_property
     def computed_parents(self) -> Mapping[ChainId, ChainId | None]:
         """
         By chain, the parent that image configs imply (None: a base layer): knowledge independent of ``parent`` files.
@@ -220,14 +245,15 @@ class Records:
         return {cache_id: tuple(chains) for cache_id, chains in found.items() if len(chains) > 1}
 
     @cached_property
+    def rw_namers(self) -> Mapping[LayerDirId, tuple[RwLayerName, ...]]:
+        """By dir id, the rw layer records whose rw dir or init dir it is; more than one only where there is damage."""
+        return grouped([(d, record.name) for record in self._inventory.rw_layers.values() for d in rw_dirs_of(record)])
+
+    @cached_property
     def rw_layers_by_dir(self) -> Mapping[LayerDirId, RwLayerRecord]:
-        """By dir id, the rw layer record whose rw dir or init dir it is."""
-        found: dict[LayerDirId, RwLayerRecord] = {}
-        for record in self._inventory.rw_layers.values():
-            for target in edges.rw_layer_edges(record):
-                if target.kind is NodeKind.LAYER_DIR:
-                    found[LayerDirId(target.id)] = record
-        return found
+        """By dir id, the rw layer record whose rw dir or init dir it is; of several, that of the last name."""
+        records = self._inventory.rw_layers
+        return {d: records[names[0] if len(names) == 1 else max(names)] for d, names in self.rw_namers.items()}
 
     @cached_property
     def odd_rw_layers(self) -> frozenset[RwLayerName]:
@@ -282,6 +308,11 @@ class Records:
         record = self._inventory.containers.get(ContainerId(container))
         config = value_of(record.config) if record else None
         return config.name.removeprefix("/") if config and config.name else container[:12]
+
+
+def rw_dirs_of(record: RwLayerRecord) -> Iterator[LayerDirId]:
+    """The dirs, existing or not, that an rw layer record names."""
+    return (LayerDirId(node.id) for node in edges.rw_layer_edges(record) if node.kind is NodeKind.LAYER_DIR)
 
 
 def grouped(pairs: list[tuple[K, V]]) -> dict[K, tuple[V, ...]]:

@@ -21,7 +21,7 @@ from gcd.model.ids import ChainId, DiffId, LayerDirId, LinkId, is_layer_dir_id
 from gcd.model.reading import ABSENT, Absent, Present
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 K = TypeVar("K")
 R = TypeVar("R", bound="tuple[object, ...]")
@@ -51,17 +51,17 @@ _REST: Final = slice(29, None)
 class Shelf(Mapping[K, V], Generic[K, R, V]):
     """`rows` and `odd` have no id in common; `record_of` makes the record of an id and its row."""
 
-    __slots__ = ("_ids", "_record_of", "odd", "rows")
+    __slots__ = ("_ids", "odd", "record_of", "rows")
 
     def __init__(self, rows: dict[K, R], odd: dict[K, V], record_of: Callable[[K, R], V]) -> None:
         self.rows = rows
         self.odd = odd
-        self._record_of = record_of
+        self.record_of = record_of
         self._ids: frozenset[K] | None = None
 
     def __getitem__(self, key: K) -> V:
         row = self.rows.get(key)
-        return self.odd[key] if row is None else self._record_of(key, row)
+        return self.odd[key] if row is None else self.record_of(key, row)
 
     def __contains__(self, key: object) -> bool:
         return key in self.rows or key in self.odd
@@ -110,6 +110,24 @@ def _shelved(records: Mapping[K, V], row_of: Callable[[V], R | None], record_of:
         else:
             rows[key] = row
     return Shelf(rows, odd, record_of)
+
+
+def replaced(shelf: Shelf[K, R, V], records: Mapping[K, V | None], row_of: Callable[[V], R | None]) -> Shelf[K, R, V]:
+    """`shelf` with `records` instead of its own of those ids; None: without any. Not for layer dirs."""
+    rows, odd = dict(shelf.rows), dict(shelf.odd)
+    _replace(rows, odd, records, row_of)
+    return Shelf(rows, odd, shelf.record_of)
+
+
+def _replace(rows: dict[K, R], odd: dict[K, V], records: Mapping[K, V | None], row_of: Callable[[V], R | None]) -> None:
+    for key, record in records.items():
+        rows.pop(key, None)
+        odd.pop(key, None)
+        row = row_of(record) if record is not None else None
+        if row is not None:
+            rows[key] = row
+        elif record is not None:
+            odd[key] = record
 
 
 # --- layer records ----------------------------------------------------------------------------------------------------
@@ -198,6 +216,35 @@ def folded(dirs: DirShelf) -> DirShelf:
         if found is not None and rows[found][1] == row[1][_REST]:
             below[dir_id] = found
     return dir_shelf({d: (row[0], below.get(d, row[1]), row[2], row[3]) for d, row in rows.items()}, dirs.odd)
+
+
+def dirs_replaced(
+    dirs: DirShelf,
+    records: Mapping[LayerDirId, LayerDir | None],
+    *,
+    above: Iterable[LayerDirId],
+    claimants: Mapping[LinkId, tuple[LayerDirId, ...]],
+) -> DirShelf:
+    """
+    As `replaced`, of layer dirs. `above` are the dirs whose ``lower`` may be told by one of `records` so far, and
+    `claimants` says of each link which dirs had it.
+    """
+    rows, odd = dict(dirs.rows), dict(dirs.odd)
+    loose = {d for d in above if d in rows and rows[d][1] in records}
+    for dir_id in loose:
+        link, _, has_merged, ctime_ns = rows[dir_id]
+        rows[dir_id] = (link, spelled(lower_links(dirs.rows, dir_id)), has_merged, ctime_ns)
+    _replace(rows, odd, records, dir_row)
+    new = {rows[d][0]: d for d in records if d in rows}
+    for dir_id in (*loose, *records):
+        row = rows.get(dir_id)
+        first = LinkId(row[1][_FIRST_LINK]) if row is not None and is_spelled(row[1]) else None
+        if row is None or first is None:
+            continue
+        below = new.get(first) or next(iter(claimants.get(first, ())), None)
+        if below in rows and rows[below][0] == first and spelled(lower_links(rows, below)) == row[1][_REST]:
+            rows[dir_id] = (row[0], below, row[2], row[3])
+    return dir_shelf(rows, odd)
 
 
 def lower_links(rows: Mapping[LayerDirId, DirRow], dir_id: LayerDirId) -> tuple[LinkId, ...]:

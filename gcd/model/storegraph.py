@@ -62,14 +62,20 @@ class StoreGraph(Links):
             found[Node(NodeKind.IMAGE, image)] = tuple(edges.layer_node(chain) for chain, _ in chains)
         for record in inv.layers.values():
             found[edges.layer_node(record.chain_id)] = tuple(edges.layer_edges(record))
-        for removing in inv.removing.values():
-            found[Node(NodeKind.REMOVING_LAYER, removing.name)] = tuple(edges.layer_edges(removing))
-        for write_set in inv.write_sets.values():
-            found[Node(NodeKind.WRITE_SET, write_set.name)] = tuple(edges.write_set_edges(write_set))
         for rw_layer in inv.rw_layers.values():
             found[Node(NodeKind.RW_LAYER, rw_layer.name)] = tuple(edges.rw_layer_edges(rw_layer))
         for container in inv.containers.values():
             found[Node(NodeKind.CONTAINER, container.id)] = tuple(edges.container_edges(container))
+        return found | self.edges_of_few()
+
+    def edges_of_few(self) -> dict[Node, tuple[Node, ...]]:
+        """The edges of all nodes of which a root has but few."""
+        inv = self._inventory
+        found: dict[Node, tuple[Node, ...]] = {}
+        for removing in inv.removing.values():
+            found[Node(NodeKind.REMOVING_LAYER, removing.name)] = tuple(edges.layer_edges(removing))
+        for write_set in inv.write_sets.values():
+            found[Node(NodeKind.WRITE_SET, write_set.name)] = tuple(edges.write_set_edges(write_set))
         for snapshot in inv.build_cache.snapshots.values():
             found[Node(NodeKind.BUILD_SNAPSHOT, snapshot.name)] = tuple(edges.snapshot_edges(snapshot))
         for lease in inv.build_cache.leases.values():
@@ -82,7 +88,7 @@ class StoreGraph(Links):
 
     def _build_words(self) -> Iterator[Node]:
         cache = self._inventory.build_cache
-        yield from map(edges.dir_node, cache.named & self.dirs.ids())
+        yield from map(edges.dir_node, self.built_dirs)
         yield from map(edges.layer_node, cache.chains & self.layers.ids())
 
     @cached_property
@@ -98,27 +104,27 @@ class StoreGraph(Links):
     @cached_property
     def named_dirs(self) -> frozenset[LayerDirId]:
         """The dirs, existing or not, that a record, a BuildKit database or a kernel mount names."""
-        return frozenset(self.chain_of_dir).union(self.rw_layers_by_dir, self._named_by_few)
+        return frozenset(self.chain_of_dir).union(self.rw_layers_by_dir, self.named_by_few)
 
     @cached_property
-    def _named_by_few(self) -> frozenset[LayerDirId]:
+    def named_by_few(self) -> frozenset[LayerDirId]:
         """The dirs that something else names than a layer record or rw layer record."""
-        mounted = itertools.chain.from_iterable(self._mounted)
-        return frozenset(_dirs_in(self._targets_of_few())).union(self.built_dirs, mounted)
+        return self.recorded_by_few.union(self.built_dirs, itertools.chain.from_iterable(self._mounted))
 
     @cached_property
     def built_dirs(self) -> frozenset[LayerDirId]:
         """The existing dirs that BuildKit's databases mention anywhere."""
-        return frozenset(self.dirs.ids() & self._inventory.build_cache.named)
+        return frozenset(d for name in self._inventory.build_cache.named if (d := LayerDirId(name)) in self.dirs)
 
     def is_recorded(self, layer_dir: LayerDirId) -> bool:
         """Whether a record names `layer_dir`, existing or not."""
         if layer_dir in self.chain_of_dir or layer_dir in self.rw_layers_by_dir:
             return True
-        return layer_dir in self._recorded_by_few
+        return layer_dir in self.recorded_by_few
 
     @cached_property
-    def _recorded_by_few(self) -> frozenset[LayerDirId]:
+    def recorded_by_few(self) -> frozenset[LayerDirId]:
+        """The dirs that another record names than a layer record or rw layer record."""
         return frozenset(_dirs_in(self._targets_of_few()))
 
     def _targets_of_few(self) -> Iterator[Node]:
@@ -139,9 +145,17 @@ class StoreGraph(Links):
     @cached_property
     def unreferenced_dirs(self) -> frozenset[LayerDirId]:
         """The existing dirs that are not in `referenced_dirs`."""
-        unnamed = self.dirs.ids().difference(self.chain_of_dir, self.rw_layers_by_dir, self._named_by_few)
         born = self._inventory.candidates
-        return self.unreached(frozenset(d for d in unnamed if d in born or not is_layer_dir_id(d)))
+        return self.unreached(frozenset(d for d in self.unnamed_dirs if d in born or not is_layer_dir_id(d)))
+
+    @cached_property
+    def unnamed_dirs(self) -> frozenset[LayerDirId]:
+        """The existing dirs that are not in `named_dirs`."""
+        return self.dirs.ids().difference(self.chain_of_dir, self.rw_layers_by_dir, self.named_by_few)
+
+    def is_unnamed(self, dir_id: LayerDirId) -> bool:
+        is_named = dir_id in self.chain_of_dir or dir_id in self.rw_layers_by_dir or dir_id in self.named_by_few
+        return not is_named and dir_id in self.dirs
 
     @cached_property
     def _young(self) -> frozenset[LayerDirId]:
@@ -203,7 +217,7 @@ class StoreGraph(Links):
     @cached_property
     def orphaned_dirs(self) -> frozenset[LayerDirId]:
         """The dirs that nothing refers to, as `is_orphaned_dir` says it of one."""
-        return frozenset(self._inventory.candidates & (self._young | self._dead_dirs))
+        return (self._young | self._dead_dirs) & self._inventory.candidates
 
     def owners(self, layer_dir: LayerDirId) -> tuple[Node, ...]:
         """The records, databases and mounts that name `layer_dir`."""
@@ -228,9 +242,8 @@ class StoreGraph(Links):
 
     def unreached(self, out: frozenset[LayerDirId]) -> frozenset[LayerDirId]:
         """Those of the existing dirs `out` to which the `closure` of all other dirs does not lead."""
-        existing = self.dirs.ids()
         if len(out) > FEW:
-            return existing - self.closure(existing - out)
+            return self.dirs.ids() - self.closure(self.dirs.ids() - out)
         left = set(out)
         frontier = {dir_id for dir_id in left if self._is_led_to(dir_id, out)}
         while frontier:

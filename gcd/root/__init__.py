@@ -8,6 +8,9 @@ Reading a Docker root: the only package that does.
     rows.py          sound records, read fast
     shares.py        one stage of a reading in several processes
     read.py          one reading of one root, in the order that makes its verdicts safe
+    refresh.py       one more reading, of what changed
+    unheard.py       what came and went without anybody hearing of it
+    newborn.py       what was read so early that it may not have been complete
     progress.py      how far it has come
     discover.py      which root to read, and which store in it is the live one
     dockerd.py       which engines run, on which root, with which settings

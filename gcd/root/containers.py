@@ -25,7 +25,7 @@ from gcd.root.shares import in_shares
 from gcd.root.tree import listing_state, source_state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from gcd.root.record import Record
     from gcd.root.tree import Directory
@@ -33,13 +33,17 @@ if TYPE_CHECKING:
 CONFIG_LIMIT = 16 << 20
 
 
-def read_containers(root: Directory, pace: Pace = ALONE) -> tuple[dict[ContainerId, Container], SourceState]:
-    """The containers of all drivers; what their configs say of the driver is for the rules."""
+def read_containers(
+    root: Directory, pace: Pace = ALONE, only: Collection[str] | None = None
+) -> tuple[dict[ContainerId, Container], SourceState]:
+    """
+    The containers of all drivers, or `only` some; what their configs say of the driver is for the rules.
+    """
     opened = root.open(layout.CONTAINERS)
     if not isinstance(opened, Present):
         return {}, source_state(layout.CONTAINERS, opened)
     with opened.value as directory:
-        listing = directory.list()
+        listing = directory.list_named(only)
         names = [name for name in listing.entries if is_hex64(name)]
         found = in_shares(partial(_read, directory, pace), names, pace.readers, pickle)
     return found, listing_state(layout.CONTAINERS, listing)

@@ -100,6 +100,18 @@ def is_locked(root: Directory) -> bool:
     return _try_lock(root)[0] is _LockState.TAKEN
 
 
+def sign_of(root: Directory, pid: int | None, proc: str = PROC) -> tuple[object, ...]:
+    """
+    What is other once another engine has `root`, or the one of `pid` has it no more, told without asking every process.
+
+    An engine holds the lock as long as it lives, and each makes ``tmp`` anew when it starts. Who else uses the root
+    without that lock, only `read_engine` tells.
+    """
+    origin = origin_of(layout.TMP, dir_fd=root.fd)
+    start_ns = Process(proc, pid).start_ns() if pid is not None else None
+    return _try_lock(root)[0], start_ns, origin and (origin.device, origin.birth_ns)
+
+
 def _holding_engine(root: Directory, proc: str, holders: _Holders) -> Engine:
     """The engine that holds the lock of `root`."""
     pids = _dockerds(proc, holders.of_the_lock)

@@ -35,7 +35,7 @@ from gcd.root.shares import in_shares
 from gcd.root.tree import Directory, combined, in_place_of, listing_state, source_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 CONFIG_LIMIT = 16 << 20
 METADATA_LIMIT = 4096
@@ -65,15 +65,15 @@ class ImageDb:
 def read_images(root: Directory, driver: str, pace: Pace = ALONE) -> ImageDb:
     """All images, their metadata (of which there may be none) and ``repositories.json``."""
     configs = layout.image_configs(driver)
-    images, temporaries, images_state = _read_configs(root, configs, pace)
-    metadata, metadata_state = _read_metadata(root, layout.image_metadata_records(driver))
-    references = _read_references(root, driver)
+    images, temporaries, images_state = read_configs(root, driver, pace)
+    metadata, metadata_state = read_metadata(root, driver)
+    references = read_references(root, driver)
     images |= _read_latecomers(root, configs, references.repositories, images)
     for _ in range(MAX_READINGS):
         dangling = _dangling(references.repositories, images)
         if not dangling:
             break
-        references = _read_references(root, driver)
+        references = read_references(root, driver)
         images |= _read_latecomers(root, configs, references.repositories, images)
         if _dangling(references.repositories, images) <= dangling:
             break
@@ -89,12 +89,16 @@ def read_images(root: Directory, driver: str, pace: Pace = ALONE) -> ImageDb:
     )
 
 
-def _read_configs(root: Directory, path: str, pace: Pace) -> tuple[dict[ImageId, Image], list[str], SourceState]:
+def read_configs(
+    root: Directory, driver: str, pace: Pace = ALONE, only: Collection[str] | None = None
+) -> tuple[dict[ImageId, Image], list[str], SourceState]:
+    """The image configs, or `only` some, and the paths of the temporary files beside them."""
+    path = layout.image_configs(driver)
     opened = root.open_path(path)
     if not isinstance(opened, Present):
         return {}, [], source_state(path, opened)
     with opened.value as directory:
-        listing = directory.list()
+        listing = directory.list_named(only)
         kinds = [(name, kind) for name, kind in listing.entries.items() if is_hex64(name)]
         images = in_shares(partial(_images, directory, pace), kinds, pace.readers, pickle)
     temporaries = [f"{path}/{name}" for name in listing.entries if name.startswith(layout.TEMPORARY_PREFIX)]
@@ -160,7 +164,11 @@ def _config(content: bytes) -> Reading[ImageConfig]:
     return Present(replace(config, diff_ids=tuple(DiffId(sys.intern(diff_id)) for diff_id in config.diff_ids)))
 
 
-def _read_metadata(root: Directory, path: str) -> tuple[dict[ImageId, ImageMetadata], SourceState]:
+def read_metadata(
+    root: Directory, driver: str, only: Collection[str] | None = None
+) -> tuple[dict[ImageId, ImageMetadata], SourceState]:
+    """What is noted of images, or of `only` some."""
+    path = layout.image_metadata_records(driver)
     opened = root.open_path(path)
     if isinstance(opened, Absent):
         return {}, SourceState(Coverage.OK)
@@ -168,7 +176,7 @@ def _read_metadata(root: Directory, path: str) -> tuple[dict[ImageId, ImageMetad
         return {}, source_state(path, opened)
     found: dict[ImageId, ImageMetadata] = {}
     with opened.value as directory:
-        listing = directory.list()
+        listing = directory.list_named(only)
         for name in listing.entries:
             record = open_record(directory, name) if is_hex64(name) else None
             if record is not None:
@@ -186,18 +194,20 @@ def _parent(raw: bytes) -> ImageId:
 
 
 @dataclass(frozen=True, slots=True)
-class _References:
+class References:
+    """``repositories.json``, its ctime, its temporary copies, oldest first, and the paths of those."""
+
     repositories: Reading[Repositories]
     ctime_ns: int = 0
     copies: tuple[RepositoriesCopy, ...] = ()
     temporaries: tuple[str, ...] = ()
 
 
-def _read_references(root: Directory, driver: str) -> _References:
+def read_references(root: Directory, driver: str) -> References:
     path, _, name = layout.repositories(driver).rpartition("/")
     opened = root.open_path(path)
     if not isinstance(opened, Present):
-        return _References(opened)
+        return References(opened)
     with opened.value as directory:
         repositories, ctime_ns = directory.read_stamped(name, REPOSITORIES_LIMIT, parse_repositories)
         names = sorted(n for n in directory.list().entries if n.startswith(_COPY_PREFIX))
@@ -206,4 +216,4 @@ def _read_references(root: Directory, driver: str) -> _References:
             for n in names[:MAX_COPIES]
         )
         by_age = tuple(sorted(copies, key=lambda copy: copy.ctime_ns))
-    return _References(repositories, ctime_ns, by_age, tuple(f"{path}/{n}" for n in names))
+    return References(repositories, ctime_ns, by_age, tuple(f"{path}/{n}" for n in names))

@@ -34,10 +34,13 @@ from gcd.root.shares import in_shares
 from gcd.root.tree import Directory, combined, listing_state, source_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from gcd.model.changed import Changed
     from gcd.model.shelf import LayerRow, LayerShelf
     from gcd.root.rows import RwLayerRow
+
+    Only = Collection[str] | None
 
 TEXT_LIMIT = 4096
 DESCRIPTOR_LIMIT = 1 << 20
@@ -59,29 +62,36 @@ class LayerDb:
     rw_layers_state: SourceState
 
 
-def read_layerdb(root: Directory, driver: str, pace: Pace = ALONE) -> LayerDb:
+def read_layerdb(root: Directory, driver: str, pace: Pace = ALONE, only: Changed | None = None) -> LayerDb:
     """
-    All records. A ``layerdb`` without ``sha256/`` or ``mounts/`` is whole and empty: the engine makes them when it
-    first needs them.
+    All records, or `only` those that are said to have changed.
+
+    A ``layerdb`` without ``sha256/`` or ``mounts/`` is whole and empty: the engine makes them when it first needs them.
     """
     opened = root.open_path(layout.layerdb(driver))
     if not isinstance(opened, Present):
         state = source_state(layout.layerdb(driver), opened)
         return LayerDb(shelved_layers({}), {}, {}, state, {}, state)
     with opened.value as layerdb:
-        write_sets, write_sets_state = _read_write_sets(layerdb, layout.write_sets(driver))
-        layers, removing, layers_state = _read_layers(layerdb, layout.layer_records(driver), pace)
-        rw_layers, rw_layers_state = _read_rw_layers(layerdb, layout.rw_layer_records(driver), pace)
+        write_sets, write_sets_state = _read_write_sets(
+            layerdb, layout.write_sets(driver), only.write_sets if only is not None else None
+        )
+        layers, removing, layers_state = _read_layers(
+            layerdb, layout.layer_records(driver), pace, only.layers if only is not None else None
+        )
+        rw_layers, rw_layers_state = _read_rw_layers(
+            layerdb, layout.rw_layer_records(driver), pace, only.rw_layers if only is not None else None
+        )
     return LayerDb(layers, removing, write_sets, combined(layers_state, write_sets_state), rw_layers, rw_layers_state)
 
 
-def _read_write_sets(layerdb: Directory, path: str) -> tuple[dict[str, WriteSet], SourceState]:
+def _read_write_sets(layerdb: Directory, path: str, only: Only) -> tuple[dict[str, WriteSet], SourceState]:
     opened = layerdb.open(path.rpartition("/")[2])
     if not isinstance(opened, Present):
         return {}, _lazily_made(path, opened)
     found: dict[str, WriteSet] = {}
     with opened.value as directory:
-        listing = directory.list()
+        listing = directory.list_named(only)
         for name in listing.entries:
             record = open_record(directory, name) if name.startswith(layout.WRITE_SET_PREFIX) else None
             if record is not None:
@@ -93,7 +103,7 @@ def _read_write_sets(layerdb: Directory, path: str) -> tuple[dict[str, WriteSet]
 
 
 def _read_layers(
-    layerdb: Directory, path: str, pace: Pace
+    layerdb: Directory, path: str, pace: Pace, only: Only
 ) -> tuple[LayerShelf, dict[str, RemovingRecord], SourceState]:
     opened = layerdb.open(path.rpartition("/")[2])
     if not isinstance(opened, Present):
@@ -101,7 +111,7 @@ def _read_layers(
     odd: dict[ChainId, LayerRecord] = {}
     removing: dict[str, RemovingRecord] = {}
     with opened.value as directory:
-        listing = directory.list()
+        listing = directory.list_named(only)
         names = [name for name in listing.entries if is_hex64(name)]
         rows = in_shares(partial(_layer_rows, directory, pace), names, pace.readers)
         for name in names if len(rows) < len(names) else ():
@@ -152,13 +162,15 @@ def _removing_record(name: str, chain: ChainId, record: Record) -> RemovingRecor
     return RemovingRecord(name, chain, cache_id, parent, record.ctime_ns)
 
 
-def _read_rw_layers(layerdb: Directory, path: str, pace: Pace) -> tuple[dict[RwLayerName, RwLayerRecord], SourceState]:
+def _read_rw_layers(
+    layerdb: Directory, path: str, pace: Pace, only: Only
+) -> tuple[dict[RwLayerName, RwLayerRecord], SourceState]:
     opened = layerdb.open(path.rpartition("/")[2])
     if not isinstance(opened, Present):
         return {}, _lazily_made(path, opened)
     walk = _RwLayers({}, [], pace.has_ages)
     with opened.value as directory:
-        listing = directory.list()
+        listing = directory.list_named(only)
         walk.visit(directory, listing.entries, "")
     failures = [listing.failure, *walk.failures] if listing.failure else walk.failures
     if failures:

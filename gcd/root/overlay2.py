@@ -31,7 +31,7 @@ from gcd.root.shares import in_shares
 from gcd.root.tree import Directory, in_place_of, listing_state, source_state, type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from gcd.model.facts import Lower
     from gcd.model.shelf import DirRow, DirShelf, LinkRow
@@ -46,20 +46,27 @@ _ENTRIES = frozenset({layout.DIFF, layout.LINK, layout.LOWER, layout.WORK, layou
 _NOT_LAYER_DIRS = frozenset({layout.LINK_FARM, layout.BACKING_DEVICE})
 
 
-def list_names(root: Directory, driver: str) -> tuple[frozenset[LayerDirId], SourceState]:
-    """The names in the driver's home that have the form of a layer dir's, and nothing else of them."""
+def list_names(
+    root: Directory, driver: str, only: Collection[str] | None = None
+) -> tuple[frozenset[LayerDirId], SourceState]:
+    """
+    The names in the driver's home that have the form of a layer dir's, or `only` some, and nothing else of them.
+    """
     opened = root.open(driver)
     if not isinstance(opened, Present):
         return frozenset(), source_state(driver, opened)
     with opened.value as home:
-        listing = home.list()
+        listing = home.list_named(only)
         names = frozenset(LayerDirId(sys.intern(name)) for name in listing.entries if is_layer_dir_id(name))
         return names, listing_state(driver, listing)
 
 
-def read_layer_dirs(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[DirShelf, SourceState]:
+def read_layer_dirs(
+    root: Directory, driver: str, pace: Pace = ALONE, only: Collection[str] | None = None
+) -> tuple[DirShelf, SourceState]:
     """
-    Every entry of the driver's home but the link farm and the quota's device node, whatever form its name has.
+    Every entry of the driver's home but the link farm and the quota's device node, whatever form its name has; or
+    `only` some.
 
     One that is no directory is there too, with the reason in `unreadable`.
     """
@@ -67,7 +74,7 @@ def read_layer_dirs(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[D
     if not isinstance(opened, Present):
         return shelved_dirs({}), source_state(driver, opened)
     with opened.value as home:
-        listing = home.list()
+        listing = home.list_named(only)
         names = [name for name in listing.entries if name not in _NOT_LAYER_DIRS]
         rows = in_shares(partial(_dir_rows, home, pace), names, pace.readers)
         odd: dict[LayerDirId, LayerDir] = {}
@@ -90,8 +97,13 @@ def _dir_rows(home: Directory, pace: Pace, names: Sequence[str], shares: int) ->
     return rows
 
 
-def read_link_farm(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[LinkFarm, SourceState]:
-    """The link farm; one that is missing, or no directory, is a fact about it and leaves the source OK."""
+def read_link_farm(
+    root: Directory, driver: str, pace: Pace = ALONE, only: Collection[str] | None = None
+) -> tuple[LinkFarm, SourceState]:
+    """
+    The link farm, or `only` some of its links; one that is missing, or no directory, is a fact about it and leaves the
+    source OK.
+    """
     opened = root.open(driver)
     if not isinstance(opened, Present):
         return LinkFarm(None, {}), source_state(driver, opened)
@@ -100,7 +112,7 @@ def read_link_farm(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[Li
         farm = home.open(layout.LINK_FARM)
         if isinstance(farm, Present):
             with farm.value as directory:
-                return _link_farm(directory, path, pace)
+                return _link_farm(directory, path, pace, only)
         status = home.lstat(layout.LINK_FARM)
         match farm, status:
             case Absent(), _:
@@ -179,8 +191,10 @@ def _lower(raw: bytes) -> Lower:
     return parse_lower(raw, sys.intern)
 
 
-def _link_farm(directory: Directory, path: str, pace: Pace) -> tuple[LinkFarm, SourceState]:
-    listing = directory.list()
+def _link_farm(
+    directory: Directory, path: str, pace: Pace, only: Collection[str] | None
+) -> tuple[LinkFarm, SourceState]:
+    listing = directory.list_named(only)
     names = [name for name in listing.entries if is_link_id(name)]
     rows = in_shares(partial(_link_rows, directory, pace), names, pace.readers)
     odd: dict[LinkId, LinkSymlink] = {}

@@ -246,7 +246,7 @@ def _read_rest(root: Directory, driver: str, before: Engine, proc: str, sleep: C
         Source.PLUGINS: plugins_state,
         Source.VOLUMES: volumes_state,
         Source.TEMPORARIES: engine_temporaries_state,
-        Source.ENGINE: _engine_state(engine),
+        Source.ENGINE: engine_state_of(engine),
         Source.MOUNTS: mounts_state,
     }
     return _Rest(mounts, engine, plugins, volumes, databases, distribution, engine_temporaries, states)
@@ -271,7 +271,7 @@ def _identity(engine: Engine) -> str:
     return f"{engine.state}, pid {engine.pid}" if engine.pid is not None else str(engine.state)
 
 
-def _engine_state(engine: Engine) -> SourceState:
+def engine_state_of(engine: Engine) -> SourceState:
     if engine.state is EngineState.UNKNOWN:
         why = "; ".join(engine.doubts) or "whether an engine runs on this root cannot be told"
         return SourceState(Coverage.UNREADABLE, why)

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Self, TypeVar, assert_never
 from gcd.model.errors import FormatError, NotADockerRoot, RootNotFound, RootUnreadable
 from gcd.model.facts import FileType
 from gcd.model.inventory import Coverage, SourceState
-from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Malformed, Present, Reading, Unreadable
+from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Malformed, Present, Reading, Unreadable, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from types import TracebackType
 
 T = TypeVar("T")
@@ -114,6 +114,19 @@ class Directory:
         # The C library shows a directory that was removed while it was open as an empty one.
         is_removed = not entries and self.stat().st_nlink == 0
         return Listing(entries, VANISHED if is_removed else "")
+
+    def list_named(self, names: Collection[str] | None) -> Listing:
+        """As `list`, of those of `names` that are there, or of all (None). What cannot be a name is not there."""
+        if names is None:
+            return self.list()
+        entries: dict[str, FileType] = {}
+        for name in names:
+            status = self.lstat(name) if _is_one(name) else ABSENT
+            if isinstance(status, Present):
+                entries[name] = type_of(status.value)
+            elif not isinstance(status, Absent):
+                return Listing(entries, describe(status))
+        return Listing(entries)
 
     def is_empty(self) -> bool | None:
         """Whether there is no entry at all; None if that cannot be told."""
@@ -292,10 +305,14 @@ def combined(*states: SourceState) -> SourceState:
 
 def _one(name: str) -> str:
     """`name`, which must be one component: a slash in it would let the system resolve symlinks on the way."""
-    if "/" in name or name in {"", ".", ".."}:
+    if not _is_one(name):
         message = f"not one name: {name!r}"
         raise ValueError(message)
     return name
+
+
+def _is_one(name: str) -> bool:
+    return "/" not in name and "\0" not in name and name not in {"", ".", ".."}
 
 
 def _other_type(entry: os.DirEntry[str]) -> FileType:

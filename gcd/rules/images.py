@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     node=NodeKind.IMAGE,
     needs=frozenset({Source.IMAGES}),
     remedies=(QUARANTINE_STOPPED_OPT_IN,),
+    suspects=suspects.unsound_images,
 )
 def image_digest_mismatch(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

@@ -152,6 +152,7 @@ def dangling_reference(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     node=NodeKind.IMAGE_METADATA,
     needs=frozenset({Source.IMAGES}),
     remedies=(QUARANTINE_STOPPED,),
+    suspects=suspects.odd_notes,
 )
 def stale_image_metadata(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """

@@ -66,7 +66,7 @@ def orphaned_dirs(_inventory: Inventory, graph: StoreGraph) -> AbstractSet[Layer
 
 
 def mounted_dirs(_inventory: Inventory, graph: StoreGraph) -> AbstractSet[LayerDirId]:
-    return graph.mounts_by_merged.keys() & (graph.dirs.ids() | graph.lost_dirs)
+    return {dir_id for dir_id in graph.mounts_by_merged if dir_id in graph.dirs or dir_id in graph.lost_dirs}
 
 
 def dirs_perhaps_without_files(_inventory: Inventory, graph: StoreGraph) -> AbstractSet[LayerDirId]:
@@ -106,8 +106,9 @@ def odd_rw_layers(_inventory: Inventory, graph: StoreGraph) -> Iterable[RwLayerN
     return graph.odd_rw_layers
 
 
-def rw_layers_without_container(inventory: Inventory, _graph: StoreGraph) -> AbstractSet[str]:
-    return inventory.rw_layers.keys() - set[str](inventory.containers)
+def rw_layers_without_container(inventory: Inventory, _graph: StoreGraph) -> Iterable[str]:
+    containers: AbstractSet[str] = inventory.containers.keys()
+    return [name for name in inventory.rw_layers if name not in containers]
 
 
 def odd_containers(_inventory: Inventory, graph: StoreGraph) -> Iterable[ContainerId]:
@@ -119,6 +120,15 @@ def images_perhaps_unloadable(_inventory: Inventory, graph: StoreGraph) -> Itera
     lost = graph.lost_chains
     chains = graph.image_chains.items() if lost else ()
     return [image for image, stack in chains if any(chain in lost for chain, _ in stack)]
+
+
+def unsound_images(_inventory: Inventory, graph: StoreGraph) -> AbstractSet[ImageId]:
+    return graph.unsound_images
+
+
+def odd_notes(_inventory: Inventory, graph: StoreGraph) -> AbstractSet[ImageId]:
+    """The notes that are not just a time, or of no image."""
+    return graph.odd_notes
 
 
 def dangling_references(inventory: Inventory, _graph: StoreGraph) -> Iterable[str]:

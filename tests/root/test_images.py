@@ -177,7 +177,7 @@ def test_an_image_that_vanishes_between_listing_and_reading_is_not_there(tmp_pat
 
 def write_references_at_each_reading(tmp_path, monkeypatch, *contents):
     """An engine at work: before the first reading of the references it writes the first of `contents`, and so on."""
-    read_references = images._read_references
+    read_references = images.read_references
     waiting = list(contents)
 
     def write_and_read(*arguments):
@@ -185,7 +185,7 @@ def write_references_at_each_reading(tmp_path, monkeypatch, *contents):
             (tmp_path / REPOSITORIES).write_text(json.dumps({"Repositories": waiting.pop(0)}))
         return read_references(*arguments)
 
-    monkeypatch.setattr(images, "_read_references", write_and_read)
+    monkeypatch.setattr(images, "read_references", write_and_read)
     return waiting
 
 

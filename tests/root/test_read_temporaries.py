@@ -152,14 +152,14 @@ class TestCopiesOfReferences:
         """Else a pull that ends in between would look like a reference to nothing."""
         plant(tmp_path, {CONTENT: DIRECTORY})
         reference = json.dumps({"Repositories": {"app": {"app:1": DIGEST, "app:2": "sha256:x", "app:3": "../x"}}})
-        whole = images._read_configs
+        whole = images.read_configs
 
         def read_then_pull(*arguments):
             found = whole(*arguments)
             plant(tmp_path, {f"{CONTENT}/{HEX}": CONFIG, f"{TREE}/repositories.json": reference.encode()})
             return found
 
-        monkeypatch.setattr(images, "_read_configs", read_then_pull)
+        monkeypatch.setattr(images, "read_configs", read_then_pull)
 
         assert read(tmp_path, read_images, {}, "overlay2").images.keys() == {DIGEST}
 

@@ -9,7 +9,6 @@ swaps them back. What is as it shall be already is left as it is.
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
@@ -21,6 +20,7 @@ from gcd.actions.syscalls import Dress
 from gcd.actions.taking import begun, carried_out
 from gcd.formats.manifest import MOST_ITEMS, is_item_path
 from gcd.formats.repositories import parse_repositories, write_repositories
+from gcd.model import layout
 from gcd.model.entry import Item, Operation
 from gcd.model.errors import FormatError
 from gcd.model.facts import FileType
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from gcd.root.tree import Directory
 
 REFERENCES_LIMIT = 64 << 20
+
+_PRIVATE, _COMMON = 0o600, 0o644
+_KEPT_PRIVATE = frozenset((layout.CONTAINER_CONFIG, layout.HOST_CONFIG, layout.repositories().rpartition("/")[2]))
+"""The files that engines write for root alone, of those that are repaired: seen on roots of 20.10, 26.1 and 28.5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +118,13 @@ def _work(root: Directory, change: Change) -> _Work | None:
 
 
 def _file(parent: Directory, name: str, item: Item, content: bytes, model: Taken) -> _Work | None:
-    """It wears what the file wears that it replaces; else what `model` does, without rights to execute."""
+    """It wears what the file wears that it replaces, else what `model` does; but the mode is the engine's own."""
     made = made_of(FileType.FILE, content)
     if found_at(parent, name) == made:
         return None
-    if item.taken is not None and item.taken.type is FileType.FILE:
-        dress = _dress(item.taken)
-    else:
-        dress = _dress(model)
-        dress = replace(dress, mode=dress.mode & ~(stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH))
-    return _Work(replace(item, made=made), content, dress)
+    worn = item.taken if item.taken is not None and item.taken.type is FileType.FILE else model
+    mode = _PRIVATE if name in _KEPT_PRIVATE else _COMMON
+    return _Work(replace(item, made=made), content, replace(_dress(worn), mode=mode))
 
 
 def _dropping(parent: Directory, name: str, change: DropReference, model: Taken) -> _Work | None:

@@ -25,8 +25,8 @@ class WriteFile:
     """
     The regular file `path` shall hold `content` and nothing else.
 
-    Owner, mode and label are those of the file that it replaces; where there is none, those of the file or directory
-    `like`, without its execute bits.
+    Its mode is the one that engines give to a file of its kind. Owner and label are those of the file that it replaces;
+    where there is none, those of the file or directory `like`.
     """
 
     path: str

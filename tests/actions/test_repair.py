@@ -82,20 +82,32 @@ def identity(path):
     return status.st_ino, status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns
 
 
-def test_a_file_is_replaced_and_wears_what_the_old_one_wore(root):
-    path = root / "volumes/note"
+@pytest.mark.parametrize("odd", [0o000, 0o640, 0o777, 0o4755])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("size", 0o644),
+        ("link", 0o644),
+        ("repositories.json", 0o600),
+        ("config.v2.json", 0o600),
+        ("hostconfig.json", 0o600),
+    ],
+)
+def test_a_file_is_replaced_and_wears_what_the_old_one_wore_but_the_engines_own_mode(root, name, mode, odd):
+    """The modes are those on roots that engines of 20.10, 26.1 and 28.5 wrote."""
+    path = root / "volumes" / name
     path.write_bytes(b"old")
-    path.chmod(0o640)
     if os.geteuid() == 0:
         os.chown(path, 7, 8)
+    path.chmod(odd)
     old = identity(path)
 
-    deed = carry_out(root, WriteFile("volumes/note", b"new", "volumes"))
+    deed = carry_out(root, WriteFile(f"volumes/{name}", b"new", "volumes"))
 
     status = path.stat()
     assert path.read_bytes() == b"new"
     assert status.st_ino != old[0]
-    assert (status.st_mode, status.st_uid, status.st_gid) == old[1:4]
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (mode, *old[2:4])
     kept = root / ".gcd/entries" / deed.entry / "items/0"
     assert identity(kept) == old
 
@@ -106,7 +118,7 @@ def test_a_file_is_replaced_and_wears_what_the_old_one_wore(root):
     assert entries(root) == []
 
 
-def test_a_new_file_wears_what_its_model_wears_without_rights_to_execute(root):
+def test_a_new_file_wears_what_its_model_wears_but_the_engines_own_mode(root):
     (root / "volumes").chmod(0o751)
     if os.geteuid() == 0:
         os.chown(root / "volumes", 7, 8)
@@ -114,7 +126,7 @@ def test_a_new_file_wears_what_its_model_wears_without_rights_to_execute(root):
     deed = carry_out(root, WriteFile("volumes/note", b"new", "volumes"))
 
     status = (root / "volumes/note").stat()
-    assert stat.S_IMODE(status.st_mode) == 0o640
+    assert stat.S_IMODE(status.st_mode) == 0o644
     assert (status.st_uid, status.st_gid) == ((7, 8) if os.geteuid() == 0 else (os.geteuid(), os.getegid()))
     undo(root, deed.entry)
     assert not (root / "volumes/note").exists()
@@ -136,7 +148,7 @@ def test_what_is_no_file_is_kept_whole_when_a_file_takes_its_place(root, there):
 
     assert path.read_bytes() == b"new"
     assert not path.is_symlink()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
     undo(root, deed.entry)
     assert outside_the_place(root) == before
 

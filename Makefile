@@ -55,6 +55,11 @@ bench-large: setup
 session: setup
 	@$(BIN)/python bench/session.py
 
+# The pictures that the README shows: docs/images. Needs Chromium.
+.PHONY: pictures
+pictures: setup
+	$(BIN)/python bench/pictures.py
+
 # The generated pages: docs/codes.md, docs/metrics.md, config/gcd.toml.
 docs: setup
 	$(BIN)/python -c 'from gcd.rules.catalogue import EVERY_RULE; from gcd.rules.document import page; \

@@ -57,6 +57,10 @@ def host():
         write(made, "/etc/systemd/system/gcd.service.d/impatient.conf", IMPATIENT)
         made.shell("\n".join(["cd /root/gcd", OFFLINE, *quick]), limit=300)
         yield made
+        made.shell("\n".join(commands_of("Removing it", PAGE.read_text())))
+        left = made.run("systemctl", "list-unit-files", "--no-legend", "gcd*").stdout
+        failed = made.command("systemctl", "--failed", "--no-legend")
+        assert (left, failed) == ("", "")
     finally:
         made.dispose()
 
@@ -254,6 +258,20 @@ def test_a_check_by_the_clock_is_kept_and_told(host):
     assert "Healthy. Nothing to get back." in said
     assert (host.disk / "var/lib/gcd/state.db").exists()
     assert timer == ["yes", "1h", "active"]
+
+
+def test_a_check_by_the_clock_can_write_figures_for_another_exporter(host):
+    block = PAGE.read_text().split("```ini\n")[1].split("```")[0]
+    folder = "/var/lib/prometheus/node-exporter"
+    host.command("mkdir", "-p", folder)
+    write(host, "/etc/systemd/system/gcd-check.service.d/test.conf", block)
+    host.shell("systemctl daemon-reload; systemctl start gcd-check.service")
+    figures = host.command("cat", f"{folder}/gcd.prom").splitlines()
+    mode = host.command("stat", "-c", "%a", f"{folder}/gcd.prom")
+    host.shell("rm -r /etc/systemd/system/gcd-check.service.d; systemctl daemon-reload")
+
+    assert "gcd_up 1.0" in figures
+    assert mode == "644"
 
 
 def test_a_guard_that_takes_too_long_does_not_keep_the_engine_from_starting(host):

@@ -30,13 +30,16 @@ from gcd.policy.refusals import Outlook, leaves_nothing, refusal
 from gcd.policy.releasing import Scene, prove
 from gcd.root.tree import open_root
 from gcd.root.witness import RootWitness
+from gcd.rules.content import content_findings
 from gcd.rules.needs import EVERY_REFERENCE
 from gcd.run import ALL_CODES, collecting_no_cycles, result_of, see
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gcd.mends.mending import Consent
+    from gcd.model.content import Verdict
+    from gcd.model.facts import LayerRecord
     from gcd.model.finding import Acceptance, Finding, Remedy
     from gcd.model.inventory import Inventory
     from gcd.model.plan import Step
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from gcd.policy.policy import Policy
     from gcd.root.progress import Progress
     from gcd.root.tree import Directory
+    from gcd.run import Sight
 
 _IN_PART = frozenset({Coverage.PARTIAL, Coverage.BUSY, Coverage.UNREADABLE})
 
@@ -65,7 +69,7 @@ class Wish:
     `history` is what earlier runs saw. `consent` is what the owner allows repairs to do. Of findings whose code is not
     in `codes` nothing is said, though all rules run. `listing` asks the API of the engine, and gives None if none runs;
     it is called before and after the root is read. `allow_empty` is the word of somebody who knows that a root without
-    images is not a damaged one (S22).
+    images is not a damaged one (S22). `contents` are verdicts of scrubs, where something is asked about them.
     """
 
     policy: Policy = DEFAULT
@@ -76,6 +80,7 @@ class Wish:
     codes: Collection[Code] = ALL_CODES
     listing: Callable[[], Listed | None] = _ask_nobody
     allow_empty: bool = False
+    contents: Mapping[ChainId, Verdict] = field(default_factory=dict)
 
 
 ALL_BY_DEFAULT = Wish()
@@ -94,7 +99,7 @@ def plan(
     began_ns = time.monotonic_ns()
     identity = identity_of(path)
     before = wish.listing()
-    sight = see(path, now_ns=now_ns, codes=wish.codes, progress=progress, proc=proc)
+    sight = _with_contents(see(path, now_ns=now_ns, codes=wish.codes, progress=progress, proc=proc), wish, now_ns)
     after = wish.listing()
     inventory = sight.inventory
     result = result_of(sight, now_ns=now_ns, began_ns=began_ns, codes=wish.codes, acceptances=wish.acceptances)
@@ -109,6 +114,21 @@ def plan(
         steps = ()
     made = Plan(inventory.root, identity, inventory.engine, now_ns, steps, left, why, sight.not_checked)
     return result, made
+
+
+def _with_contents(sight: Sight, wish: Wish, now_ns: int) -> Sight:
+    """`sight`, with what the verdicts in `wish` mean that are about the dirs which layers have now."""
+    if not wish.contents:
+        return sight
+    layers = sight.inventory.layers
+    known = {
+        chain: verdict
+        for chain, verdict in wish.contents.items()
+        if chain in layers and value_of(layers[chain].cache_id) == verdict.layer_dir
+    }
+    inventory = replace(sight.inventory, contents=known)
+    graph = StoreGraph(inventory, inventory.engine.proof_bound(now_ns))
+    return replace(sight, inventory=inventory, findings=(*sight.findings, *content_findings(inventory, graph)))
 
 
 def decided(
@@ -175,10 +195,21 @@ class _Releases:
         return Release(finding, chain)
 
 
+class _Witness(RootWitness):
+    def whole_content(self, chain: ChainId, layers: Mapping[ChainId, LayerRecord]) -> Mapping[str, bytes] | str:
+        """See `gcd.mends.mending.Witness`."""
+        from gcd.scrub.order import layers_of  # noqa: PLC0415 - most plans look at no content
+        from gcd.scrub.twins import whole_content  # noqa: PLC0415
+
+        known = layers_of(layers)
+        layer = known.pop(chain, None)
+        return "its record cannot be read" if layer is None else whole_content(self._root, layer, known.values())
+
+
 def _maker(
     inventory: Inventory, graph: StoreGraph, root: Directory, consent: Consent, releases: _Releases
 ) -> Callable[[Finding, Remedy], Step | LeftAlone]:
-    witness = RootWitness(root)
+    witness = _Witness(root)
 
     def make(finding: Finding, remedy: Remedy) -> Step | LeftAlone:
         match remedy.kind:

@@ -15,6 +15,7 @@ from gcd.model.content import Course, Damage, Depth, Difference, Soundness, Swee
 from gcd.model.ids import ChainId, LayerDirId
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping
 
     from gcd.model.plan import Identity
@@ -29,12 +30,7 @@ class Scrubs:
         self._root = state.number(identity, path)
 
     def verdicts(self) -> dict[ChainId, Verdict]:
-        rows = self._connection.execute(
-            "SELECT chain, layer_dir, depth, soundness, checked_ns, read_bytes, files, differences, differing, reasons,"
-            " digest FROM verdicts WHERE root = ? ORDER BY chain",
-            (self._root,),
-        )
-        return {ChainId(row[0]): _verdict(row) for row in rows}
+        return _verdicts(self._connection, self._root)
 
     def keep(self, verdict: Verdict) -> None:
         """It replaces the one before on the same layer."""
@@ -99,6 +95,21 @@ class Scrubs:
     def steer(self, course: Course) -> None:
         with self._connection:
             self._connection.execute("UPDATE sweeps SET course = ? WHERE root = ?", (course, self._root))
+
+
+def kept_verdicts(state: State, identity: Identity) -> dict[ChainId, Verdict]:
+    """Those on the layers of a root, by a state that may be open for reading alone."""
+    root = state.known_number(identity)
+    return {} if root is None else _verdicts(state.connection, root)
+
+
+def _verdicts(connection: sqlite3.Connection, root: int) -> dict[ChainId, Verdict]:
+    rows = connection.execute(
+        "SELECT chain, layer_dir, depth, soundness, checked_ns, read_bytes, files, differences, differing, reasons,"
+        " digest FROM verdicts WHERE root = ? ORDER BY chain",
+        (root,),
+    )
+    return {ChainId(row[0]): _verdict(row) for row in rows}
 
 
 def _verdict(row: tuple[Any, ...]) -> Verdict:

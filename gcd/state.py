@@ -186,6 +186,15 @@ class State:
         with self._connection:
             return self._root(identity, path)
 
+    def known_number(self, identity: Identity) -> int | None:
+        """As `number`; None for a root that the state does not know, or if it is one of a gcd without scrubs."""
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        row = self._connection.execute(
+            "SELECT id FROM roots WHERE device = ? AND inode = ? AND engine_id = ?",
+            (_signed(identity.device), _signed(identity.inode), identity.engine_id),
+        ).fetchone()
+        return None if row is None or version < SCHEMA else int(row[0])
+
     def record(self, identity: Identity, result: RunResult, boot: BootTime, ran: AbstractSet[str]) -> None:
         """Keep `result`, all or nothing; `ran` are the codes of the rules that looked."""
         with self._connection:

@@ -218,7 +218,10 @@ def _demand_unmounted(step: Step, mounts: tuple[KernelMount, ...]) -> None:
 
 
 def _paths_that_mounts_mind(step: Step) -> Iterator[str]:
-    """Of a repair only ``lower`` and what it takes away: a new symlink or ``link`` is found by the next mount (S15)."""
+    """
+    Of a repair only ``lower``, what layers hold and what it takes away: a new symlink or ``link`` is found by the next
+    mount (S15, S17).
+    """
     match step:
         case Move() | Release():
             yield from paths_of(step)
@@ -231,7 +234,7 @@ def _paths_that_mounts_mind(step: Step) -> Iterator[str]:
 def _is_minded(change: Change) -> bool:
     match change:
         case WriteFile(path):
-            return path.endswith(f"/{layout.LOWER}")
+            return path.endswith(f"/{layout.LOWER}") or f"/{layout.DIFF}/" in path
         case SetAside():
             return True
         case MakeSymlink() | MakeDirectory() | DropReference():

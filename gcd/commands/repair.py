@@ -8,13 +8,16 @@ import click
 
 from gcd.commands.acting import Order, act, acting_flags
 from gcd.mends.mending import Consent
+from gcd.model.errors import ExitBits
 from gcd.model.finding import RemedyKind
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from gcd.commands.acting import Flags
-    from gcd.model.errors import ExitBits
+
+CONTENT = "GCD7"
+"""How the ids of findings begin that a scrub made, whose verdict is another one once they are mended."""
 
 
 @click.command()
@@ -30,4 +33,9 @@ def repair(*, words: tuple[str, ...], auto_remove: bool, no_hold: bool, **flags:
     What is replaced is kept: gcd quarantine restore undoes a repair. Most repairs need the engine stopped.
     """
     consent = Consent(auto_remove=auto_remove, hold=not no_hold)
-    return act(Order("repair", flags, RemedyKind.REPAIR, words, consent))
+    bits = act(Order("repair", flags, RemedyKind.REPAIR, words, consent))
+    if bits & ExitBits.MENDED and any(word.upper().startswith(CONTENT) for word in words):
+        from gcd.commands.scrub import look_again  # noqa: PLC0415 - only where content was mended
+
+        look_again(flags["root"], words)
+    return bits

@@ -26,14 +26,17 @@ from gcd.model.storegraph import StoreGraph
 from gcd.planning import identity_of
 from gcd.report.scrub_json import scrub_json
 from gcd.report.scrub_text import scrub_text
+from gcd.report.units import counted
 from gcd.root.discover import detect_store, find_root
 from gcd.root.tree import open_root
 from gcd.rules.content import content_findings
 from gcd.rules.pulling import pull_again
 from gcd.run import reader
+from gcd.scrub.layer import Manner, verify
 from gcd.scrub.order import PERCENT, chosen, layers_of, remaining
 from gcd.scrub.pace import PRESSURE, Pace
 from gcd.scrub.reading import Contents
+from gcd.scrub.twins import whole_content
 from gcd.scrubbing import alone, is_under_way, work
 from gcd.scrubs import Scrubs
 from gcd.settings import FailOn, ReportFormat, Settings, load
@@ -41,7 +44,7 @@ from gcd.settings.units import Duration, Size
 from gcd.state import open_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from typing import Any
 
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.model.plan import Identity
     from gcd.root.discover import Store
+    from gcd.scrub.layer import Layer
 
 
 def _duration(text: str) -> timedelta:
@@ -161,7 +165,7 @@ def start(
     depth = Depth.FULL if is_full else Depth.QUICK
     with alone(place.settings.state_dir, place.identity), place.scrubs() as scrubs:
         inventory = _inventory(place.store)
-        layers = layers_of(inventory)
+        layers = layers_of(inventory.layers)
         scrubs.forget_others({chain: layer.layer_dir for chain, layer in layers.items()})
         now_ns = time.time_ns()
         since = None if max_age is None else now_ns - int(max_age.total_seconds() * 1e9)
@@ -181,7 +185,7 @@ def resume(*, max_duration: timedelta | None, bandwidth: int | None, no_yield: b
         if scrubs.sweep() is None:
             raise UsageError("there is no scrub to go on with: gcd scrub start")
         inventory = _inventory(place.store)
-        scrubs.forget_others({chain: layer.layer_dir for chain, layer in layers_of(inventory).items()})
+        scrubs.forget_others({chain: layer.layer_dir for chain, layer in layers_of(inventory.layers).items()})
         scrubs.steer(Course.RUNNING)
         _go_on(place, inventory, scrubs, max_duration, bandwidth, no_yield=no_yield)
         return _reported(place, scrubs, said["output"])
@@ -208,6 +212,19 @@ def status(**said: str | None) -> ExitBits:
     place = _place(said)
     with place.scrubs() as scrubs:
         return _reported(place, scrubs, said["output"])
+
+
+def look_again(root: str | None, ids: Sequence[str]) -> None:
+    """Replace the verdicts on the layers that the findings `ids` are about: something was done about them."""
+    place = _place({"root": root})
+    with place.scrubs() as scrubs, open_root(place.store.path) as directory, Contents(Pace()) as contents:
+        layers = layers_of(_inventory(place.store).layers)
+        known = scrubs.verdicts()
+        for chain in {ChainId(name.partition(":layer:")[2]) for name in ids} & layers.keys() & known.keys():
+            manner = Manner(known[chain].depth)
+            verdict = verify(directory, layers[chain], contents, manner, now_ns=time.time_ns())
+            if verdict is not None:
+                scrubs.keep(verdict)
 
 
 def _place(said: dict[str, str | None]) -> _Place:
@@ -249,7 +266,7 @@ def _go_on(
         root = stack.enter_context(open_root(place.store.path))
         contents = stack.enter_context(Contents(pace))
         told = stack.enter_context(ScrubBar())
-        work(root, layers_of(inventory), scrubs, sweep, contents, told, seconds=seconds)
+        work(root, layers_of(inventory.layers), scrubs, sweep, contents, told, seconds=seconds)
 
 
 def _inventory(store: Store) -> Inventory:
@@ -277,7 +294,7 @@ def _reported(place: _Place, scrubs: Scrubs, output: str | None) -> ExitBits:
 
 def _scrubbed(place: _Place, scrubs: Scrubs) -> Scrubbed:
     inventory = _inventory(place.store)
-    layers = layers_of(inventory)
+    layers = layers_of(inventory.layers)
     verdicts = {
         chain: verdict
         for chain, verdict in scrubs.verdicts().items()
@@ -285,7 +302,8 @@ def _scrubbed(place: _Place, scrubs: Scrubs) -> Scrubbed:
     }
     inventory = replace(inventory, contents=verdicts)
     graph = StoreGraph(inventory, inventory.engine.proof_bound(time.time_ns()))
-    findings = sorted(content_findings(inventory, graph), key=lambda f: (-f.severity.rank, f.code, f.subject))
+    found = [_with_copy(place, layers, finding) for finding in content_findings(inventory, graph)]
+    findings = sorted(found, key=lambda f: (-f.severity.rank, f.code, f.subject))
     sweep = scrubs.sweep()
     left = () if sweep is None else remaining(sweep, layers, verdicts)
     return Scrubbed(
@@ -299,6 +317,20 @@ def _scrubbed(place: _Place, scrubs: Scrubs) -> Scrubbed:
         findings=tuple(findings),
         again=_again(inventory, graph, findings),
     )
+
+
+def _with_copy(place: _Place, layers: Mapping[ChainId, Layer], finding: Finding) -> Finding:
+    """`finding` with its remedy only if another layer holds what would be written, which a repair proves anew."""
+    if not finding.remedies:
+        return finding
+    chain = ChainId(finding.subject.id)
+    with open_root(place.store.path) as root:
+        others = (layer for other, layer in layers.items() if other != chain)
+        content = whole_content(root, layers[chain], others)
+    if isinstance(content, str):
+        return replace(finding, remedies=())
+    action = f"write back {counted(len(content), 'file')} that another layer holds whole, with the engine stopped"
+    return replace(finding, remedies=tuple(replace(remedy, action=action) for remedy in finding.remedies))
 
 
 def _again(inventory: Inventory, graph: StoreGraph, findings: list[Finding]) -> dict[FindingId, Again]:

@@ -11,6 +11,8 @@ from gcd.model.errors import UsageError
 from gcd.model.finding import Applicability, FindingId
 from gcd.planning import Wish, identity_of
 from gcd.policy.policy import REMEDY_OF, History, Policy, Protection, Selection, Verb, Window
+from gcd.rules import content
+from gcd.scrubs import kept_verdicts
 from gcd.settings.units import hours_of, nanoseconds, zone_of
 from gcd.state import read_state
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from gcd.model.content import Verdict
     from gcd.model.finding import Code, RemedyKind
+    from gcd.model.ids import ChainId
     from gcd.model.result import RunResult
     from gcd.rules.rule import Rule
     from gcd.settings import Settings
@@ -46,7 +50,17 @@ def wish_of(
         history=history_of(settings.state_dir, root),
         acceptances=settings.acceptances,
         allow_empty=allow_empty,
+        contents=_contents_of(settings.state_dir, root, words),
     )
+
+
+def _contents_of(directory: Path, root: str, words: Sequence[str]) -> Mapping[ChainId, Verdict]:
+    """The verdicts of scrubs, where `words` ask for what only a scrub finds."""
+    codes = {rule.code for rule in content.RULES}
+    if not any(rule_of(word.partition(":")[0]).code in codes for word in words):
+        return {}
+    with read_state(directory) as state:
+        return {} if state is None else kept_verdicts(state, identity_of(root))
 
 
 def policy_of(settings: Settings) -> Policy:

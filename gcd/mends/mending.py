@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gcd.model.plan import Reason
 
 if TYPE_CHECKING:
+    from gcd.model.facts import LayerRecord
     from gcd.model.finding import Finding
     from gcd.model.ids import ChainId, DiffId, LayerDirId
     from gcd.model.inventory import Inventory
@@ -48,6 +49,12 @@ class Witness(Protocol):
         """
         Why ``diff`` of `layer_dir` cannot be shown to be what the record `chain` was made of, as one clause; "" if it
         is: all that its tar-split names is there as it says, nothing else is, and the stream's SHA-256 is `diff_id`.
+        """
+
+    def whole_content(self, chain: ChainId, layers: Mapping[ChainId, LayerRecord]) -> Mapping[str, bytes] | str:
+        """
+        By path in the ``diff`` of the layer `chain`, what each file shall hold whose content is not what was unpacked,
+        as another of `layers` holds it, proven by the SHA-256 of the whole stream; or why that is not known.
         """
 
 

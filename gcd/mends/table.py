@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gcd.mends import cacheid, containers, layerdirs, layers, linkfarm, lowers, references, rwlayers
+from gcd.mends import cacheid, containers, content, layerdirs, layers, linkfarm, lowers, references, rwlayers
 from gcd.mends.mending import NOTHING_SAID, Case, Mender, Mending, Unproven
 from gcd.model.finding import Code
 
@@ -36,6 +36,7 @@ MENDS: Final[Mapping[Code, Mender]] = {
     Code("GCD403"): references.lost_references,
     Code("GCD404"): references.lost_references,
     Code("GCD405"): references.dangling,
+    Code("GCD701"): content.damaged_file,
 }
 
 

@@ -101,7 +101,8 @@ def _finding(finding: Finding) -> Iterator[tuple[int, Text]]:
             yield 4, Text(f"costs the {noun} {', '.join(map(printable, names[:NAMES_SHOWN]))}{rest}")
     for remedy in finding.remedies:
         if remedy.action:
-            yield 4, Text(f"{remedy.action}: gcd {remedy.kind} {shlex.quote(printable(finding.id))}", no_wrap=True)
+            yield 4, Text(f"gcd can {printable(remedy.action)}:")
+            yield 6, Text(f"gcd {remedy.kind} {shlex.quote(printable(finding.id))}", no_wrap=True)
 
 
 def _again(again: Again, *, is_told: bool) -> Iterator[tuple[int, Text]]:

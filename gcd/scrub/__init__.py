@@ -9,6 +9,7 @@ Scrub: is what a layer's dir holds still what was unpacked into it?
     members.py    one member of a layer's stream against what is on disk
     stream.py     the whole stream, put together and hashed beside the comparing
     layer.py      one layer: all members, nothing else, and a second look at whatever differs
+    twins.py      whole copies of damaged files in other layers
     order.py      which layers are looked at next
 
 Reads only, through directory descriptors, and follows no symlink. What cannot be compared is said with its reason, and

@@ -145,7 +145,7 @@ def _compare_all(record: Directory, members: Members, seen: Seen, digest: Digest
     """Whether the tar-split could be read to its end."""
     headers = Headers()
     try:
-        with _pieces(record) as pieces:
+        with pieces_of(record) as pieces:
             for entry in parse_tar_split(pieces):
                 if isinstance(entry, Member):
                     members.compare(entry, headers.header(entry.name), None if digest is None else digest.add)
@@ -166,8 +166,8 @@ def _compare_all(record: Directory, members: Members, seen: Seen, digest: Digest
 
 
 @contextmanager
-def _pieces(record: Directory) -> Iterator[Iterator[bytes]]:
-    """The file ``tar-split.json.gz``, in pieces."""
+def pieces_of(record: Directory) -> Iterator[Iterator[bytes]]:
+    """The file ``tar-split.json.gz`` of the open layer record, in pieces."""
     fd = os.open(layout.TAR_SPLIT, FILE_FLAGS, dir_fd=record.fd)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gcd.model.content import Sweep, Verdict
+    from gcd.model.facts import LayerRecord
     from gcd.model.ids import ChainId
-    from gcd.model.inventory import Inventory
 
 PERCENT = 100
 
 
-def layers_of(inventory: Inventory) -> dict[ChainId, Layer]:
+def layers_of(records: Mapping[ChainId, LayerRecord]) -> dict[ChainId, Layer]:
     """The layers that can be looked at: of others the rules of a check speak."""
     found = {}
-    for chain, record in inventory.layers.items():
+    for chain, record in records.items():
         diff_id, layer_dir = value_of(record.diff_id), value_of(record.cache_id)
         if diff_id is not None and layer_dir is not None:
             found[chain] = Layer(chain, diff_id, layer_dir, value_of(record.size) or 0)

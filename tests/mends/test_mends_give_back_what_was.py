@@ -9,7 +9,7 @@ from gcd.demo.faults import FAULTS
 from gcd.demo.faults.fault import Target
 from gcd.mends.mending import Unproven
 from gcd.mends.table import MENDS
-from gcd.rules.table import RULES
+from gcd.rules.catalogue import EVERY_RULE
 
 
 def named(fault):
@@ -47,6 +47,6 @@ def test_what_cannot_be_proven_is_not_written(fault, patient):
 
 
 def test_every_code_that_says_repair_has_a_mender():
-    repaired = {rule.code for rule in RULES if any(remedy.kind == "repair" for remedy in rule.remedies)}
+    repaired = {rule.code for rule in EVERY_RULE if any(remedy.kind == "repair" for remedy in rule.remedies)}
 
     assert set(MENDS) == repaired

@@ -46,14 +46,14 @@ def folder(name: str) -> Member:
     return Member(name, type=tarfile.DIRTYPE)
 
 
-def written(root: Path, members: Iterable[Member]) -> Layer:
+def written(root: Path, members: Iterable[Member], layer_dir: LayerDirId = CACHE_ID) -> Layer:
     """
     The record of a layer of `members` in a root at `root`, and its ``diff`` with the files among them; what is no file
     and no directory, its maker puts there.
     """
     stream, lines = io.BytesIO(), []
     padding = b""
-    diff = root / "overlay2" / CACHE_ID / "diff"
+    diff = root / "overlay2" / layer_dir / "diff"
     diff.mkdir(parents=True)
     for member in members:
         info = tarfile.TarInfo(member.name)
@@ -78,10 +78,10 @@ def written(root: Path, members: Iterable[Member]) -> Layer:
     digest = hashlib.sha256(stream.getvalue()).hexdigest()
     record = root / "image/overlay2/layerdb/sha256" / digest
     record.mkdir(parents=True)
-    (record / "cache-id").write_text(CACHE_ID)
+    (record / "cache-id").write_text(layer_dir)
     (record / "diff").write_text(f"sha256:{digest}")
     (record / "tar-split.json.gz").write_bytes(gzip.compress("".join(json.dumps(x) + "\n" for x in lines).encode()))
-    return Layer(ChainId(f"sha256:{digest}"), DiffId(f"sha256:{digest}"), CACHE_ID, len(stream.getvalue()))
+    return Layer(ChainId(f"sha256:{digest}"), DiffId(f"sha256:{digest}"), layer_dir, len(stream.getvalue()))
 
 
 def verdict_on(root: Path, layer: Layer, manner: Manner) -> Verdict | None:

@@ -59,7 +59,7 @@ def _on_all(port: int) -> socket.socket:
 
 
 def _cannot(address: str, why: str) -> CannotListen:
-    return CannotListen(f"gcd cannot listen on {printable(address)}: {why}; set web.listen_address to another one")
+    return CannotListen(f"cannot listen on {printable(address)}: {why}; set web.listen_address to another one")
 
 
 def address_of(listener: socket.socket) -> str:

@@ -58,7 +58,7 @@ def test_an_address_in_use():
         address = f"127.0.0.1:{other.getsockname()[1]}"
 
         assert sentence(address) == (
-            f"gcd cannot listen on {address}: another program listens there; set web.listen_address to another one"
+            f"cannot listen on {address}: another program listens there; set web.listen_address to another one"
         )
 
 
@@ -73,8 +73,7 @@ def test_the_address_is_free_again_after_the_end():
 
 def test_an_address_of_another_host():
     assert sentence("192.0.2.1:9871") == (
-        "gcd cannot listen on 192.0.2.1:9871: this host does not have that address; "
-        "set web.listen_address to another one"
+        "cannot listen on 192.0.2.1:9871: this host does not have that address; set web.listen_address to another one"
     )
 
 
@@ -85,7 +84,7 @@ def test_a_host_that_is_not_there(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
 
     assert sentence("no\x1bhost:1") == (
-        "gcd cannot listen on no\\x1bhost:1: there is no such host (Name or service not known); "
+        "cannot listen on no\\x1bhost:1: there is no such host (Name or service not known); "
         "set web.listen_address to another one"
     )
 
@@ -97,7 +96,7 @@ def test_no_right_to_a_port(monkeypatch):
     monkeypatch.setattr(socket, "create_server", denied)
 
     assert sentence("127.0.0.1:443") == (
-        "gcd cannot listen on 127.0.0.1:443: no right to listen there: ports below 1024 need root rights; "
+        "cannot listen on 127.0.0.1:443: no right to listen there: ports below 1024 need root rights; "
         "set web.listen_address to another one"
     )
 
@@ -105,7 +104,7 @@ def test_no_right_to_a_port(monkeypatch):
 @pytest.mark.parametrize("address", ["127.0.0.1:70000", "127.0.0.1:x", "127.0.0.1:-1", "127.0.0.1"])
 def test_ports_that_there_are_not(address):
     assert sentence(address) == (
-        f"gcd cannot listen on {address}: it must end in a colon and a port; set web.listen_address to another one"
+        f"cannot listen on {address}: it must end in a colon and a port; set web.listen_address to another one"
     )
 
 

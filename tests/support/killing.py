@@ -62,9 +62,9 @@ class Ending:
     trace: str
 
 
-def points_of(operation: Operation) -> list[Point]:
-    """The mutating calls of `operation`, which is carried out, in their order."""
-    ending = run(operation)
+def points_of(operation: Operation, *, calls: Sequence[str] = MUTATING) -> list[Point]:
+    """The mutating calls of `operation`, or those of `calls`, in their order; it is carried out."""
+    ending = run(operation, calls=calls)
     assert (ending.signal, ending.status) == (0, 0), ending
     seen: Counter[str] = Counter()
     points = []
@@ -79,9 +79,9 @@ def points_of(operation: Operation) -> list[Point]:
     return points
 
 
-def kill_at(operation: Operation, point: Point) -> None:
-    """Carry out `operation` as far as `point`, where it is killed."""
-    ending = run(operation, "--inject", f"{point.call}:signal=SIGKILL:when={point.nth}")
+def kill_at(operation: Operation, point: Point, *, calls: Sequence[str] = MUTATING) -> None:
+    """Carry out `operation` as far as `point`, one of `calls`, where it is killed."""
+    ending = run(operation, "--inject", f"{point.call}:signal=SIGKILL:when={point.nth}", calls=calls)
     assert ending.signal == signal.SIGKILL, f"not killed at {point}: {ending}"
 
 

@@ -181,17 +181,17 @@ class _Releases:
 
     def __init__(self, scene: Scene | None) -> None:
         self._scene = scene
-        self._gone: set[ChainId] = set()
+        self._gone = releasing.Gone()
 
     def of(self, finding: Finding) -> Release | LeftAlone:
         chain = ChainId(finding.subject.id)
-        if self._scene is not None and chain not in self._gone:
+        if self._scene is not None and finding.subject not in self._gone.nodes:
             proof = prove(self._scene, chain, self._gone)
             if isinstance(proof, releasing.Unproven):
                 return LeftAlone(finding, proof.reason, proof.why)
             if chain not in proof.goes:
                 return LeftAlone(finding, Reason.IN_USE, f"something that stays stands on layer {short_digest(chain)}")
-            self._gone.update(proof.goes)
+            self._gone.add(proof)
         return Release(finding, chain)
 
 

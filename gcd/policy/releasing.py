@@ -21,7 +21,7 @@ Sources: moby ``image/tarexport/load.go`` Load, ``layer/layer_store.go`` Registe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gcd.model import edges
@@ -33,7 +33,7 @@ from gcd.model.reading import Absent, Present, value_of
 from gcd.model.records import short_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from gcd.model.facts import LayerRecord, Listed
@@ -68,6 +68,18 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """What earlier releases of a run have taken with them."""
+
+    nodes: set[Node] = field(default_factory=set)
+    dirs: set[LayerDirId] = field(default_factory=set)
+
+    def add(self, proof: Proof) -> None:
+        self.nodes.update(map(edges.layer_node, proof.goes))
+        self.dirs.update(proof.goes.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Unproven:
     reason: Reason
     why: str
@@ -76,22 +88,24 @@ class Unproven:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """The record of one layer of the chain, and all layers that go with it or before it."""
+    """The record of one layer of the chain; the dirs that go with it, and those that went before."""
 
     scene: Scene
     record: LayerRecord
-    goes: tuple[ChainId, ...] = ()
+    going: AbstractSet[LayerDirId] = frozenset()
+    gone: AbstractSet[LayerDirId] = frozenset()
 
     @property
     def name(self) -> str:
         return f"layer {short_digest(self.record.chain_id)}"
 
 
-def prove(scene: Scene, tip: ChainId, gone: Collection[ChainId] = ()) -> Proof | Unproven:
+def prove(scene: Scene, tip: ChainId, gone: Gone | None = None) -> Proof | Unproven:
     """
-    What becomes of the layers of `tip`'s chain when an image of it comes and goes, or why nobody can tell; as if the
-    layers of `gone` had been released before.
+    What becomes of the layers of `tip`'s chain when an image of it comes and goes, or why nobody can tell; as if what
+    is `gone` had been released before.
     """
+    gone = gone or Gone()
     layers = scene.inventory.layers
     chain = tuple(scene.graph.ancestors(tip))
     missing = [name for name in chain if name not in layers]
@@ -100,24 +114,26 @@ def prove(scene: Scene, tip: ChainId, gone: Collection[ChainId] = ()) -> Proof |
     records = [layers[name] for name in chain]
     if (doubt := _first_doubt(SOUND, [_Case(scene, record) for record in records])) is not None:
         return doubt
-    going = _going(scene, chain, frozenset(map(edges.layer_node, gone)))
+    going = _going(scene, chain, gone)
     if isinstance(going, Unproven):
         return going
-    if (doubt := _first_doubt(FREE, [_Case(scene, layers[name], (*going, *gone)) for name in going])) is not None:
+    goes = {name: cache_id for name in going if (cache_id := value_of(layers[name].cache_id)) is not None}
+    dirs = frozenset(goes.values())
+    if (doubt := _first_doubt(FREE, [_Case(scene, layers[name], dirs, gone.dirs) for name in going])) is not None:
         return doubt
     return Proof(
         diff_ids=tuple(record.diff_id.value for record in reversed(records) if isinstance(record.diff_id, Present)),
-        goes={name: cache_id for name in going if (cache_id := value_of(layers[name].cache_id)) is not None},
+        goes=goes,
         stays=chain[len(going) :],
     )
 
 
-def _going(scene: Scene, chain: tuple[ChainId, ...], gone: AbstractSet[Node]) -> tuple[ChainId, ...] | Unproven:
-    """The layers of `chain`, from its top on, to which nothing refers that stays; `gone` refers to nothing any more."""
+def _going(scene: Scene, chain: tuple[ChainId, ...], gone: Gone) -> tuple[ChainId, ...] | Unproven:
+    """The layers of `chain`, from its top on, to which nothing refers that stays; what is `gone` refers to nothing."""
     above: Node | None = None
     for depth, name in enumerate(chain):
         here = edges.layer_node(name)
-        others = [node for node in scene.graph.graph.referrers(here) if node != above and node not in gone]
+        others = [node for node in scene.graph.graph.referrers(here) if node != above and node not in gone.nodes]
         if any(_holds(scene, node) for node in others):
             return chain[:depth]
         if others:
@@ -205,9 +221,8 @@ def has_a_dir_of_its_own(case: _Case) -> Unproven | None:
 def is_below_nothing_alive(case: _Case) -> Unproven | None:
     """No ``lower`` names its dir, but those of layers that go as well and of dirs that are orphans themselves."""
     scene, cache_id = case.scene, value_of(case.record.cache_id)
-    going = {value_of(scene.inventory.layers[name].cache_id) for name in case.goes}
     for citer in scene.graph.citers_of(cache_id) if cache_id is not None else ():
-        if citer in scene.graph.live_dirs and citer not in going:
+        if citer in scene.graph.live_dirs and citer not in case.going and citer not in case.gone:
             return Unproven(Reason.BLOCKED, f"layer dir {citer[:12]} stands on the dir of {case.name}")
     return None
 

@@ -51,9 +51,9 @@ class Access:
         self._hashes = {name.encode(): hashed.encode() for name, hashed in users.items()}
         for name, hashed in users.items():
             _probe(name, hashed)
-        # Names that nobody has take as long as others.
+        # Names that nobody has take as long as others, and have a password that nobody knows.
         costs = max(int(hashed[4:6]) for hashed in users.values())
-        self._nobody = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(min(costs, HIGHEST_COST)))
+        self._nobody = bcrypt.hashpw(secrets.token_hex(16).encode(), bcrypt.gensalt(min(costs, HIGHEST_COST)))
         self._key = secrets.token_bytes(32)
         self._known: dict[bool, OrderedDict[bytes, None]] = {True: OrderedDict(), False: OrderedDict()}
         self._pending: dict[bytes, asyncio.Task[bool]] = {}
@@ -101,7 +101,7 @@ class Access:
             hashed = self._hashes.get(name, self._nobody)
             is_right = await loop.run_in_executor(self._worker, bcrypt.checkpw, password[:PASSWORD_BYTES], hashed)
             self._rested = loop.time() + REST * (loop.time() - began)
-        return is_right and name in self._hashes
+        return is_right
 
     def close(self) -> None:
         self._worker.shutdown(cancel_futures=True)

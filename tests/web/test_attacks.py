@@ -43,6 +43,10 @@ def resident_bytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def threads_of_the_server():
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("gcd-web")]
 
@@ -64,17 +68,21 @@ def crowd(served, number, *said):
 @pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-A: b"])
 def test_many_clients_that_never_come_to_their_point(busy, said, monkeypatch):
     monkeypatch.setattr(door, "FAIR_SECONDS", 0.5)
+    monkeypatch.setattr(door, "REQUEST_SECONDS", 100)
+    before = open_files()
     with crowd(busy, 2 * door.ROOM, said):
         began = time.monotonic()
         answer = busy.get("/metrics")
 
         assert answer.status == 200
+        assert open_files() - before <= 2 * door.ROOM + door.ROOM + 1  # theirs, and those of the server
         assert time.monotonic() - began < PATIENCE_SECONDS / 2
         assert len(threads_of_the_server()) <= MOST_THREADS
 
 
 def test_clients_that_send_a_byte_now_and_then(busy, monkeypatch):
     monkeypatch.setattr(door, "FAIR_SECONDS", 0.5)
+    monkeypatch.setattr(door, "REQUEST_SECONDS", 100)
     ending = threading.Event()
 
     def drip(clients):

@@ -117,6 +117,7 @@ class Recheck:
         if last is None or changed.everything or now_ns < self._now_ns:
             return self.full(now_ns)
         self._sight = None
+        self._measured = tuple(finding for finding in self._measured if not _is_touched(finding, changed))
         try:
             sight = self._again(last, changed, now_ns)
         except Outdated:
@@ -203,6 +204,13 @@ class _Look:
 
     def _graph(self, before: StoreGraph, inventory: Inventory, differing: Differing) -> StoreGraph:
         return succeed(before, inventory, inventory.engine.proof_bound(self._now_ns), differing)
+
+
+def _is_touched(finding: Finding, changed: Changed) -> bool:
+    """Whether something that `finding` would free is among what changed, so that it may have another size."""
+    heard = (changed.layer_dirs, changed.links, changed.layers, changed.rw_layers, changed.write_sets)
+    others = (changed.images, changed.containers)
+    return any(path.rpartition("/")[2] in names for path in finding.paths for names in (*heard, *others))
 
 
 _NAMED_IN = {

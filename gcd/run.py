@@ -111,7 +111,7 @@ def result_of(
 ) -> RunResult:
     """
     What is told of `sight`: its findings measured, sorted and counted. It began at `began_ns` of time.monotonic. Those
-    that are in `measured` with the same paths were measured already.
+    that are in `measured` with the same paths and the same age were measured already.
     """
     inventory = sight.inventory
     findings = accept(_measured(inventory.root, sight.findings, progress, measured), acceptances, now_ns)
@@ -286,19 +286,15 @@ def _measured(
     path: str, findings: tuple[Finding, ...], progress: Progress | None, measured: Collection[Finding]
 ) -> tuple[Finding, ...]:
     """`findings`, those that would free something with its bytes and inodes on disk; `progress` hears of each step."""
-    sizes = {(f.id, f.paths): (f.disk_bytes, f.inodes) for f in measured if f.paths}
-    groups = {f.id: f.paths for f in findings if f.paths and (f.id, f.paths) not in sizes}
+    known = {(f.id, f.paths, f.since_ns): (f.disk_bytes, f.inodes) for f in measured}
+    sizes = {f.id: known[key] for f in findings if (key := (f.id, f.paths, f.since_ns)) in known}
+    groups = {f.id: f.paths for f in findings if f.paths and f.id not in sizes}
     if groups:
         with open_root(path) as root:
             pulse = None if progress is None else partial(progress, Source.OVERLAY2, len(groups), len(groups))
             usage = measure(root, groups, pulse=pulse)
-        sizes |= {(id_, groups[id_]): (found.disk_bytes, found.inodes) for id_, found in usage.items()}
-    return tuple(
-        replace(f, disk_bytes=sizes[f.id, f.paths][0], inodes=sizes[f.id, f.paths][1])
-        if (f.id, f.paths) in sizes
-        else f
-        for f in findings
-    )
+        sizes |= {id_: (found.disk_bytes, found.inodes) for id_, found in usage.items()}
+    return tuple(replace(f, disk_bytes=sizes[f.id][0], inodes=sizes[f.id][1]) if f.id in sizes else f for f in findings)
 
 
 def summarize(inventory: Inventory, findings: tuple[Finding, ...]) -> Summary:

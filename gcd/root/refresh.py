@@ -31,6 +31,7 @@ from gcd.model.ids import (
     is_link_id,
 )
 from gcd.model.inventory import Coverage, Source
+from gcd.model.links import lower_of
 from gcd.model.reading import Present, value_of
 from gcd.model.records import rw_dirs_of
 from gcd.model.shelf import (
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gcd.model.changed import Changed
+    from gcd.model.facts import LayerDir
     from gcd.model.inventory import Inventory, SourceState
     from gcd.model.storegraph import StoreGraph
     from gcd.root.tree import Directory
@@ -311,14 +313,17 @@ class _Refresh:
         self, inventory: Inventory, layers: frozenset[ChainId], rw_layers: frozenset[RwLayerName]
     ) -> tuple[Inventory, frozenset[LayerDirId], frozenset[LinkId]]:
         old, before = self._old, self._before
-        names = {*self._dirs, *map(partner_of, self._dirs)}
-        read, state = read_layer_dirs(self._root, self._driver, only=names)
-        self._whole(state)
+        read = self._read_dirs({*self._dirs, *map(partner_of, self._dirs)})
+        # A new dir leaves its mark in the one below it, which nobody hears.
+        first = (link for record in read.values() for link in lower_of(record).links[:1])
+        below = {d for link in first for d in before.dirs_of_link(link)} - read.keys()
+        read |= self._read_dirs(below)
+        names = {*self._dirs, *map(partner_of, self._dirs), *below}
         unnamed = [
             d for d in read if d in inventory.candidates and not _is_named(inventory, before, d, layers, rw_layers)
         ]
         mounted = {mount.merged_of for mount in old.mounts if mount.merged_of in names}
-        found = probe(self._root, self._driver, dir_shelf({}, dict(read)), unnamed, frozenset(filter(None, mounted)))
+        found = probe(self._root, self._driver, dir_shelf({}, read), unnamed, frozenset(filter(None, mounted)))
         self._note(record.ctime_ns for record in found.values())
         dirs = shelved_dirs(old.layer_dirs)
         changed = differing(dirs, found, names)
@@ -332,6 +337,11 @@ class _Refresh:
         own = {value_of(record.link) for record in found.values()}
         inventory, links = self._with_links(inventory, {*said, *filter(None, own), *self._changed.links})
         return replace(inventory, layer_dirs=shelf), frozenset(changed), links
+
+    def _read_dirs(self, names: set[LayerDirId]) -> dict[LayerDirId, LayerDir]:
+        read, state = read_layer_dirs(self._root, self._driver, only=names)
+        self._whole(state)
+        return dict(read)
 
     def _with_links(self, inventory: Inventory, names: set[str]) -> tuple[Inventory, frozenset[LinkId]]:
         farm = self._old.link_farm

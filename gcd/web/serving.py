@@ -69,7 +69,7 @@ class Server:
         self._has_begun = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = asyncio.Event()
-        self._thread = threading.Thread(target=asyncio.run, args=(self._run(),), name="gcd-web", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="gcd-web", daemon=True)
         self._thread.start()
         self._has_begun.wait()
 
@@ -84,6 +84,13 @@ class Server:
         if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._ending.set)
         self._thread.join(5)
+
+    def _live(self) -> None:
+        try:
+            asyncio.run(self._run())
+        finally:
+            # Whatever ended it: nobody waits for its beginning any more.
+            self._has_begun.set()
 
     async def _run(self) -> None:
         self._listener.setblocking(False)  # noqa: FBT003 - the standard library's own

@@ -125,6 +125,7 @@ class View:
     unchecked: tuple[Unchecked, ...]
     accepted: tuple[str, ...]
     quarantine: str
+    has_quarantine: bool
     since: tuple[tuple[str, str], ...]
 
 
@@ -151,6 +152,7 @@ def view(published: Published, *, host: str, now_ns: int) -> View:
         unchecked=tuple(_unchecked(result)),
         accepted=tuple(_accepted(result)),
         quarantine=_quarantine(published, now_ns),
+        has_quarantine=bool(published.holding.entries),
         since=_since(published, now_ns),
     )
 
@@ -210,7 +212,7 @@ def _tiles(published: Published, now_ns: int) -> tuple[Tile, ...]:
     return (
         _tile("Orphaned", summary.orphaned_bytes, f"{iec(suspected)} of it only suspected" if suspected else "proven"),
         _tile("Blocked", summary.blocked_bytes, "may belong to what is damaged"),
-        _tile("The policy would free", published.reclaimable_bytes, "or move aside, now"),
+        _tile("Policy would free", published.reclaimable_bytes, "or move aside, now"),
         _tile("In quarantine", holding.disk_bytes, f"{entries}{oldest}" if holding.entries else "nothing"),
     )
 

@@ -122,7 +122,8 @@ def test_a_damaged_host_is_told_with_what_to_do():
     assert f"explains error GCD402 image-unloadable: image:sha256:{hex64('d')}; costs" in text
     assert "costs 2 image names (shop/web:1.4," in text
     assert "build-snapshots busy: snapshots.db changed during 5 attempts GCD102, GCD502" in text
-    assert "12 entries, 812.0 MiB, the oldest moved there 3 days ago" in text
+    assert "12 entries, 812.0 MiB, the oldest moved there 3 days ago. A purge frees that space" in text
+    assert "can be put back. gcd quarantine list Since" in text
     assert "Full checks 43, the last 7 minutes ago" in text
     assert "Acts 12 quarantine done and 2 repair refused" in text
     assert "Freed 3.0 GiB" in text
@@ -153,7 +154,7 @@ def test_a_page_of_thousands_of_findings_is_still_one_for_people():
 
 
 def test_nothing_found():
-    assert "Findings Nothing was found. Quarantine Nothing was moved aside." in shown(published()).text
+    assert "Findings Nothing was found. Quarantine Nothing was moved aside. Since gcd began" in shown(published()).text
 
 
 def test_accepted_findings_are_apart():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -14,12 +15,15 @@ from hypothesis import strategies as st
 from support.fakeproc import FakeProc
 from support.rootoperations import VERBS, Operations
 
-from gcd.model.changed import NOTHING
+from gcd.model.changed import NOTHING, Changed
+from gcd.model.errors import RootNotFound
+from gcd.model.finding import Confidence
 from gcd.recheck import Recheck
 from gcd.run import check
 
 EXAMPLES = int(os.environ.get("GCD_PROPERTY_EXAMPLES", "100"))
 HOUR_NS = 3_600_000_000_000
+DIR = "d" * 64
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +110,110 @@ def test_what_a_refresh_reads_does_not_grow_with_the_root(tmp_path, proc, monkey
     went = operations.do("rm", containers)
     assert calls.of(lambda: recheck.refresh(went, now_ns)) < 200
     assert calls.of(lambda: recheck.refresh(NOTHING, now_ns)) < 120
+
+
+# --- what makes it sure ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def operations(tmp_path):
+    return Operations(tmp_path / "root", 7)
+
+
+def looked_at(operations, proc):
+    """A `Recheck` after its first full look, and the time of that."""
+    recheck = Recheck(str(operations.path), proc=proc)
+    now_ns = time.time_ns() + 2 * HOUR_NS
+    recheck.full(now_ns)
+    return recheck, now_ns
+
+
+def test_an_owner_that_nobody_heard_of_is_seen_before_its_dir_is_called_an_orphan(operations, proc):
+    recheck, now_ns = looked_at(operations, proc)
+    came = operations.do("create", 0)
+
+    assert recheck.refresh(Changed(layer_dirs=came.layer_dirs), now_ns).findings == ()
+
+
+def test_a_container_that_says_it_dies_is_read_with_its_dirs(operations, proc):
+    """Its config changes inside of its dir, which makes no event; the loss of the dir does."""
+    recheck, now_ns = looked_at(operations, proc)
+    went = operations.do("cut_rm", 1)
+
+    assert went == Changed(layer_dirs=went.layer_dirs, links=went.links)
+    assert [f.code for f in recheck.refresh(went, now_ns).findings] == ["GCD309"]
+
+
+def test_a_process_in_a_new_orphan_keeps_it_from_being_proven(operations, tmp_path):
+    fake = FakeProc(tmp_path / "proc")
+    recheck, now_ns = looked_at(operations, str(fake))
+    came = operations.do("leak_dir", 0)
+    (leaked,) = came.layer_dirs
+    fake.process(4321, files=(f"{operations.path}/overlay2/{leaked}/diff/x",))
+    (finding,) = recheck.refresh(came, now_ns).findings
+
+    assert (finding.code, finding.subject.id, finding.confidence) == ("GCD101", leaked, Confidence.SUSPECTED)
+
+
+@pytest.mark.parametrize("broken", ["replaced", "clock", "engine", "quarantine"])
+def test_where_it_is_not_sure_it_looks_at_everything(operations, proc, broken):
+    recheck, now_ns = looked_at(operations, proc)
+    operations.do("leak_dir", 0)  # which nobody is told of: only a full look finds it
+    assert recheck.refresh(NOTHING, now_ns).findings == ()
+    match broken:
+        case "replaced":
+            containers = operations.path / "containers"
+            shutil.copytree(containers, operations.path / "copy")
+            shutil.rmtree(containers)
+            (operations.path / "copy").rename(containers)
+        case "clock":
+            now_ns -= 1
+        case "engine":
+            shutil.rmtree(operations.path / "tmp")
+            (operations.path / "tmp").mkdir()
+        case "quarantine":
+            (operations.path / ".gcd").mkdir()
+
+    assert [f.code for f in recheck.refresh(NOTHING, now_ns).findings] == ["GCD101"]
+
+
+def test_the_first_look_is_a_full_one(operations, proc):
+    operations.do("leak_dir", 0)
+    result = Recheck(str(operations.path), proc=proc).refresh(NOTHING, time.time_ns() + 2 * HOUR_NS)
+
+    assert [f.code for f in result.findings] == ["GCD101"]
+
+
+def test_what_is_not_complete_is_young_until_it_is_or_is_old(operations, proc):
+    recheck, _ = looked_at(operations, proc)
+    (operations.path / "overlay2" / DIR).mkdir()
+    made_ns = (operations.path / "overlay2" / DIR).lstat().st_ctime_ns
+    recheck = Recheck(str(operations.path), proc=proc)
+    recheck.full(made_ns + 30 * 1_000_000_000)
+    assert recheck.young == Changed(layer_dirs=frozenset({DIR}))
+
+    recheck.refresh(recheck.young, made_ns + 61 * 1_000_000_000)
+    assert recheck.young == NOTHING
+
+
+def test_what_changed_a_moment_ago_is_looked_at_once_more(operations, proc):
+    recheck = Recheck(str(operations.path), proc=proc)
+    recheck.full(time.time_ns() + 2 * HOUR_NS)
+    came = operations.do("create", 0)
+    recheck = Recheck(str(operations.path), proc=proc)
+    recheck.full(time.time_ns())
+
+    assert recheck.young.containers >= came.containers
+    assert recheck.young.layer_dirs >= came.layer_dirs
+
+
+def test_a_root_that_is_gone_ends_the_look_and_the_next_one_is_full(operations, proc):
+    recheck, now_ns = looked_at(operations, proc)
+    operations.path.rename(operations.path.with_name("away"))
+    with pytest.raises(RootNotFound):
+        recheck.refresh(NOTHING, now_ns)
+    assert recheck.sight is None
+    operations.path.with_name("away").rename(operations.path)
+    operations.do("leak_dir", 0)
+
+    assert [f.code for f in recheck.refresh(NOTHING, now_ns).findings] == ["GCD101"]

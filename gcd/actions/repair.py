@@ -118,11 +118,16 @@ def _work(root: Directory, change: Change) -> _Work | None:
 
 
 def _file(parent: Directory, name: str, item: Item, content: bytes, model: Taken) -> _Work | None:
-    """It wears what the file wears that it replaces, else what `model` does; but the mode is the engine's own."""
+    """
+    It wears what the file wears that it replaces, else what `model` does; but the mode is the engine's own, except in a
+    layer, where it is the image's.
+    """
     made = made_of(FileType.FILE, content)
     if found_at(parent, name) == made:
         return None
     worn = item.taken if item.taken is not None and item.taken.type is FileType.FILE else model
+    if f"/{layout.DIFF}/" in item.path:
+        return _Work(replace(item, made=made), content, _dress(worn))
     mode = _PRIVATE if name in _KEPT_PRIVATE else _COMMON
     return _Work(replace(item, made=made), content, replace(_dress(worn), mode=mode))
 

@@ -14,6 +14,7 @@ Mends: what exactly to write where something is damaged, and the proof that it i
     rwlayers.py     GCD301, 302, 303
     containers.py   GCD307, and what the engine does with a container that comes back
     references.py   GCD403, 404, 405
+    content.py      GCD701
 
 Pure: an inventory, its graph and a finding in, changes out. What neither holds, because no check needs it (the content
 of a file), is asked of a `Witness`. A value that cannot be proven is not written: `Unproven` says what is missing.

@@ -7,7 +7,7 @@ PYTEST_FLAGS ?=
 # Tests run beside each other: those with an engine wait more than they work.
 JOBS   ?= 4
 
-.PHONY: setup demo test storm bench bench-large session lint coverage wheel-test docs lock clean
+.PHONY: setup demo test storm bench bench-large bench-scrub session lint coverage wheel-test docs lock clean
 
 setup: $(STAMP)
 
@@ -50,6 +50,10 @@ bench: setup
 
 bench-large: setup
 	$(BIN)/python bench/bench.py --large
+
+# How fast layers are verified, against sha256sum, cat and openssl. Needs root rights and dockerd.
+bench-scrub: setup
+	$(BIN)/python bench/scrub.py
 
 # The session that the README shows, played with an engine of its own. Needs root rights and dockerd.
 session: setup

@@ -30,12 +30,14 @@ class Graph:
         targets, referrers = dict(self._targets), dict(self._referrers)
         for node, to in edges.items():
             for target in set(targets.pop(node, ())):
-                referrers[target] = [other for other in referrers[target] if other != node]
+                left = [other for other in referrers.pop(target) if other != node]
+                if left:
+                    referrers[target] = left
             if to is not None:
                 targets[node] = to
                 for target in to:
                     referrers[target] = [*referrers.get(target, ()), node]
-        return Graph(targets, {target: nodes for target, nodes in referrers.items() if nodes})
+        return Graph(targets, referrers)
 
     def targets(self, node: Node) -> tuple[Node, ...]:
         """What `node` refers to, whether it exists or not."""

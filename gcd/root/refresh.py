@@ -61,8 +61,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gcd.model.changed import Changed
-    from gcd.model.facts import LayerDir
+    from gcd.model.facts import LayerDir, LayerRecord
     from gcd.model.inventory import Inventory, SourceState
+    from gcd.model.shelf import LayerShelf
     from gcd.model.storegraph import StoreGraph
     from gcd.root.tree import Directory
 
@@ -247,7 +248,7 @@ class _Refresh:
         self._note(record.ctime_ns for record in read.rw_layers.values())
         inventory = replace(
             inventory,
-            layers=replaced(shelved_layers(old.layers), {c: read.layers.get(c) for c in layers}, layer_row),
+            layers=self._layers_with(read.layers, layers),
             rw_layers=mended(old.rw_layers, read.rw_layers, rw_layers),
             removing=mended(old.removing, read.removing, changed.layers),
             write_sets=mended(old.write_sets, read.write_sets, changed.write_sets),
@@ -259,6 +260,10 @@ class _Refresh:
             self._name(value_of(some.removing[name].cache_id) for name in changed.layers if name in some.removing)
             self._name(value_of(some.write_sets[n].cache_id) for n in changed.write_sets if n in some.write_sets)
         return inventory, frozenset(layers), frozenset(rw_layers)
+
+    def _layers_with(self, read: LayerShelf, chains: frozenset[ChainId]) -> Mapping[ChainId, LayerRecord]:
+        old = self._old.layers
+        return replaced(shelved_layers(old), {c: read.get(c) for c in chains}, layer_row) if chains else old
 
     def _name(self, dirs: Iterable[LayerDirId | None]) -> None:
         self._dirs.update(d for d in dirs if d is not None)

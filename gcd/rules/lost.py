@@ -113,7 +113,8 @@ def _dir_of(inventory: Inventory, node: Node) -> LayerDirId:
 
 
 def _lost_by_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
-    for record in inventory.layers.values():
+    for suspect in _suspected_layers(graph):
+        record = inventory.layers[suspect]
         subject = Node(NodeKind.LAYER, record.chain_id)
         parent = parent_of(graph, record.chain_id, record.parent)
         if isinstance(parent, Absent) and not _is_base(graph, record):
@@ -128,6 +129,18 @@ def _lost_by_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
             yield LostOwner(subject, loses_dirs=False, loses_layers=True)
 
 
+def _suspected_layers(graph: StoreGraph) -> Iterable[ChainId]:
+    """The layer records of which something is missing, or that others contradict: most have lost nothing."""
+    parents = graph.computed_parents.items() if graph.lost_chains else ()
+    return {
+        *graph.layers.odd,
+        *graph.orphaned_parents,
+        *graph.perhaps_without_parent,
+        *chain.from_iterable(graph.sharers.values()),
+        *(above for above, parent in parents if parent in graph.lost_chains and above in graph.layers),
+    }
+
+
 def _is_base(graph: StoreGraph, record: LayerRecord) -> bool:
     """Whether a record without ``parent`` is that of a base layer: an image config or its own diff id says so."""
     claims = value_of(record.diff_id)
@@ -138,6 +151,8 @@ def _is_base(graph: StoreGraph, record: LayerRecord) -> bool:
 
 def _lost_by_rw_layers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
     for record in inventory.rw_layers.values():
+        if isinstance(record.mount_id, Present) and isinstance(record.parent, Present):
+            continue
         subject = Node(NodeKind.RW_LAYER, record.name)
         lost_parent = _lost_its_parent(inventory, record)
         if not isinstance(record.mount_id, Present):
@@ -186,7 +201,7 @@ def _lost_by_images(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwn
         if not image.is_sound:
             yield LostOwner(subject, loses_layers=True)
             continue
-        chains = graph.image_chains[image.id]
+        chains = graph.image_chains[image.id] if graph.lost_chains else ()
         for depth, (chain_id, _) in enumerate(chains):
             if chain_id not in inventory.layers:
                 yield LostOwner(subject, tuple(diff for _, diff in reversed(chains[:depth])), is_rw=False)
@@ -201,7 +216,8 @@ def _lost_by_references(inventory: Inventory) -> Iterator[LostOwner]:
 
 
 def _lost_by_lowers(inventory: Inventory, graph: StoreGraph) -> Iterator[LostOwner]:
-    for id_ in graph.live_dirs:
+    citers = chain.from_iterable(map(graph.citers_of_link, graph.unresolved_links))
+    for id_ in graph.live_dirs.intersection({*graph.dirs.odd, *graph.perhaps_without_lower, *citers}):
         layer_dir = inventory.layer_dirs[id_]
         subject = Node(NodeKind.LAYER_DIR, id_)
         if id_.startswith(layout.PROBES) or _is_abandoned(inventory, graph, layer_dir):

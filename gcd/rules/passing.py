@@ -31,7 +31,7 @@ def is_whole(inventory: Inventory, graph: StoreGraph, layer_dir: LayerDir) -> bo
     Not so: what nothing refers to; newborn dirs; the pair of a container that is being removed; the dir of a build's
     rw layer; what only a record that is being deleted, a write set, or a lease of BuildKit names; a young build dir.
     """
-    if layer_dir.id not in graph.referenced_dirs or layer_dir.id not in inventory.candidates:
+    if layer_dir.id in graph.unreferenced_dirs or layer_dir.id not in inventory.candidates:
         return False
     if (record := graph.rw_layers_by_dir.get(layer_dir.id)) is not None:
         if graph.is_being_removed(record.name):

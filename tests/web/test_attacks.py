@@ -133,7 +133,8 @@ def test_clients_that_do_not_take_their_answers_make_room_for_others(much, monke
         assert served.get("/api/v1/findings").body.decode() == much
 
 
-def test_a_thousand_scrapes_at_once(busy):
+def test_a_thousand_scrapes_at_once(busy, monkeypatch):
+    monkeypatch.setattr(door, "FAIR_SECONDS", 30)  # this one process is a thousand clients, and slow at it
     expected = exposition(busy.shown.latest)
     before = resident_bytes()
 
@@ -212,10 +213,10 @@ def test_bodies_are_not_read(busy):
         client.sendall(body)
         assert client.recv(100).startswith(b"HTTP/1.1 405 ")
 
-    chunks = (b"10000\r\n" + b"x" * 0x10000 + b"\r\n" for _ in range(500))
+    chunks = (b"10000\r\n" + b"x" * 0x10000 + b"\r\n" for _ in range(5000))
     busy.said_to(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", *chunks)
     assert busy.get("/-/ready").status == 200
-    assert resident_bytes() - before < 16 * 1024**2
+    assert resident_bytes() - before < 64 * 1024**2  # a fifth of what was sent
 
 
 def test_handshakes_that_are_never_finished(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gcd.scrub.pace import Pace
 
-CHUNK: Final = 1 << 18
+CHUNK: Final = 1 << 20
 PART: Final = 1 << 24
 THREADS: Final = 2
 _PAGE: Final = 4096

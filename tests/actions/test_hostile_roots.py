@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.acting import GREEDY, Acting
 from support.fingerprint import differences, fingerprint
-from support.trees import FIFO, SOCKET, Link, place, within
+from support.trees import FIFO, SOCKET, place, within
 
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import layers, overlay2
@@ -63,7 +63,6 @@ def elsewhere(tmp_path: Path) -> Path:
     """What is not the root's, and what its symlinks lead to."""
     folder = tmp_path / "elsewhere"
     place(folder / "file", b"theirs")
-    place(folder / "folder/file", b"theirs")
     return folder
 
 
@@ -78,15 +77,11 @@ def places_in(root: Path) -> list[str]:
         layout.link_farm(),
         str(link_symlink(root, targets[Target.LAYER_DIR]).relative_to(root)),
         layer_dir,
-        f"{layer_dir}/{layout.DIFF}",
         f"{layer_dir}/{layout.LINK}",
         f"{layer_dir}/{layout.LOWER}",
         record,
         f"{record}/size",
-        f"{record}/diff",
-        rw_record,
         f"{rw_record}/{layout.MOUNT_ID}",
-        container,
         f"{container}/{layout.CONTAINER_CONFIG}",
         layout.image_config(ImageId(targets[Target.IMAGE])),
         layout.repositories(),
@@ -118,9 +113,15 @@ def put_special(path: Path, _elsewhere: Path) -> None:
 
 
 def put_symlink_out(path: Path, elsewhere: Path) -> None:
-    leads_to = elsewhere / ("folder" if path.is_dir() else "file")
-    nothing_at(path)
-    place(path, Link(str(leads_to)))
+    """To the very thing, which is elsewhere now, with files emptied that gcd would mend if they were the root's."""
+    taken = elsewhere / "taken"
+    if taken.is_symlink() or taken.exists():
+        nothing_at(taken)
+    path.rename(taken)
+    for name in ("size", layout.LINK, layout.MOUNT_ID):
+        if (taken / name).exists():
+            (taken / name).write_bytes(b"")
+    path.symlink_to(taken)
 
 
 def put_hard_link_out(path: Path, elsewhere: Path) -> None:
@@ -142,7 +143,6 @@ def put_odd_names(path: Path, _elsewhere: Path) -> None:
 def test_whatever_stands_in_a_place(
     root: Path, sound: Path, elsewhere: Path, put: Callable[[Path, Path], None]
 ) -> None:
-    theirs = contents(elsewhere)
     sound_moves = moved(Acting(root, ahead=True).carry_out(GREEDY))
     assert {path.rpartition("/")[0] for path in sound_moves} == {"overlay2", "overlay2/l"}
     done = 0
@@ -150,7 +150,7 @@ def test_whatever_stands_in_a_place(
         shutil.rmtree(root)
         shutil.copytree(sound, root, symlinks=True)
         put(root / path, elsewhere)
-        before = fingerprint(root)
+        before, theirs = fingerprint(root), contents(elsewhere)
         acting = Acting(root, ahead=True)
 
         with within(ENOUGH_SECONDS):

@@ -276,6 +276,20 @@ def test_a_plan_promises_no_release_that_would_be_refused(leaks, seen):
     assert alone[leaks.right][0] is alone[leaks.low][0] is Reason.BLOCKED
 
 
+def test_a_dir_that_moves_before_holds_no_release_back(leaks, proc):
+    """The half extracted dir of a killed pull stands on what it had registered."""
+    seen = read_inventory(str(leaks.root), proc=proc)
+    top = next(record for record in seen.layers.values() if leaks.top.endswith(record.chain_id))
+    half = overlay2.add_layer_dir_upon(leaks.root, top.cache_id.value)
+    there = running(read_inventory(str(leaks.root), proc=proc))
+
+    steps, left, _ = planned(there, listed=all_listed(there))
+
+    done = names(steps)
+    assert left == ()
+    assert done.index(("quarantine", f"GCD101:{half}")) < done.index(("release", leaks.top))
+
+
 # --- what surrounds the findings ------------------------------------------------------------------------------------
 
 

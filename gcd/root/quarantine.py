@@ -16,7 +16,7 @@ from gcd.model import layout
 from gcd.model.edges import dir_node, layer_node
 from gcd.model.entry import FOLDERS, EntryState
 from gcd.model.facts import FileType, QuarantineEntry
-from gcd.model.ids import chain_ids
+from gcd.model.ids import chain_ids, is_hex64
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import Absent, Present, value_of
 from gcd.root.record import open_record
@@ -81,9 +81,15 @@ def _references(items: Directory, manifest: Manifest | None, driver: str) -> Ite
     for name, kind in items.list().entries.items():
         if kind is FileType.DIRECTORY:
             yield from _references_of_record(items, name, along, driver)
-        elif paths.get(name, "").startswith(f"{layout.image_configs(driver)}/"):
+        elif _is_image_config(paths.get(name, ""), driver):
             config = value_of(items.read(name, _CONFIG_LIMIT, parse_image_config))
             yield from map(layer_node, chain_ids(config.diff_ids) if config is not None else ())
+
+
+def _is_image_config(path: str, driver: str) -> bool:
+    """Temporary files lie beside them; no engine loads one."""
+    folder, _, name = path.rpartition("/")
+    return folder == layout.image_configs(driver) and is_hex64(name)
 
 
 def _references_of_record(items: Directory, name: str, along: frozenset[str], driver: str) -> Iterator[Node]:

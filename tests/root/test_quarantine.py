@@ -91,6 +91,18 @@ def test_an_image_config_refers_to_its_layers(root):
     assert read(root)[0][deed.entry].refers_to == set(map(layer_node, chain_ids(image.config.value.diff_ids)))
 
 
+def test_a_temporary_file_of_an_image_config_refers_to_nothing(root):
+    """No engine loads an image of that name, whatever comes back."""
+    with open_root(str(root)) as directory:
+        (image,) = read_images(directory, "overlay2").images.values()
+    config = root / layout.image_config(image.id)
+    temporary = config.with_name(f".tmp-{config.name}346601921")
+    temporary.write_bytes(config.read_bytes())
+    (deed,) = quarantined(root, [(str(temporary.relative_to(root)),)])
+
+    assert read(root)[0][deed.entry].refers_to == frozenset()
+
+
 @pytest.mark.parametrize("state", ["open", "entries"])
 def test_without_a_manifest_every_record_is_a_bare_one(root, units, state):
     (deed,) = quarantined(root, units[:1])

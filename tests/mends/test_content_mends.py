@@ -1,0 +1,99 @@
+"""GCD701: the content of a layer is changed only where nothing mounts it, and only as its witness proves (S17)."""
+
+from __future__ import annotations
+
+import pytest
+from support.inventories import BASE_CHAIN, BASE_DIFF, BASE_DIR, BASE_LINK, TOP_DIR, graph_of, healthy_inventory
+
+from gcd.actions import closelook
+from gcd.mends.mending import Mending, Unproven
+from gcd.mends.table import mend
+from gcd.model.content import Damage, Depth, Difference, Soundness, Verdict
+from gcd.model.facts import KernelMount
+from gcd.model.finding import Impact, Node, NodeKind
+from gcd.model.inventory import Coverage, Source, SourceState
+from gcd.model.plan import Reason, WriteFile
+from gcd.rules.content import content_findings
+from gcd.rules.pulling import pull_again
+
+DIFFERENCE = Difference("bin/sh", Damage.EMPTIED, "3 bytes, CRC-64 0000000000000007", "0 bytes", 3, 7)
+VERDICT = Verdict(BASE_CHAIN, BASE_DIR, Depth.QUICK, Soundness.DAMAGED, 1, 0, 1, (DIFFERENCE,), 1)
+PATH = f"overlay2/{BASE_DIR}/diff/bin/sh"
+
+
+class Proven:
+    """A witness that knows the content."""
+
+    def __init__(self, answer={"bin/sh": b"abc"}):  # noqa: B006 - never changed
+        self.answer = answer
+
+    def whole_content(self, chain, layers):
+        assert chain == BASE_CHAIN
+        assert layers[chain].diff_id.value == BASE_DIFF
+        return self.answer
+
+
+def mended(inventory, witness):
+    graph = graph_of(inventory)
+    [finding] = content_findings(inventory, graph)
+    return mend(inventory, graph, finding, witness)
+
+
+def inventory(**changes):
+    return healthy_inventory(contents={BASE_CHAIN: VERDICT}, **changes)
+
+
+def mount(**said):
+    fields = {"dirs": frozenset(), "links": frozenset(), **said}
+    return KernelMount("/m", "overlay", "mnt:[1]", (7,), "sleep", fields["dirs"], fields["links"], None)
+
+
+def test_the_finding_names_the_file_and_what_it_costs():
+    [finding] = content_findings(inventory(), graph_of(inventory()))
+
+    assert finding.id == f"GCD701:layer:{BASE_CHAIN}"
+    assert [(read.where, read.found) for read in finding.evidence] == [(PATH, "0 bytes")]
+    assert finding.impact == Impact(("app:latest",), ("web",))
+
+
+def test_what_is_proven_is_written():
+    assert mended(inventory(), Proven()) == Mending((WriteFile(PATH, b"abc", PATH),))
+
+
+def test_what_is_not_proven_is_not():
+    assert mended(inventory(), Proven("no other layer holds bin/sh whole")) == Unproven(
+        "no other layer holds bin/sh whole"
+    )
+
+
+@pytest.mark.parametrize("said", [{"dirs": frozenset({BASE_DIR})}, {"links": frozenset({BASE_LINK})}])
+def test_a_layer_that_is_mounted_anywhere_is_left_alone(said):
+    assert mended(inventory(mounts=(mount(**said),)), Proven()) == Unproven(
+        "pid 7 (sleep) has it mounted", Reason.IN_USE
+    )
+
+
+def test_another_layers_mount_does_not_matter():
+    assert isinstance(mended(inventory(mounts=(mount(dirs=frozenset({TOP_DIR})),)), Proven()), Mending)
+
+
+def test_without_all_mounts_nothing_is_written():
+    made = inventory()
+    sources = {**made.sources, Source.MOUNTS: SourceState(Coverage.PARTIAL, "x")}
+
+    assert isinstance(mended(inventory(sources=sources), Proven()), Unproven)
+
+
+def test_mounts_are_looked_at_again_right_before_it():
+    assert closelook._is_minded(WriteFile(PATH, b"abc", PATH))
+    assert not closelook._is_minded(WriteFile(f"overlay2/{BASE_DIR}/link", b"abc", PATH))
+
+
+def test_what_must_go_before_a_pull_fetches_the_layer_again():
+    made = inventory()
+
+    way = pull_again(made, graph_of(made), BASE_CHAIN)
+
+    assert way.commands == ("docker rm -f web", "docker rmi app:latest")
+    assert (way.pulled, way.made) == ((), ("app:latest",))
+    assert Node(NodeKind.LAYER, BASE_CHAIN) == content_findings(made, graph_of(made))[0].subject

@@ -44,8 +44,8 @@ ARROWS: dict[str, set[str]] = {
 }
 """What each unit may import of gcd, beside itself. Units that are not named are edges, and may import anything."""
 EDGES = {
-    "gcd.run", "gcd.recheck", "gcd.planning", "gcd.hooks", "gcd.diskusage", "gcd.scrubbing", "gcd.cli", "gcd.commands", "gcd.settings",
-    "gcd.logs", "gcd.daemon",
+    "gcd.run", "gcd.recheck", "gcd.planning", "gcd.hooks", "gcd.diskusage", "gcd.scrubbing", "gcd.cli", "gcd.commands",
+    "gcd.settings", "gcd.logs", "gcd.daemon",
 }  # fmt: skip
 
 PURE = {"gcd.model", "gcd.formats", "gcd.rules", "gcd.policy", "gcd.mends", "gcd.inspect", "gcd.report", "gcd.metrics"}

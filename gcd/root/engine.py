@@ -108,8 +108,8 @@ def sign_of(root: Directory, pid: int | None, proc: str = PROC) -> tuple[object,
     without that lock, only `read_engine` tells.
     """
     origin = origin_of(layout.TMP, dir_fd=root.fd)
-    start_ns = Process(proc, pid).start_ns() if pid is not None else None
-    return _try_lock(root)[0], start_ns, origin and (origin.device, origin.birth_ns)
+    start = Process(proc, pid).start_ticks() if pid is not None else None
+    return _try_lock(root)[0], start, origin and (origin.device, origin.birth_ns)
 
 
 def _holding_engine(root: Directory, proc: str, holders: _Holders) -> Engine:

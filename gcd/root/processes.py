@@ -84,9 +84,13 @@ class Process:
     def parent(self) -> int | None:
         return self._stat_field(_PARENT_FIELD)
 
+    def start_ticks(self) -> int | None:
+        """When it started, in ticks since the boot: with its pid, the same for no other process."""
+        return self._stat_field(_START_FIELD)
+
     def start_ns(self) -> int | None:
         """When it started, in nanoseconds of the wall clock, to about 1 s; it moves when the clock is set."""
-        ticks = self._stat_field(_START_FIELD)
+        ticks = self.start_ticks()
         boot = _boot_seconds(self.proc)
         if ticks is None or boot is None:
             return None

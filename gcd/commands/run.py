@@ -12,9 +12,9 @@ from gcd.commands.check import level
 from gcd.commands.codes import selected
 from gcd.commands.output import keep_out
 from gcd.commands.wishes import policy_of
+from gcd.daemon import gentle
 from gcd.daemon.alone import Alone
 from gcd.daemon.board import Board
-from gcd.daemon.gentle import be_gentle
 from gcd.daemon.loop import Daemon
 from gcd.daemon.serving import Serving
 from gcd.daemon.signals import Flags, setting
@@ -53,7 +53,7 @@ def run(*, root: str | None, listen_address: str | None, verbose: int, quiet: bo
         board = Board(notifier)
         with Serving(board) as serving:
             serving.follow(settings)
-            be_gentle()
+            gentle.be_gentle()
 
             def reread() -> Settings:
                 fresh = settings_of(said)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcd import cli, logs, settings
-from gcd.commands import run
+from gcd.daemon import gentle
 from gcd.daemon.alone import Alone
 from gcd.daemon.board import Board
 from gcd.daemon.loop import Daemon
@@ -210,7 +210,7 @@ class Forked:
         self.pid = os.fork()
         if self.pid == 0:
             if not is_gentle:
-                run.be_gentle = lambda: None
+                gentle.be_gentle = lambda: None
             self._be_the_daemon(words, environment, begin)
 
     def _be_the_daemon(self, words: list[str], environment: dict[str, str], begin: Callable[[], None]) -> None:

@@ -22,7 +22,10 @@ from support.host import Host, host_lack, wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-UNITS = ("gcd.service", "gcd-boot.service", "gcd-check.service", "gcd-check.timer")
+UNITS = (
+    *("gcd.service", "gcd-boot.service"),
+    *("gcd-check.service", "gcd-check.timer", "gcd-scrub.service", "gcd-scrub.timer"),
+)
 OFFLINE = "export PIP_NO_INDEX=1 PIP_FIND_LINKS=/root/wheels"
 IMPATIENT = "[Service]\nNice=0\nIOSchedulingClass=best-effort\n"
 """The tests wait for gcd, and should not wait until all others beside them have nothing to do."""
@@ -115,7 +118,7 @@ def test_the_units_are_what_systemd_takes_them_for(host):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("unit", ["gcd.service", "gcd-check.service", "gcd-boot.service"])
+@pytest.mark.parametrize("unit", ["gcd.service", "gcd-check.service", "gcd-scrub.service", "gcd-boot.service"])
 def test_the_exposure_is_low(host, unit):
     said = host.command("systemd-analyze", "security", "--offline=yes", "--no-pager", f"/etc/systemd/system/{unit}")
 
@@ -257,6 +260,20 @@ def test_a_check_by_the_clock_is_kept_and_told(host):
     assert result == ["success", "0"]
     assert "Healthy. Nothing to get back." in said
     assert (host.disk / "var/lib/gcd/state.db").exists()
+    assert timer == ["yes", "1h", "active"]
+
+
+def test_a_part_of_the_layers_is_verified_by_the_clock(host):
+    host.command("systemctl", "start", "gcd-scrub.service")
+    result = [host.property("gcd-scrub.service", name) for name in ("Result", "ExecMainStatus")]
+    known = json.loads(host.command("/opt/gcd/bin/gcd", "scrub", "status", "--format", "json"))
+    host.command("systemctl", "enable", "--now", "gcd-scrub.timer")
+    timer = [host.property("gcd-scrub.timer", name) for name in ("Persistent", "RandomizedDelayUSec", "ActiveState")]
+    host.command("systemctl", "disable", "--now", "gcd-scrub.timer")
+
+    assert result == ["success", "0"]
+    assert known["layers"]["verified"] >= 1
+    assert known["layers"]["damaged"] == 0
     assert timer == ["yes", "1h", "active"]
 
 

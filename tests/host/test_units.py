@@ -1,10 +1,11 @@
 """
-The units as they are written: gcd-check.service and gcd-boot.service have the sandbox of gcd.service, where each line
-has its reason, but for what is named here.
+The units as they are written: gcd-check.service, gcd-scrub.service and gcd-boot.service have the sandbox of
+gcd.service, where each line has its reason, but for what is named here.
 """
 
 from __future__ import annotations
 
+import pytest
 from support.debian import CHECKOUT
 
 ITS_OWN = {"Type", "NotifyAccess", "ExecStart", "ExecReload", "WatchdogSec", "Restart", "RestartSec"} | {
@@ -29,8 +30,9 @@ def difference(unit):
     return {name: other.get(name) for name in one | other if one.get(name) != other.get(name)}
 
 
-def test_a_check_has_the_sandbox_of_the_daemon():
-    assert difference("gcd-check.service") == {"BindReadOnlyPaths": ["-/run/systemd/journal -/run/systemd/resolve"]}
+@pytest.mark.parametrize("unit", ["gcd-check.service", "gcd-scrub.service"])
+def test_what_runs_by_the_clock_has_the_sandbox_of_the_daemon(unit):
+    assert difference(unit) == {"BindReadOnlyPaths": ["-/run/systemd/journal -/run/systemd/resolve"]}
 
 
 def test_the_boot_guard_may_write_to_the_root_and_has_no_network_and_no_manners():

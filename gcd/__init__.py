@@ -1,3 +1,3 @@
 """gcd: fsck and garbage collection for Docker hosts."""
 
-__version__ = "0.3.0"
+__version__ = "0.5.0"

@@ -55,9 +55,13 @@ class Scrubs:
                 ),
             )
 
-    def forget_others(self, dirs: Mapping[ChainId, LayerDirId]) -> None:
-        """Drop the verdicts on layers that are gone, or have another dir by now than in `dirs`."""
-        stale = [chain for chain, verdict in self.verdicts().items() if dirs.get(chain) != verdict.layer_dir]
+    def forget_others(self, dirs: Mapping[ChainId, LayerDirId | None]) -> None:
+        """Drop the verdicts on layers that are not in `dirs`, or have another dir by now; None: nobody knows which."""
+        stale = [
+            chain
+            for chain, verdict in self.verdicts().items()
+            if chain not in dirs or dirs[chain] not in {None, verdict.layer_dir}
+        ]
         with self._connection:
             self._connection.executemany(
                 "DELETE FROM verdicts WHERE root = ? AND chain = ?", [(self._root, chain) for chain in stale]

@@ -17,10 +17,13 @@ from gcd.commands.output import keep_out, write
 from gcd.commands.scrubbar import ScrubBar
 from gcd.commands.terminal import width_and_colour
 from gcd.daemon.gentle import be_gentle
+from gcd.formats.escape import escaped
 from gcd.model.content import Course, Depth, Sweep
 from gcd.model.errors import CannotCheck, ExitBits, UsageError
 from gcd.model.finding import Severity
 from gcd.model.ids import ChainId
+from gcd.model.inventory import Coverage, Source
+from gcd.model.reading import value_of
 from gcd.model.scrubbed import Again, Scrubbed
 from gcd.model.storegraph import StoreGraph
 from gcd.planning import identity_of
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gcd.model.finding import Finding, FindingId
+    from gcd.model.ids import LayerDirId
     from gcd.model.inventory import Inventory
     from gcd.model.plan import Identity
     from gcd.root.discover import Store
@@ -166,7 +170,7 @@ def start(
     with alone(place.settings.state_dir, place.identity), place.scrubs() as scrubs:
         inventory = _inventory(place.store)
         layers = layers_of(inventory.layers)
-        scrubs.forget_others({chain: layer.layer_dir for chain, layer in layers.items()})
+        scrubs.forget_others(_dirs(inventory))
         now_ns = time.time_ns()
         since = None if max_age is None else now_ns - int(max_age.total_seconds() * 1e9)
         chains = chosen(layers, scrubs.verdicts(), depth, older_than_ns=since, percent=subset or PERCENT)
@@ -185,7 +189,7 @@ def resume(*, max_duration: timedelta | None, bandwidth: int | None, no_yield: b
         if scrubs.sweep() is None:
             raise UsageError("there is no scrub to go on with: gcd scrub start")
         inventory = _inventory(place.store)
-        scrubs.forget_others({chain: layer.layer_dir for chain, layer in layers_of(inventory.layers).items()})
+        scrubs.forget_others(_dirs(inventory))
         scrubs.steer(Course.RUNNING)
         _go_on(place, inventory, scrubs, max_duration, bandwidth, no_yield=no_yield)
         return _reported(place, scrubs, said["output"])
@@ -270,7 +274,16 @@ def _go_on(
 
 
 def _inventory(store: Store) -> Inventory:
-    return reader(store, now_ns=time.time_ns())()
+    """`CannotCheck` where the layers could not be listed whole: what is not listed is neither sound nor gone."""
+    inventory = reader(store, now_ns=time.time_ns())()
+    layers = inventory.sources[Source.LAYERS]
+    if layers.coverage is not Coverage.OK:
+        raise CannotCheck(f"the layers of {escaped(store.path)} cannot be listed: {layers.why}")
+    return inventory
+
+
+def _dirs(inventory: Inventory) -> dict[ChainId, LayerDirId | None]:
+    return {chain: value_of(record.cache_id) for chain, record in inventory.layers.items()}
 
 
 def _reported(place: _Place, scrubs: Scrubs, output: str | None) -> ExitBits:
@@ -310,7 +323,7 @@ def _scrubbed(place: _Place, scrubs: Scrubs) -> Scrubbed:
         root=place.store.path,
         sweep=sweep,
         is_under_way=is_under_way(place.settings.state_dir, place.identity),
-        layers=len(layers),
+        layers=len(inventory.layers),
         left=len(left),
         left_bytes=sum(layer.size for layer in left),
         verdicts=verdicts,
@@ -338,5 +351,5 @@ def _again(inventory: Inventory, graph: StoreGraph, findings: list[Finding]) -> 
     for finding in findings:
         if finding.severity is not Severity.INFO:
             way = pull_again(inventory, graph, ChainId(finding.subject.id))
-            found[finding.id] = Again(way.commands, way.containers, way.made)
+            found[finding.id] = Again(way.commands, way.containers, way.with_volumes, way.made)
     return found

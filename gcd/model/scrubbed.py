@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Again:
     """
-    How a damaged layer is fetched again: `commands` for a shell, in their order. `containers` are removed with what
-    they wrote; `made` are images that no registry is known to have.
+    How a damaged layer is fetched again: `commands` for a shell, in their order, each only after the one before it
+    succeeded. `containers` are removed with what they wrote, those `with_volumes` with their anonymous volumes too;
+    `made` are images that no registry is known to have.
     """
 
     commands: tuple[str, ...]
     containers: tuple[str, ...]
+    with_volumes: tuple[str, ...]
     made: tuple[str, ...]
 
 
@@ -33,7 +35,7 @@ class Scrubbed:
     """
     The verdicts on the layers of `root`, and the last sweep, of which `left` layers with `left_bytes` are to be done.
 
-    `is_under_way`: some process works on it. `layers` counts those that could be looked at.
+    `is_under_way`: some process works on it. `layers` counts all, those too whose record cannot be read.
     """
 
     root: str

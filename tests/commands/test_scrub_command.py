@@ -136,6 +136,35 @@ def test_a_layer_that_was_pulled_again_has_no_verdict(root, capsys):
     assert told(capsys, "status", root)[1]["layers"]["pending"] == 1
 
 
+@pytest.mark.parametrize("command", ["start", "resume", "status"])
+def test_layers_that_cannot_be_listed_are_not_sound_and_nothing_is_forgotten(root, capsys, command):
+    os.truncate(files(root)[0], 0)
+    told(capsys, "start", root)
+    records = root / "image/overlay2/layerdb/sha256"
+    records.rename(records.with_name("away"))
+    records.write_text("")
+
+    assert cli.run(["scrub", command, "--root", str(root)]) == ExitBits.NOT_DONE
+    assert f"the layers of {root} cannot be listed: " in capsys.readouterr().err
+
+    records.unlink()
+    records.with_name("away").rename(records)
+    assert told(capsys, "status", root)[1]["layers"]["damaged"] == 1
+
+
+def test_a_record_that_cannot_be_read_was_never_looked_at_and_its_verdict_stays(root, capsys):
+    os.truncate(files(root)[0], 0)
+    [damaged] = [v["layer"] for v in told(capsys, "start", root)[1]["verdicts"] if v["verdict"] == "damaged"]
+    cache_id = root / "image/overlay2/layerdb/sha256" / damaged[7:] / "cache-id"
+    raw = cache_id.read_text()
+    cache_id.write_text("")
+
+    assert told(capsys, "start", root)[1]["layers"] == {"verified": 4, "damaged": 0, "unverifiable": 0, "pending": 1}
+
+    cache_id.write_text(raw)
+    assert told(capsys, "status", root)[1]["layers"]["damaged"] == 1
+
+
 def test_what_is_finished_is_not_paused(root, capsys):
     told(capsys, "start", root, "--max-duration", "0s")
     assert cli.run(["scrub", "pause", "--root", str(root)]) == ExitBits.USAGE

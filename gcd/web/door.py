@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
-    import socket
     import ssl
     from collections.abc import Callable
 
@@ -40,19 +40,21 @@ REQUEST_BYTES = 16 * 1024
 
 
 class Connection(H11Protocol):
-    """From being let in until it is gone, which `gone` is told once."""
+    """From being let in until its socket is closed, which `gone` is told then, at least once."""
 
     def __init__(
         self,
         config: Config,
         state: ServerState,
         loop: asyncio.AbstractEventLoop,
+        client: socket.socket,
         gone: Callable[[Connection], None],
     ) -> None:
         super().__init__(config, state, {}, loop)
         self._clock = loop.time
         self._since = loop.time()
         self._heard = 0
+        self._client = client
         self._gone = gone
         self._link: asyncio.Transport | None = None
         self._is_over = False
@@ -85,7 +87,7 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.over()
+        self.closed()
 
     def _no_request(self) -> None:
         if self.has_asked:
@@ -94,13 +96,18 @@ class Connection(H11Protocol):
             self.over()
 
     def over(self) -> None:
-        """End it now, whatever it is at."""
-        if self._is_over:
-            return
+        """End it now, whatever it is at; its socket is closed a moment later."""
         self._is_over = True
-        self._late.cancel()
         if self._link is not None:
             self._link.abort()
+        else:
+            # A handshake under way ends, and closes the socket, where it reads the end.
+            with contextlib.suppress(OSError):
+                self._client.shutdown(socket.SHUT_RDWR)
+
+    def closed(self) -> None:
+        """Its socket is closed, or just being closed."""
+        self._late.cancel()
         self._gone(self)
 
 
@@ -162,14 +169,13 @@ class Door:
             left = first.fair_seconds_left
             if left <= 0:
                 first.over()
-                continue
             self._has_room.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
+                async with asyncio.timeout(left if left > 0 else None):
                     await self._has_room.wait()
 
     async def _greet(self, client: socket.socket) -> None:
-        connection = Connection(self._config, self._state, self._loop, self._leave)
+        connection = Connection(self._config, self._state, self._loop, client, self._leave)
         self._inside[connection] = None
         try:
             await self._loop.connect_accepted_socket(
@@ -180,7 +186,7 @@ class Door:
             )
         except OSError:
             # No handshake came about; the socket is closed.
-            connection.over()
+            connection.closed()
 
     def _leave(self, connection: Connection) -> None:
         self._inside.pop(connection, None)

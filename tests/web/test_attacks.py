@@ -219,19 +219,33 @@ def test_bodies_are_not_read(busy):
     assert resident_bytes() - before < 64 * 1024**2  # a fifth of what was sent
 
 
-def test_handshakes_that_are_never_finished(tmp_path, monkeypatch):
-    monkeypatch.setattr(door, "FAIR_SECONDS", 0.5)
+@pytest.fixture
+def over_tls(tmp_path):
+    """What `site` takes to serve with a certificate for 127.0.0.1."""
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout k -out c -days 2 "
     command += "-subj /CN=gcd -addext subjectAltName=IP:127.0.0.1"
     subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
     trusting = ssl.create_default_context(cafile=str(tmp_path / "c"))
+    return {"tls": trusting, "tls_cert": tmp_path / "c", "tls_key": tmp_path / "k"}
 
-    with (
-        site(published(), tls=trusting, tls_cert=tmp_path / "c", tls_key=tmp_path / "k") as served,
-        crowd(served, 2 * door.ROOM, b"\x16\x03\x01"),
-    ):
+
+def test_handshakes_that_are_never_finished(over_tls, monkeypatch):
+    monkeypatch.setattr(door, "FAIR_SECONDS", 0.5)
+    with site(published(), **over_tls) as served, crowd(served, 2 * door.ROOM, b"\x16\x03\x01"):
         assert served.get("/-/ready").status == 200
         assert len(threads_of_the_server()) <= MOST_THREADS
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01"])
+def test_a_handshake_that_is_shown_out_keeps_no_file_open(over_tls, monkeypatch, said):
+    monkeypatch.setattr(door, "ROOM", 10)
+    monkeypatch.setattr(door, "FAIR_SECONDS", 0.1)
+    monkeypatch.setattr(door, "REQUEST_SECONDS", 100)
+    with site(published(), **over_tls) as served:
+        before = open_files()
+        with crowd(served, 60, said):
+            assert served.get("/-/ready").status == 200
+            assert open_files() - before <= 60 + door.ROOM  # theirs, and those of the server
 
 
 @pytest.mark.usefixtures("much")

@@ -27,7 +27,7 @@ from gcd.scrub.members import Members, Seen
 from gcd.scrub.stream import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gcd.model.ids import ChainId, DiffId, LayerDirId
     from gcd.scrub.reading import Contents
@@ -179,12 +179,7 @@ def pieces_of(record: Directory) -> Iterator[Iterator[bytes]]:
 
 def _note_extras(diff: Directory, seen: Seen) -> None:
     """Everything in `diff` is expected, or a directory above something that is; what is no such thing is noted."""
-    above: set[str] = set()
-    for path in seen.expected:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in above:
-            above.add(folder)
-            folder = folder.rpartition("/")[0]
+    above = _above(seen.expected)
     device = diff.stat().st_dev
     pending = [""]
     while pending:
@@ -195,19 +190,35 @@ def _note_extras(diff: Directory, seen: Seen) -> None:
         folder_there = opened.value
         try:
             listing = folder_there.list()
-            is_mounted = folder_there.stat().st_dev != device
+            if listing.failure or folder_there.stat().st_dev != device:
+                seen.doubt(f"{escaped(path) or 'its diff'} cannot be listed whole, or is another filesystem's")
+            for name, kind in listing.entries.items():
+                here = f"{path}/{name}" if path else name
+                if here in seen.expected or (here in above and kind is FileType.DIRECTORY):
+                    if kind is FileType.DIRECTORY and here not in seen.bad:
+                        pending.append(here)
+                elif not _is_socket(folder_there, name, kind):
+                    seen.note(Difference(here, Damage.EXTRA, "absent", kind.noun))
         finally:
             if path:
                 folder_there.close()
-        if listing.failure or is_mounted:
-            seen.doubt(f"{escaped(path) or 'its diff'} cannot be listed whole, or is another filesystem's")
-        for name, kind in listing.entries.items():
-            here = f"{path}/{name}" if path else name
-            if here in seen.expected or (here in above and kind is FileType.DIRECTORY):
-                if kind is FileType.DIRECTORY and here not in seen.bad:
-                    pending.append(here)
-            else:
-                seen.note(Difference(here, Damage.EXTRA, "absent", kind.noun))
+
+
+def _above(paths: Iterable[str]) -> set[str]:
+    """The directories in which `paths` lie."""
+    above: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in above:
+            above.add(folder)
+            folder = folder.rpartition("/")[0]
+    return above
+
+
+def _is_socket(folder: Directory, name: str, kind: FileType) -> bool:
+    """An engine leaves sockets out of streams; the steps of a build leave them in the dir."""
+    status = value_of(folder.lstat(name)) if kind is FileType.OTHER else None
+    return status is not None and stat.S_ISSOCK(status.st_mode)
 
 
 def _is_there(root: Directory, layer: Layer) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import socket
 import tarfile
 
 import pytest
@@ -80,6 +81,15 @@ def test_a_file_in_a_folder_that_no_member_names_is_found_all_the_same(tmp_path)
     (tmp_path / "overlay2" / CACHE_ID / "diff/d/f").mkdir()
 
     assert told(verdict_on(tmp_path, layer, FULL)) == [("d/f", Damage.EXTRA, "a directory")]
+
+
+def test_a_socket_that_a_build_left_is_healthy(tmp_path, monkeypatch):
+    layer = written(tmp_path, SOUND)
+    monkeypatch.chdir(tmp_path / "overlay2" / CACHE_ID / "diff")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind("d/agent")
+
+    assert verdict_on(tmp_path, layer, FULL).soundness is Soundness.VERIFIED
 
 
 def test_of_two_members_at_one_place_the_last_one_stays(tmp_path):

@@ -5,6 +5,8 @@ The API of the one engine that owns a root (safety rule S11).
 graphdriver overlay2: its ``DockerRootDir``, seen as the engine sees it, has the root's device and inode. What the
 engine refuses is an `EngineRefused`, whose text is what it said.
 
+An engine that hangs must not take with it whoever has more to do than to ask it: see `impatiently`.
+
 The client is the ``docker`` package, imported at the first use: it and what it needs take a third of a second.
 
 Sources: moby ``api/server/router/image``, ``daemon/info.go``, ``daemon/images/image_delete.go`` (what a removal
@@ -13,10 +15,13 @@ answers), ``image/tarexport/load.go`` (what a load answers); Docker 20.10, 26.1 
 
 from __future__ import annotations
 
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from gcd.formats.escape import escaped
@@ -42,6 +47,12 @@ T = TypeVar("T")
 ANSWER_SECONDS = 600
 """How long the engine may take for one answer: it answers a removal when the last file is gone."""
 
+IMPATIENT_SECONDS = 10
+"""How long it may take `impatiently` for an answer to a question, and for each part of that answer."""
+
+BEAT_SECONDS = 0.5
+"""How often there is a beat while the engine works."""
+
 _COMPLAINT = 300
 """How many characters of what the engine says are told."""
 
@@ -57,6 +68,39 @@ class EngineRefused(Exception):
     """The engine did not do what it was asked; the text is its answer, in one line, escaped."""
 
 
+class NoAnswer(EngineRefused):
+    """The engine took longer than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Impatience:
+    pulse: Callable[[], None]
+    beat: Callable[[], None]
+
+
+_IMPATIENCE: ContextVar[_Impatience | None] = ContextVar("impatience", default=None)
+
+
+@contextmanager
+def impatiently(*, pulse: Callable[[], None], beat: Callable[[], None]) -> Iterator[None]:
+    """
+    Inside, the engine may take no more than `IMPATIENT_SECONDS` to answer what it is asked. `pulse` is called between
+    two questions, and ends them by raising. What changes the engine may take as long as ever, for a change that nobody
+    waits for cannot be compared with what was foretold: meanwhile there is a `beat` now and then, which raises nothing.
+    """
+    token = _IMPATIENCE.set(_Impatience(pulse, beat))
+    try:
+        yield
+    finally:
+        _IMPATIENCE.reset(token)
+
+
+def pulse() -> None:
+    """That of `impatiently`, if any: for what takes long between two questions."""
+    if (impatience := _IMPATIENCE.get()) is not None:
+        impatience.pulse()
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedImage:
     """What the engine says of an image; `references` are all its names, digests too."""
@@ -68,7 +112,9 @@ class LoadedImage:
 
 
 class _Client(Protocol):
-    """What is used of ``docker.APIClient``."""
+    """What is used of ``docker.APIClient``; `timeout` is in seconds, for each read and write of a request."""
+
+    timeout: float
 
     def info(self) -> dict[str, Any]: ...
     def images(self, *, all: bool) -> list[dict[str, Any]]: ...  # noqa: A002 - its own name
@@ -125,13 +171,17 @@ class EngineApi:
         *,
         silent_too: bool = False,
     ) -> dict[str, dict[str, Any]]:
+        pulse()
         with _answers():
             ids = [entry["Id"] for entry in list_all(all=True)]
         found: dict[str, dict[str, Any] | None] = {}
         for id_ in ids:
+            pulse()
             try:
                 with _answers():
                     found[id_] = _unless_gone(inspect, id_)
+            except NoAnswer:
+                raise
             except EngineRefused:
                 if not silent_too:
                     raise
@@ -140,10 +190,12 @@ class EngineApi:
 
     def load(self, archive: bytes) -> None:
         """Load an archive as ``docker load`` does. A load that is refused may have deleted layers all the same."""
-        with _answers():
-            for line in self._client.load_image(archive):
-                if complaint := line.get("error") or line.get("message"):
-                    raise EngineRefused(_told(complaint))
+        self._changed(partial(self._load, archive))
+
+    def _load(self, archive: bytes) -> None:
+        for line in self._client.load_image(archive):
+            if complaint := line.get("error") or line.get("message"):
+                raise EngineRefused(_told(complaint))
 
     def remove(self, image: ImageId) -> frozenset[ChainId] | None:
         """
@@ -151,12 +203,24 @@ class EngineApi:
 
         None: the engine does not know the image.
         """
-        with _answers():
-            answer = _unless_gone(partial(self._client.remove_image, force=False, noprune=True), image)
+        remove = partial(self._client.remove_image, force=False, noprune=True)
+        answer = self._changed(partial(_unless_gone, remove, image))
         if answer is None:
             return None
         deleted = {entry["Deleted"] for entry in answer if "Deleted" in entry}
         return frozenset(ChainId(id_) for id_ in deleted if id_ != image and is_digest(id_))
+
+    def _changed(self, change: Callable[[], T]) -> T:
+        """What `change` gives, for which the engine has `ANSWER_SECONDS`."""
+        impatience = _IMPATIENCE.get()
+        with _answers():
+            if impatience is None:
+                return change()
+            self._client.timeout = ANSWER_SECONDS
+            try:
+                return _beside(change, impatience.beat)
+            finally:
+                self._client.timeout = IMPATIENT_SECONDS
 
 
 def connect(root: Directory, engine: Engine, *, socket: str = "", proc: str = PROC) -> EngineApi:
@@ -201,7 +265,8 @@ def _client(path: str) -> _Client:
     import docker  # noqa: PLC0415 - a third of a second that only this road costs
 
     with _answers():
-        client: _Client = docker.APIClient(base_url=f"unix://{path}", version="auto", timeout=ANSWER_SECONDS)
+        timeout = ANSWER_SECONDS if _IMPATIENCE.get() is None else IMPATIENT_SECONDS
+        client: _Client = docker.APIClient(base_url=f"unix://{path}", version="auto", timeout=timeout)
     return client
 
 
@@ -223,6 +288,22 @@ def _doubt(info: dict[str, Any], root: Directory, running: RunningEngine, proc: 
     if found != identity_of(root.stat()):
         return f"The engine that answers keeps another root, {escaped(home)}."
     return ""
+
+
+def _beside(work: Callable[[], T], beat: Callable[[], None]) -> T:
+    """What `work` gives, done in a thread that no end of this process waits for; `beat` is called meanwhile."""
+    answer: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            answer.set_exception(error)
+
+    Thread(target=do, name="gcd-engine", daemon=True).start()
+    while not wait([answer], timeout=BEAT_SECONDS).done:
+        beat()
+    return answer.result()
 
 
 def _unless_gone(ask: Callable[[str], T], id_: str) -> T | None:
@@ -256,10 +337,13 @@ def _dirs(found: dict[str, Any]) -> frozenset[LayerDirId]:
 def _answers() -> Iterator[None]:
     """Inside, whatever goes wrong between gcd and the engine, or with the form of an answer, is an `EngineRefused`."""
     import docker.errors  # noqa: PLC0415 - as above
+    import requests.exceptions  # noqa: PLC0415 - as above
     import urllib3.exceptions  # noqa: PLC0415 - as above
 
     try:
         yield
+    except (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
+        raise NoAnswer(_told(error)) from None
     except docker.errors.APIError as error:
         raise EngineRefused(_told(error.explanation or error)) from None
     except (docker.errors.DockerException, docker.errors.StreamParseError, urllib3.exceptions.HTTPError) as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcd.formats.escape import escaped
+from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState
 from gcd.root.engine import read_engine
 from gcd.root.tree import open_root
@@ -21,7 +23,12 @@ def listed(path: str, socket: str = "") -> Listed | None:
         engine = read_engine(root)
         if engine.state is not EngineState.RUNNING:
             return None
-        from gcd.actions.engineapi import connect  # noqa: PLC0415 - a tenth of a second, for running engines alone
+        # A tenth of a second, for running engines alone.
+        from gcd.actions.engineapi import EngineRefused, connect  # noqa: PLC0415
 
         with connect(root, engine, socket=socket) as api:
-            return api.listed(silent_too=True)
+            try:
+                return api.listed(silent_too=True)
+            except EngineRefused as refusal:
+                why = f"The engine on {escaped(api.socket)} does not list what it has: {refusal}."
+                raise CannotAct(why) from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gcd.actions.engineapi import impatiently
 from gcd.actions.place import open_place
 from gcd.commands.undertaking import Undertaking, settled
 from gcd.commands.wishes import history_of, policy_of
@@ -101,15 +102,19 @@ class Doer:
                     keeper.keep_acts(identity, self._path, list(_acts_of(untold)))
 
     def act(self, ledger: Ledger) -> str:
-        """Do what the policy says. One clause that says why nothing may be done at all, or ""."""
+        """
+        Do what the policy says. One clause that says why nothing may be done at all, or "". Raises `CannotAct`, where
+        the engine hangs too.
+        """
         wish = self._wish()
         undertaking = Undertaking(detect_store(self._path), wish, progress=self._pulse)
         try:
-            if Verb.RELEASE in verbs_of(wish.policy):
-                undertaking.finish_releases(ledger, _hear)
-            _, plan = undertaking.plan()
-            if plan.steps:
-                undertaking.carry_out(plan, ledger, _hear, _hear, _hear, pulse=self._pulse)
+            with impatiently(pulse=self._pulse, beat=self._pulse.beat):
+                if Verb.RELEASE in verbs_of(wish.policy):
+                    undertaking.finish_releases(ledger, _hear)
+                _, plan = undertaking.plan()
+                if plan.steps:
+                    undertaking.carry_out(plan, ledger, _hear, _hear, _hear, pulse=self._pulse)
         finally:
             ledger.call_hooks(self._settings.hooks, self._pulse)
         return plan.refusal

@@ -34,9 +34,13 @@ class Pulse:
         self.longest_wait = IDLE_SECONDS if self._every is None else min(IDLE_SECONDS, self._every)
 
     def __call__(self, *_progress: object) -> None:
+        self.beat()
+        self._flags.demand_going_on()
+
+    def beat(self) -> None:
+        """The sign of life alone, in the midst of what is brought to its end: whoever stops it bounds that."""
         if self._every is not None:
             now = self._monotonic()
             if now - self._last >= self._every:
                 self._last = now
                 self._notifier.alive()
-        self._flags.demand_going_on()

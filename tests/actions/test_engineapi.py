@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gc
+import socket
+import time
 from typing import TYPE_CHECKING
 
 import docker.errors
 import pytest
+import requests.exceptions
 import urllib3.exceptions
 from support.inventories import dir_id, hex64, init_id
 
 from gcd.actions import engineapi
-from gcd.actions.engineapi import EngineApi, EngineRefused, LoadedImage, connect
+from gcd.actions.engineapi import EngineApi, EngineRefused, LoadedImage, NoAnswer, connect, impatiently
 from gcd.model.errors import CannotAct
 from gcd.model.facts import Engine, EngineState, Listed
 from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId
@@ -163,6 +166,98 @@ def test_whatever_goes_wrong_is_a_refusal(answer: object, told: str):
 def test_a_list_of_an_unknown_form():
     with pytest.raises(EngineRefused, match="unknown form"):
         EngineApi(Answering(images=[{"ID": IMAGE}]), "/s").listed()
+
+
+# --- of one that hangs ----------------------------------------------------------------------------
+
+
+def nothing() -> None:
+    pass
+
+
+def test_between_two_questions_there_is_a_pulse_that_may_end_them():
+    asked: list[int] = []
+
+    def end_after_two() -> None:
+        asked.append(len(client.asked))
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+
+    client = Answering(images=[{"Id": IMAGE}, {"Id": OTHER}, {"Id": CHAIN}])
+    client.answers["inspect_image"] = {id_: inspected(id_) for id_ in (IMAGE, OTHER, CHAIN)}
+    with pytest.raises(KeyboardInterrupt), impatiently(pulse=end_after_two, beat=nothing):
+        EngineApi(client, "/s").images()
+    assert asked == [0, 1, 2, 3]
+    EngineApi(client, "/s").images()
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        requests.exceptions.ReadTimeout("Read timed out."),
+        requests.exceptions.ConnectTimeout("timed out"),
+        urllib3.exceptions.ReadTimeoutError(None, "/s", "Read timed out."),
+        TimeoutError("timed out"),
+    ],
+    ids=lambda late: type(late).__module__,
+)
+def test_one_that_hangs_is_asked_nothing_more(late: Exception):
+    """It is no engine that cannot say one thing: it says nothing at all."""
+    client = Answering(images=[{"Id": IMAGE}, {"Id": OTHER}], inspect_image={IMAGE: late, OTHER: late})
+    with pytest.raises(NoAnswer):
+        EngineApi(client, "/s").listed(silent_too=True)
+    assert [asked[:2] for asked in client.asked[1:]] == [("inspect_image", IMAGE)]
+
+
+@pytest.mark.parametrize("change", ["remove", "load"])
+def test_the_engine_may_take_its_time_for_a_change_and_there_are_beats(change: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engineapi, "BEAT_SECONDS", 0.01)
+    beats: list[float] = []
+
+    class Slow(Answering):
+        timeout = float(engineapi.IMPATIENT_SECONDS)
+
+        def work(self, *_: object, **__: object) -> list[dict[str, str]]:
+            limits.append(self.timeout)
+            end = time.monotonic() + 30
+            while len(beats) < 3 and time.monotonic() < end:
+                time.sleep(0.01)
+            return [{"Deleted": CHAIN}]
+
+        remove_image = load_image = work
+
+    limits: list[float] = []
+    client = Slow()
+    with impatiently(pulse=nothing, beat=lambda: beats.append(0)):
+        answer = getattr(EngineApi(client, "/s"), change)(IMAGE)
+    assert answer == ({CHAIN} if change == "remove" else None)
+    assert len(beats) >= 3
+    assert (limits, client.timeout) == ([engineapi.ANSWER_SECONDS], engineapi.IMPATIENT_SECONDS)
+
+
+def test_a_change_that_is_refused_is_so_impatiently_too():
+    client = Answering(remove_image=docker.errors.APIError("409", explanation="conflict"))
+    with impatiently(pulse=nothing, beat=nothing), pytest.raises(EngineRefused, match=r"^conflict$"):
+        EngineApi(client, "/s").remove(IMAGE)
+    client = Answering(remove_image=missing())
+    with impatiently(pulse=nothing, beat=nothing):
+        assert EngineApi(client, "/s").remove(IMAGE) is None
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket")  # as below
+def test_a_socket_on_which_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """That of a stopped process: it takes connections."""
+    monkeypatch.setattr(engineapi, "IMPATIENT_SECONDS", 0.1)
+    path = str(tmp_path / "s")
+    began = time.monotonic()
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(path)
+        hung.listen()
+        with impatiently(pulse=nothing, beat=nothing), pytest.raises(EngineRefused, match="timed out"):
+            engineapi._client(path)
+    assert time.monotonic() - began < 10
+    gc.collect()
 
 
 # --- whose it is ----------------------------------------------------------------------------------

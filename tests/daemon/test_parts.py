@@ -128,6 +128,7 @@ def test_a_pulse_ends_what_is_to_end():
         pulse = Pulse(Notifier(), flags)
         pulse()
         flags.stop()
+        pulse.beat()
         with pytest.raises(Stopped):
             pulse()
 

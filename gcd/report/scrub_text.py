@@ -109,12 +109,22 @@ def _again(again: Again, *, is_told: bool) -> Iterator[tuple[int, Text]]:
     if is_told:
         yield 4, Text("to have it fetched again: as above")
         return
-    yield 4, Text("to have it fetched again, all that needs the layer must go first, in this order:")
-    for command in again.commands:
+    yield 4, Text("To have it fetched again, all that needs the layer must go first.")
+    for names, what in (
+        (again.containers, "What these containers wrote goes with them, unless you save it"),
+        (again.with_volumes, "With these containers go their anonymous volumes too"),
+        (
+            again.made,
+            "No registry is known to have these images, which go too; build, load or import them again",
+        ),
+    ):
+        if names:
+            yield 4, Text(f"{what}: {', '.join(map(printable, names))}", style="bold")
+    yield (
+        4,
+        Text("In this order; where one fails, as where a registry has the image no more, the rest is not done:"),
+    )
+    for command in again.commands[:-1]:
+        yield 6, Text(f"{printable(command)} &&", no_wrap=True)
+    for command in again.commands[-1:]:
         yield 6, Text(printable(command), no_wrap=True)
-    if again.containers:
-        names = ", ".join(map(printable, again.containers[:NAMES_SHOWN]))
-        yield 4, Text(f"What these containers wrote goes with them, unless you save it: {names}")
-    if again.made:
-        names = ", ".join(map(printable, again.made[:NAMES_SHOWN]))
-        yield 4, Text(f"No registry is known to have these; build, load or import them again: {names}")

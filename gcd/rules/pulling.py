@@ -4,6 +4,9 @@ How a layer is pulled again: what must go first, because the engine fetches no l
 A layer is there as long as an image, a container or BuildKit's cache needs it. Containers go first, then images, those
 with most layers first, by every name that they have; images that only stand below others, as the classic builder makes
 them, go with those.
+
+An image comes back by its digest, and gets its tags again from there: a tag may name another image by now. A registry
+may have lost what it once had, so it is asked before anything goes.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Node, NodeKind
-from gcd.model.ids import ImageId, repository_of
+from gcd.model.ids import ContainerId, ImageId, repository_of
 from gcd.model.reading import value_of
 
 if TYPE_CHECKING:
@@ -28,22 +31,30 @@ if TYPE_CHECKING:
 class PullAgain:
     """
     `containers` and `removed` are names, in the order in which they must go; `pulled` can be fetched from a registry,
-    `made` must be built, loaded or imported again by whoever made it.
+    by their digests, and `tagged` are then the tags of each; `made` must be built, loaded or imported again by whoever
+    made it.
+
+    With those of `containers` that are in `with_volumes` go their anonymous volumes: the engine itself removes a
+    container with ``AutoRemove`` as soon as it stops, volumes and all (moby ``daemon/monitor.go``).
     """
 
     containers: tuple[str, ...]
+    with_volumes: tuple[str, ...]
     removed: tuple[str, ...]
     is_in_build_cache: bool
     pulled: tuple[str, ...]
+    tagged: tuple[tuple[str, str], ...]
     made: tuple[str, ...]
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """For a shell; what containers wrote goes with them."""
-        lines = [shlex.join(("docker", "rm", "-f", *self.containers))] if self.containers else []
-        lines += [shlex.join(("docker", "rmi", name)) for name in self.removed]
+        """For a shell, each only after the one before it succeeded; what containers wrote goes with them."""
+        lines = [f"{_docker('manifest inspect', name)} >/dev/null" for name in self.pulled]
+        lines += [_docker("rm -f", *self.containers)] if self.containers else []
+        lines += [_docker("rmi", name) for name in self.removed]
         lines += ["docker builder prune -af"] if self.is_in_build_cache else []
-        return (*lines, *(shlex.join(("docker", "pull", name)) for name in self.pulled))
+        lines += [_docker("pull", name) for name in self.pulled]
+        return (*lines, *(_docker("tag", name, tag) for name, tag in self.tagged))
 
 
 def pull_again(inventory: Inventory, graph: StoreGraph, chain: ChainId) -> PullAgain:
@@ -55,19 +66,44 @@ def pull_again(inventory: Inventory, graph: StoreGraph, chain: ChainId) -> PullA
     below = _parents(inventory, images)
     removed: list[str] = []
     pulled: list[str] = []
+    tagged: list[tuple[str, str]] = []
     made: list[str] = []
     for image in images:
         said = names.get(image, ())
+        digests = tuple(name for name in said if "@" in name)
         tags = tuple(name for name in said if "@" not in name)
+        removed += tags
+        # With the last tag of a repository go its digests.
+        removed += (name for name in digests if repository_of(name) not in set(map(repository_of, tags)))
+        pulled += digests
+        tagged += ((digests[0], tag) for tag in tags if digests)
+        if not digests:
+            made += tags
         if not said and image not in below:
             removed.append(image)
-        removed += tags or said
-        fetched = {repository_of(name) for name in said if "@" in name}
-        pulled += (name for name in (tags or said) if repository_of(name) in fetched)
-        made += (name for name in tags if repository_of(name) not in fetched)
-    containers = sorted(graph.container_label(node.id) for node in needing if node.kind is NodeKind.CONTAINER)
+            made.append(image)
+    containers = sorted(ContainerId(node.id) for node in needing if node.kind is NodeKind.CONTAINER)
     is_built = any(node.kind in {NodeKind.BUILD_SNAPSHOT, NodeKind.BUILD_LEASE} for node in needing)
-    return PullAgain(tuple(containers), tuple(removed), is_built, tuple(pulled), tuple(made))
+    return PullAgain(
+        containers=tuple(sorted(map(graph.container_label, containers))),
+        with_volumes=tuple(sorted(graph.container_label(c) for c in containers if _is_auto_removed(inventory, c))),
+        removed=tuple(removed),
+        is_in_build_cache=is_built,
+        pulled=tuple(pulled),
+        tagged=tuple(tagged),
+        made=tuple(made),
+    )
+
+
+def _docker(command: str, *names: str) -> str:
+    """Names that a root made up are no options."""
+    return f"docker {command} -- {shlex.join(names)}"
+
+
+def _is_auto_removed(inventory: Inventory, container: ContainerId) -> bool:
+    found = inventory.containers.get(container)
+    host = value_of(found.host_config) if found is not None else None
+    return host is not None and host.auto_remove
 
 
 def _names(inventory: Inventory) -> Mapping[str, tuple[str, ...]]:

@@ -86,7 +86,7 @@ def test_damage_is_told_with_what_it_costs_and_how_it_is_healed(root, capsys):
     assert [read["where"] for read in finding["evidence"]] == [str(path.relative_to(root))]
     assert finding["evidence"][0]["found"] == "0 bytes"
     assert finding["impact"]["images"]
-    assert finding["again"]["commands"][-1].startswith("docker rmi ")
+    assert finding["again"]["commands"][-1].startswith("docker rmi -- ")
     assert finding["again"]["made"] == [
         command.split()[-1] for command in finding["again"]["commands"] if "rmi" in command
     ]
@@ -100,7 +100,24 @@ def test_a_layer_that_a_container_stands_on(root, capsys):
     _, report = told(capsys, "start", root)
 
     commands = {tuple(finding["again"]["commands"]) for finding in report["findings"]}
-    assert ("docker rm -f web", "docker rmi base:1") in commands
+    assert ("docker rm -f -- web", "docker rmi -- base:1") in commands
+
+
+def test_what_is_lost_is_said_before_the_commands_that_lose_it(root, capsys):
+    for path in files(root):
+        os.truncate(path, 0)
+
+    _, out = scrub(capsys, "start", root)
+
+    lines = [line.strip() for line in out.splitlines()]
+    at = lines.index("docker rm -f -- web &&")
+    assert lines[at + 1] == "docker rmi -- base:1"
+    assert lines[at - 4 : at] == [
+        "To have it fetched again, all that needs the layer must go first.",
+        "What these containers wrote goes with them, unless you save it: web",
+        "No registry is known to have these images, which go too; build, load or import them again: base:1",
+        "In this order; where one fails, as where a registry has the image no more, the rest is not done:",
+    ]
 
 
 def test_oldest_first_and_only_a_part(root, capsys):

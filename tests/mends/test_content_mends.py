@@ -10,11 +10,10 @@ from gcd.mends.mending import Mending, Unproven
 from gcd.mends.table import mend
 from gcd.model.content import Damage, Depth, Difference, Soundness, Verdict
 from gcd.model.facts import KernelMount
-from gcd.model.finding import Impact, Node, NodeKind
+from gcd.model.finding import Impact
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.plan import Reason, WriteFile
 from gcd.rules.content import content_findings
-from gcd.rules.pulling import pull_again
 
 DIFFERENCE = Difference("bin/sh", Damage.EMPTIED, "3 bytes, CRC-64 0000000000000007", "0 bytes", 3, 7)
 VERDICT = Verdict(BASE_CHAIN, BASE_DIR, Depth.QUICK, Soundness.DAMAGED, 1, 0, 1, (DIFFERENCE,), 1)
@@ -87,13 +86,3 @@ def test_without_all_mounts_nothing_is_written():
 def test_mounts_are_looked_at_again_right_before_it():
     assert closelook._is_minded(WriteFile(PATH, b"abc", PATH))
     assert not closelook._is_minded(WriteFile(f"overlay2/{BASE_DIR}/link", b"abc", PATH))
-
-
-def test_what_must_go_before_a_pull_fetches_the_layer_again():
-    made = inventory()
-
-    way = pull_again(made, graph_of(made), BASE_CHAIN)
-
-    assert way.commands == ("docker rm -f web", "docker rmi app:latest")
-    assert (way.pulled, way.made) == ((), ("app:latest",))
-    assert Node(NodeKind.LAYER, BASE_CHAIN) == content_findings(made, graph_of(made))[0].subject

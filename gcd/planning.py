@@ -92,7 +92,7 @@ def plan(
 ) -> tuple[RunResult, Plan]:
     """
     Check the Docker root at `path`, and say of every finding that is asked for what is to be done about it, or why it
-    is left alone. `now_ns` is the wall clock time.
+    is left alone. `now_ns` is the wall clock time. `progress` hears of reading and of measuring.
 
     Raises `CannotCheck` where the run cannot begin; that nothing may be done is a `Plan` with a `refusal`.
     """
@@ -102,7 +102,9 @@ def plan(
     sight = _with_contents(see(path, now_ns=now_ns, codes=wish.codes, progress=progress, proc=proc), wish, now_ns)
     after = wish.listing()
     inventory = sight.inventory
-    result = result_of(sight, now_ns=now_ns, began_ns=began_ns, codes=wish.codes, acceptances=wish.acceptances)
+    result = result_of(
+        sight, now_ns=now_ns, began_ns=began_ns, codes=wish.codes, acceptances=wish.acceptances, progress=progress
+    )
     outlook = Outlook(
         inventory, now_ns, wish.history, _is_read_only(path), _listed_all_along(before, after), wish.allow_empty
     )

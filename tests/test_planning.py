@@ -434,3 +434,22 @@ def test_newer_engines_have_an_id_of_their_own(leaks):
     (leaks.root / "engine-id").write_text("2b1d\n")
 
     assert identity_of(str(leaks.root)).engine_id == "2b1d"
+
+
+def test_whoever_waits_hears_of_measuring_too_and_may_end_it(leaks, proc, monkeypatch):
+    """There may be thousands of orphans of gigabytes."""
+
+    def measured(_root, groups, *, pulse):
+        measuring.append(len(groups))
+        pulse()
+
+    def hear(_source, done, total):
+        if measuring:
+            assert (done, total) == (5, 5)
+            raise KeyboardInterrupt
+
+    measuring = []
+    monkeypatch.setattr("gcd.run.measure", measured)
+    with pytest.raises(KeyboardInterrupt):
+        plan(str(leaks.root), now_ns=at(leaks.root), progress=hear, proc=proc)
+    assert measuring == [5]

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gcd.actions.engineapi import EngineRefused, connect
+from gcd.actions.engineapi import EngineRefused, connect, pulse
 from gcd.model import layout
 from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState
@@ -216,7 +216,7 @@ class _Run:
             finding = scene.findings.get(tip)
             return (_refused(Release(finding, tip), proof),) if finding is not None else ()
         findings = {chain: scene.findings[chain] for chain in proof.goes}
-        usage = measure(self._root, {finding.id: finding.paths for finding in findings.values()})
+        usage = measure(self._root, {finding.id: finding.paths for finding in findings.values()}, pulse=pulse)
         steps = [
             Release(replace(finding, disk_bytes=usage[finding.id].disk_bytes), chain)
             for chain, finding in findings.items()

@@ -17,7 +17,7 @@ from support.inventories import BASE_CHAIN, BASE_DIR, BOUND_NS, IMAGE, TOP_CHAIN
 from support.leaks import BASE_DIFF, LISTED, LOW, LOW_DIFF, LOW_DIR, RUNNING, TIP, TIP_DIFF, TIP_DIR, leaked
 
 from gcd.actions import release as releasing
-from gcd.actions.engineapi import EngineApi, EngineRefused, LoadedImage
+from gcd.actions.engineapi import EngineApi, EngineRefused, LoadedImage, impatiently
 from gcd.actions.release import LABEL, finish, release, unfinished
 from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState
@@ -430,6 +430,18 @@ def test_finish(engine: FakeEngine):
     deeds = finish_all(engine, with_leftover(leaked(), left))
     assert told(deeds) == [[(TIP, *DONE), (LOW, *DONE)]]
     assert (engine.loaded, engine.closed) == ({}, 1)
+
+
+def test_whoever_waits_hears_of_measuring_what_is_finished(engine: FakeEngine):
+    left = leftover()
+    engine.loaded = {left.id: left}
+
+    def end() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), impatiently(pulse=end, beat=end):
+        finish_all(engine, with_leftover(leaked(), left))
+    assert engine.loaded == {left.id: left}
 
 
 def test_one_that_holds_nothing_alone_goes_without_a_word(engine: FakeEngine):

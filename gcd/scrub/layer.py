@@ -136,7 +136,7 @@ def _look(root: Directory, layer: Layer, contents: Contents, manner: Manner) -> 
             members.close()
             if digest is not None:
                 found = digest.end()
-        if is_complete:
+        if is_complete and seen.is_placed:
             _note_extras(diff_dir, seen)
     return _Look(seen, found if is_complete and seen.is_whole else "")
 

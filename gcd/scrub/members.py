@@ -64,6 +64,8 @@ class Seen:
     read_bytes: int = 0
     is_whole: bool = True
     """Whether every byte of the stream's contents could be read."""
+    is_placed: bool = True
+    """Whether it is known where each member lies: else it cannot be told what is not part of the layer."""
 
     def note(self, difference: Difference) -> None:
         self.differing += 1
@@ -136,6 +138,7 @@ class Members:
             self._at(parent, folder, name, member, header, sink)
         except OSError as error:
             seen.doubt(f"{escaped(path)} cannot be looked at ({name_of(error)})")
+            seen.is_placed = False
             seen.is_whole = seen.is_whole and not member.size
 
     def _at(self, parent: int, folder: str, name: str, member: Member, header: Header, sink: Sink | None) -> None:
@@ -177,6 +180,7 @@ class Members:
             seen.expected.add(path)
         else:
             seen.doubt(f"it has more than {MOST_MEMBERS} members")
+            seen.is_placed = False
 
     def _file(
         self, parent: int, name: str, path: str, status: os.stat_result, member: Member, sink: Sink | None
@@ -266,6 +270,7 @@ class Members:
             self._missing(path, member, header, is_whiteout=is_whiteout)
         else:
             seen.doubt(f"{escaped(path)} is reached through a symlink or lies in what is no directory")
+            seen.is_placed = False
 
     def _differs(
         self,

@@ -92,6 +92,21 @@ def test_a_socket_that_a_build_left_is_healthy(tmp_path, monkeypatch):
     assert verdict_on(tmp_path, layer, FULL).soundness is Soundness.VERIFIED
 
 
+def test_what_was_unpacked_through_a_symlink_of_the_layer_is_no_extra_file(tmp_path):
+    diff = tmp_path / "overlay2" / CACHE_ID / "diff"
+    through = [folder("usr/bin"), Member("bin", type=tarfile.SYMTYPE, link="usr/bin"), Member("bin/tool", b"x")]
+    layer = written(tmp_path, through)
+    (diff / "bin").rename(diff / "usr/bin/moved")
+    (diff / "usr/bin/moved/tool").rename(diff / "usr/bin/tool")
+    (diff / "usr/bin/moved").rmdir()
+    (diff / "bin").symlink_to("usr/bin")
+
+    verdict = verdict_on(tmp_path, layer, FULL)
+
+    assert (verdict.soundness, verdict.differences) == (Soundness.UNVERIFIABLE, ())
+    assert verdict.reasons == ("bin/tool is reached through a symlink or lies in what is no directory",)
+
+
 def test_of_two_members_at_one_place_the_last_one_stays(tmp_path):
     layer = written(tmp_path, [Member(".wh.x"), Member("x", b"after it")])
 

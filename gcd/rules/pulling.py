@@ -11,6 +11,7 @@ may have lost what it once had, so it is asked before anything goes.
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from gcd.model.ids import ChainId
     from gcd.model.inventory import Inventory
     from gcd.model.storegraph import StoreGraph
+
+
+_LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3})(:\d+)?/")
+"""
+The registries that an engine speaks to without TLS unasked (moby ``registry/config.go``); ``docker manifest inspect``
+must be asked to, seen with docker 20.10 and 28.2.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class PullAgain:
     @property
     def commands(self) -> tuple[str, ...]:
         """For a shell, each only after the one before it succeeded; what containers wrote goes with them."""
-        lines = [f"{_docker('manifest inspect', name)} >/dev/null" for name in self.pulled]
+        lines = [f"{_docker(_inspect(name), name)} >/dev/null" for name in self.pulled]
         lines += [_docker("rm -f", *self.containers)] if self.containers else []
         lines += [_docker("rmi", name) for name in self.removed]
         lines += ["docker builder prune -af"] if self.is_in_build_cache else []
@@ -93,6 +101,10 @@ def pull_again(inventory: Inventory, graph: StoreGraph, chain: ChainId) -> PullA
         tagged=tuple(tagged),
         made=tuple(made),
     )
+
+
+def _inspect(name: str) -> str:
+    return "manifest inspect --insecure" if _LOOPBACK.match(name) else "manifest inspect"
 
 
 def _docker(command: str, *names: str) -> str:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from gcd.model.content import Verdict
 
+OPEN = ["/bin/busybox", "echo", "open"]
+
 SAVED_ALL_THE_SAME = {Damage.EXTRA, Damage.RETARGETED, Damage.SPLIT, Damage.TRANSPARENT}
 """What the engine does not see, for it takes only the content of files from the dir."""
 
@@ -301,3 +303,59 @@ def test_paused_killed_and_resumed_it_tells_what_an_undisturbed_one_does(copied,
     assert len(set(ends)) > 1
     assert known(tmp_path / "rough", copied) == known(tmp_path / "calm", copied)
     assert len(known(tmp_path / "calm", copied)) == len(layers_of(copied))
+
+
+def as_printed(engine, state: Path) -> subprocess.CompletedProcess[str]:
+    """Carry out what a scrub of the root of `engine` says."""
+    told, _ = gcd(state, "start", "--root", str(engine.root)).communicate(timeout=30)
+    commands = "\n".join(line.strip() for line in told.splitlines() if line.startswith("      docker "))
+    return subprocess.run(
+        ["sh", "-c", commands],
+        env={**engine.environment(), "PATH": "/usr/bin:/bin"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_damaged_layer_is_fetched_again_by_the_commands_that_are_printed(make_engine, registry, tmp_path):
+    """The registry's tag means another image by now."""
+    engine, name = make_engine(), f"{registry.address}/shop:v1"
+    run = ("run", "--network=none", "--name", "web", name)
+    image = engine.build(name, f"FROM scratch\nCOPY busybox /bin/busybox\nCMD {json.dumps(OPEN)}\n")
+    engine.docker("push", name)
+    [digest] = engine.inspect(name)["RepoDigests"]
+    engine.docker("rmi", name)
+    engine.build(name, "FROM scratch\nCOPY busybox /elsewhere\n")
+    engine.docker("push", name)
+    engine.docker("rmi", name)
+    engine.docker("pull", digest)
+    engine.docker("tag", digest, name)
+    assert engine.docker(*run) == "open"
+    [layer] = layers_of(engine.root).values()
+    os.truncate(diff_of(engine.root, layer) / "bin/busybox", 1000)
+
+    done = as_printed(engine, tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    again = gcd(tmp_path, "start", "--root", str(engine.root))
+    assert again.communicate(timeout=30)[0].startswith("All of 1 layer as they were unpacked\n")
+    assert again.returncode == 0
+    assert engine.docker(*run) == "open"
+    assert (engine.inspect(name)["Id"], engine.inspect(name)["RepoDigests"]) == (image, [digest])
+
+
+def test_where_the_registry_has_lost_the_image_nothing_is_removed(make_engine, registry, engine_home, tmp_path):
+    engine, name = make_engine(), f"{registry.address}/lost:v1"
+    engine.build(name, "FROM scratch\nCOPY busybox /bin/busybox\n")
+    engine.docker("push", name)
+    [digest] = engine.inspect(name)["RepoDigests"]
+    [layer] = layers_of(engine.root).values()
+    os.truncate(diff_of(engine.root, layer) / "bin/busybox", 1000)
+    [manifests] = engine_home.glob("registry/blobs/**/repositories/lost/_manifests")
+    shutil.rmtree(manifests)
+
+    done = as_printed(engine, tmp_path)
+
+    assert (done.returncode, done.stderr) == (1, f"no such manifest: {digest}\n")
+    assert engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}") == name

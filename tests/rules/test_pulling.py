@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.inventories import (
     BASE_CHAIN,
     BASE_DIFF,
@@ -79,3 +80,18 @@ def test_with_a_container_that_the_engine_removes_itself_go_its_volumes():
 
 def test_a_name_is_no_option():
     assert way_of(named("--all")).commands[-1] == "docker rmi -- --all"
+
+
+@pytest.mark.parametrize(
+    ("repository", "words"),
+    [
+        ("127.0.0.1:5000/app", "--insecure -- "),
+        ("localhost/app", "--insecure -- "),
+        ("127.0.0.1.example/app", "-- "),
+        ("localhost.example/app", "-- "),
+    ],
+)
+def test_a_registry_on_the_loopback_is_asked_without_tls_as_the_engine_does(repository, words):
+    [first, *_] = way_of(named(f"{repository}@{DIGEST}")).commands
+
+    assert first == f"docker manifest inspect {words}{repository}@{DIGEST} >/dev/null"

@@ -1,9 +1,11 @@
-"""Containers that come and go in bursts: none is missed, and the figures are right within two seconds."""
+"""
+Containers that come and go in bursts: none is missed, and the figures are right after each. How soon they are depends
+on what else the machine has to do: ``bench/daemon.py`` measures it.
+"""
 
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 BURST = 100
 BURSTS = 100
-WITHIN_SECONDS = 2.0
 
 
 @pytest.fixture(autouse=True)
@@ -69,15 +70,12 @@ class Fleet:
 
 def test_ten_thousand_containers_come_and_go_and_none_is_missed(tmp_path):
     fleet = Fleet(tmp_path)
-    late = []
     with watching(tmp_path, fleet.root, '[daemon]\nsettle = "20ms"\n') as watched:
         assert watched.latest.result.summary.containers == 0
         for number in range(BURSTS):
             expected = (0, 0) if number % 2 else (BURST, 0)
             (fleet.remove if number % 2 else fleet.create)()
-            began = time.monotonic()
             wait_until(lambda: figures(watched) == expected, "right figures")  # noqa: B023
-            late.append(time.monotonic() - began)
         latest = watched.latest
 
     assert figures(watched) == (0, 0)
@@ -85,7 +83,6 @@ def test_ten_thousand_containers_come_and_go_and_none_is_missed(tmp_path):
     assert latest.tally.failures == 0
     assert latest.tally.watch_overflows == 0
     assert watched.named("finding_new") == watched.named("finding_gone") == []
-    assert max(late) <= WITHIN_SECONDS, sorted(late)[-5:]
 
 
 def figures(watched):

@@ -237,6 +237,8 @@ class Engine:
             time.sleep(0.02)
         unmount_below(self.home)
         (self.home / "pid").unlink(missing_ok=True)
+        # After a power cut /run is empty. For a pid there that is another process's by now an engine waits in vain.
+        (self.exec_root / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     def _others(self) -> set[int]:
         """Pids of this engine's containerd, its shims and what runs below them: each names this exec root."""

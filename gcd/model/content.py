@@ -93,6 +93,8 @@ class Verdict:
 
 MOST_DIFFERENCES = 1000
 MOST_REASONS = 20
+DISK_FAILS = "the disk fails: "
+"""With this begin those of the `reasons` of a verdict that say what the disk itself did not give."""
 
 
 class Course(StrEnum):

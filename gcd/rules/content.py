@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.model import layout
-from gcd.model.content import Damage, Soundness
+from gcd.model.content import DISK_FAILS, Damage, Soundness
 from gcd.model.finding import Confidence, Evidence, Fault, Finding, Kind, Node, NodeKind, Severity
 from gcd.model.ids import ChainId
 from gcd.model.reading import value_of
@@ -143,7 +143,8 @@ def unverifiable_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     """
     The content of a layer cannot be compared, or not all of it.
 
-    Harm: none by itself; damage in it would not be seen. Without a tar-split the image cannot be saved or pushed.
+    Harm: none by itself; damage in it would not be seen. Without a tar-split the image cannot be saved or pushed. It is
+    a warning where the disk itself fails (EIO).
     Cause: a tar-split that is missing or damaged (GCD209); an archive with sparse files; a kernel that kept the layer
     in part in those below it (``redirect_dir``, ``metacopy``); content that changes while it is read.
     Remedy: none by gcd; pulling the images again brings a new tar-split.
@@ -156,7 +157,10 @@ def unverifiable_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> I
         evidence = tuple(Evidence(where, "content that can be compared", reason) for reason in verdict.reasons)
         is_all = verdict.soundness is Soundness.UNVERIFIABLE and not verdict.files
         yield Fault(
-            node, f"{'Nothing' if is_all else 'Not all'} of it could be compared: {verdict.reasons[0]}.", evidence
+            node,
+            f"{'Nothing' if is_all else 'Not all'} of it could be compared: {verdict.reasons[0]}.",
+            evidence,
+            severity=Severity.WARNING if any(r.startswith(DISK_FAILS) for r in verdict.reasons) else None,
         )
 
 

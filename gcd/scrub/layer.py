@@ -7,6 +7,7 @@ being written by somebody; a record that is gone after a look was being removed:
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import contextmanager
@@ -18,23 +19,25 @@ from gcd.formats.tarheader import Headers
 from gcd.formats.tarsplit import Member, parse_tar_split
 from gcd.formats.texts import parse_layer_dir_id
 from gcd.model import layout
-from gcd.model.content import MOST_REASONS, Damage, Depth, Difference, Soundness, Verdict
+from gcd.model.content import DISK_FAILS, MOST_REASONS, Damage, Depth, Difference, Soundness, Verdict
 from gcd.model.errors import FormatError
 from gcd.model.facts import FileType
-from gcd.model.reading import Present, value_of
+from gcd.model.reading import Absent, Present, Unreadable, describe, value_of
 from gcd.root.tree import FILE_FLAGS, Directory, name_of
-from gcd.scrub.members import Members, Seen
+from gcd.scrub.members import FAILURES, Members, Seen
 from gcd.scrub.stream import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gcd.model.ids import ChainId, DiffId, LayerDirId
+    from gcd.model.reading import Reading
     from gcd.scrub.reading import Contents
 
 TEXT_LIMIT: Final = 4096
 _PIECE: Final = 1 << 18
 MORE_LOOKS: Final = 2
+_FAILURES: Final = frozenset(errno.errorcode[number] for number in FAILURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,9 @@ def _look(root: Directory, layer: Layer, contents: Contents, manner: Manner) -> 
     record = root.open_path(layout.layer_record(layer.chain))
     diff = root.open_path(f"{layout.layer_dir(layer.layer_dir)}/{layout.DIFF}")
     if not isinstance(diff, Present) or not isinstance(record, Present):
-        seen.doubt("its dir cannot be opened" if isinstance(record, Present) else "its record cannot be opened")
+        at_fault = DISK_FAILS if _is_of_disk(record) or _is_of_disk(diff) else ""
+        which = "dir" if isinstance(record, Present) else "record"
+        seen.doubt(f"{at_fault}its {which} cannot be opened")
         for opened in (record, diff):
             if isinstance(opened, Present):
                 opened.value.close()
@@ -157,7 +162,8 @@ def _compare_all(record: Directory, members: Members, seen: Seen, digest: Digest
     except FileNotFoundError:
         seen.doubt("it has no tar-split")
     except OSError as error:
-        seen.doubt(f"its tar-split cannot be read ({name_of(error)})")
+        at_fault = DISK_FAILS if error.errno in FAILURES else ""
+        seen.doubt(f"{at_fault}its tar-split cannot be read ({name_of(error)})")
     except FormatError as error:
         seen.doubt(f"its tar-split cannot be read: {error}")
     else:
@@ -186,22 +192,40 @@ def _note_extras(diff: Directory, seen: Seen) -> None:
         path = pending.pop()
         opened = diff.open_path(path) if path else Present(diff)
         if not isinstance(opened, Present):
+            _note_unlisted(path, opened, seen)
             continue
-        folder_there = opened.value
         try:
-            listing = folder_there.list()
-            if listing.failure or folder_there.stat().st_dev != device:
-                seen.doubt(f"{escaped(path) or 'its diff'} cannot be listed whole, or is another filesystem's")
-            for name, kind in listing.entries.items():
-                here = f"{path}/{name}" if path else name
-                if here in seen.expected or (here in above and kind is FileType.DIRECTORY):
-                    if kind is FileType.DIRECTORY and here not in seen.bad:
-                        pending.append(here)
-                elif not _is_socket(folder_there, name, kind):
-                    seen.note(Difference(here, Damage.EXTRA, "absent", kind.noun))
+            pending += _folders_among(opened.value, path, device, above, seen)
         finally:
             if path:
-                folder_there.close()
+                opened.value.close()
+
+
+def _folders_among(folder: Directory, path: str, device: int, above: set[str], seen: Seen) -> Iterator[str]:
+    """The directories in `folder`, which is at `path`, that belong there; what does not is noted."""
+    listing = folder.list()
+    if listing.failure:
+        _note_unlisted(path, Unreadable(listing.failure), seen)
+    elif folder.stat().st_dev != device:
+        seen.doubt(f"{escaped(path) or 'its diff'} is another filesystem's")
+    for name, kind in listing.entries.items():
+        here = f"{path}/{name}" if path else name
+        if here in seen.expected or (here in above and kind is FileType.DIRECTORY):
+            if kind is FileType.DIRECTORY and here not in seen.bad:
+                yield here
+        elif not _is_socket(folder, name, kind):
+            seen.note(Difference(here, Damage.EXTRA, "absent", kind.noun))
+
+
+def _note_unlisted(path: str, failed: Reading[Directory], seen: Seen) -> None:
+    if _is_of_disk(failed):
+        seen.note(Difference(path or ".", Damage.UNREADABLE, "a directory", describe(failed)))
+    elif not isinstance(failed, Absent):
+        seen.doubt(f"{escaped(path) or 'its diff'} cannot be listed whole ({describe(failed)})")
+
+
+def _is_of_disk(failed: Reading[Directory]) -> bool:
+    return isinstance(failed, Unreadable) and failed.reason in _FAILURES
 
 
 def _above(paths: Iterable[str]) -> set[str]:

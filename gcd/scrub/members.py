@@ -46,6 +46,8 @@ _MODES: Final = {
 }  # fmt: skip
 _NOUNS: Final = {mode: str(kind) for kind, mode in _MODES.items()} | {stat.S_IFSOCK: "socket"}
 _DEVICES: Final = frozenset({MemberType.CHARACTER_DEVICE, MemberType.BLOCK_DEVICE})
+FAILURES: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
+"""What says that not somebody's rights or a race, but the disk or its filesystem is at fault."""
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _WAITING: Final = 8
 """How many long files may be read at a time, before their results are waited for."""
@@ -137,9 +139,12 @@ class Members:
         try:
             self._at(parent, folder, name, member, header, sink)
         except OSError as error:
+            seen.is_whole = seen.is_whole and not member.size
+            if error.errno in FAILURES:
+                self._differs(path, Damage.UNREADABLE, _described_member(member, header), name_of(error), member)
+                return
             seen.doubt(f"{escaped(path)} cannot be looked at ({name_of(error)})")
             seen.is_placed = False
-            seen.is_whole = seen.is_whole and not member.size
 
     def _at(self, parent: int, folder: str, name: str, member: Member, header: Header, sink: Sink | None) -> None:
         if name == OPAQUE:
@@ -246,10 +251,7 @@ class Members:
         self._seen.is_whole = self._seen.is_whole and not member.size
         if header.type in _DEVICES and not self._has_devices:
             return
-        if header.type is MemberType.FILE and not is_whiteout:
-            expected = described(member.size, member.crc)
-        else:
-            expected = "a whiteout" if is_whiteout else a(header.type)
+        expected = "a whiteout" if is_whiteout else _described_member(member, header)
         self._differs(path, Damage.MISSING, expected, "absent", member)
 
     def _lost_folder(self, path: str, folder: str, member: Member, header: Header, error: OSError) -> None:
@@ -264,7 +266,9 @@ class Members:
         parts = folder.split("/")
         if any("/".join(parts[:depth]) in seen.bad for depth in range(1, len(parts) + 1)):
             return
-        if error.errno not in _GONE:
+        if error.errno in FAILURES:
+            self._differs(folder, Damage.UNREADABLE, a(MemberType.DIRECTORY), name_of(error))
+        elif error.errno not in _GONE:
             seen.doubt(f"{escaped(folder)} cannot be opened ({name_of(error)})")
         elif error.errno == errno.ENOENT:
             self._missing(path, member, header, is_whiteout=is_whiteout)
@@ -368,6 +372,10 @@ def described(size: int, crc: int | None) -> str:
     if not size:
         return "an empty file"
     return f"{size} bytes, CRC-64 {crc or 0:016x}"
+
+
+def _described_member(member: Member, header: Header) -> str:
+    return described(member.size, member.crc) if header.type is MemberType.FILE else a(header.type)
 
 
 def a(noun: str) -> str:

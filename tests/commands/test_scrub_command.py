@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ from gcd import cli, settings
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model.errors import ExitBits
 from gcd.planning import identity_of
+from gcd.scrub import layer
 from gcd.scrubbing import alone
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/scrub.schema.json").read_text())
@@ -103,6 +105,16 @@ def test_a_layer_that_a_container_stands_on(root, capsys):
     assert ("docker rm -f -- web", "docker rmi -- base:1") in commands
 
 
+def test_no_report_looks_for_whole_copies_and_each_says_what_does(root, capsys):
+    os.truncate(files(root)[0], 0)
+
+    _, report = told(capsys, "start", root)
+
+    [finding] = report["findings"]
+    assert [remedy["moment"] for remedy in finding["remedies"]] == ["stopped"]
+    assert f"\n      gcd repair {finding['id']} --dry-run\n" in scrub(capsys, "status", root)[1]
+
+
 def test_what_is_lost_is_said_before_the_commands_that_lose_it(root, capsys):
     for path in files(root):
         os.truncate(path, 0)
@@ -180,6 +192,18 @@ def test_a_record_that_cannot_be_read_was_never_looked_at_and_its_verdict_stays(
 
     cache_id.write_text(raw)
     assert told(capsys, "status", root)[1]["layers"]["damaged"] == 1
+
+
+def test_a_disk_that_fails_is_a_warning(root, capsys, monkeypatch):
+    def failing(_):
+        raise OSError(errno.EIO, "fails")
+
+    monkeypatch.setattr(layer, "parse_tar_split", failing)
+
+    bits, report = told(capsys, "start", root)
+
+    assert bits == ExitBits.FINDINGS_LEFT
+    assert {(f["code"], f["severity"]) for f in report["findings"]} == {("GCD705", "warning")}
 
 
 def test_what_is_finished_is_not_paused(root, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import socket
@@ -14,6 +15,8 @@ from support.layers import CACHE_ID, Member, folder, verdict_on, written
 
 from gcd.demo.tarsplit import crc64_iso
 from gcd.model.content import Damage, Depth, Soundness
+from gcd.root.tree import Directory, Listing
+from gcd.scrub import layer as scrub_layer
 from gcd.scrub.layer import Manner
 
 QUICK, FULL = Manner(Depth.QUICK), Manner(Depth.FULL)
@@ -205,6 +208,56 @@ def test_what_the_kernel_kept_below_is_no_damage(tmp_path, attribute):
     assert verdict.reasons == (
         "d tells only with the layers below it (trusted.overlay.redirect, trusted.overlay.metacopy)",
     )
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EUCLEAN, errno.EBADMSG])
+@pytest.mark.parametrize(
+    ("call", "at", "where", "expected"),
+    [
+        ("open", "a", "d/a", f"12 bytes, CRC-64 {crc64_iso(b'content of a'):016x}"),
+        ("open", "d", "d", "a directory"),
+        ("stat", "b", "d/b", "an empty file"),
+    ],
+)
+def test_what_the_disk_does_not_give_is_damage(tmp_path, monkeypatch, number, call, at, where, expected):
+    layer = written(tmp_path, SOUND)
+    real = getattr(os, call)
+
+    def failing(name, *args, **kwargs):
+        if name == at and kwargs.get("dir_fd") is not None:
+            raise OSError(number, "fails")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(os, call, failing)
+
+    verdict = verdict_on(tmp_path, layer, FULL)
+
+    assert (verdict.soundness, verdict.digest) == (Soundness.DAMAGED, "")
+    [difference] = [d for d in verdict.differences if d.path == where]
+    assert (difference.damage, difference.expected) == (Damage.UNREADABLE, expected)
+    assert difference.found == errno.errorcode[number]
+
+
+def test_a_directory_that_the_disk_does_not_list_is_damage(tmp_path, monkeypatch):
+    layer = written(tmp_path, SOUND)
+    monkeypatch.setattr(Directory, "list", lambda _: Listing({}, "EIO"))
+
+    assert told(verdict_on(tmp_path, layer, QUICK)) == [(".", Damage.UNREADABLE, "unreadable (EIO)")]
+
+
+def test_a_tar_split_that_the_disk_does_not_give_says_so(tmp_path, monkeypatch):
+    layer = written(tmp_path, SOUND)
+
+    def failing(_):
+        raise OSError(errno.EIO, "fails")
+        yield
+
+    monkeypatch.setattr(scrub_layer, "parse_tar_split", failing)
+
+    verdict = verdict_on(tmp_path, layer, QUICK)
+
+    assert (verdict.soundness, verdict.differences) == (Soundness.UNVERIFIABLE, ())
+    assert verdict.reasons == ("the disk fails: its tar-split cannot be read (EIO)",)
 
 
 @given(st.integers(0, 3000), st.integers(0, 40), st.binary(max_size=20))

@@ -29,7 +29,6 @@ from gcd.model.storegraph import StoreGraph
 from gcd.planning import identity_of
 from gcd.report.scrub_json import scrub_json
 from gcd.report.scrub_text import scrub_text
-from gcd.report.units import counted
 from gcd.root.discover import detect_store, find_root
 from gcd.root.tree import open_root
 from gcd.rules.content import content_findings
@@ -39,7 +38,6 @@ from gcd.scrub.layer import Manner, verify
 from gcd.scrub.order import PERCENT, chosen, layers_of, remaining
 from gcd.scrub.pace import PRESSURE, Pace
 from gcd.scrub.reading import Contents
-from gcd.scrub.twins import whole_content
 from gcd.scrubbing import alone, is_under_way, work
 from gcd.scrubs import Scrubs
 from gcd.settings import FailOn, ReportFormat, Settings, load
@@ -47,7 +45,7 @@ from gcd.settings.units import Duration, Size
 from gcd.state import open_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
     from typing import Any
 
@@ -56,7 +54,6 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Inventory
     from gcd.model.plan import Identity
     from gcd.root.discover import Store
-    from gcd.scrub.layer import Layer
 
 
 def _duration(text: str) -> timedelta:
@@ -315,8 +312,7 @@ def _scrubbed(place: _Place, scrubs: Scrubs) -> Scrubbed:
     }
     inventory = replace(inventory, contents=verdicts)
     graph = StoreGraph(inventory, inventory.engine.proof_bound(time.time_ns()))
-    found = [_with_copy(place, layers, finding) for finding in content_findings(inventory, graph)]
-    findings = sorted(found, key=lambda f: (-f.severity.rank, f.code, f.subject))
+    findings = sorted(content_findings(inventory, graph), key=lambda f: (-f.severity.rank, f.code, f.subject))
     sweep = scrubs.sweep()
     left = () if sweep is None else remaining(sweep, layers, verdicts)
     return Scrubbed(
@@ -330,20 +326,6 @@ def _scrubbed(place: _Place, scrubs: Scrubs) -> Scrubbed:
         findings=tuple(findings),
         again=_again(inventory, graph, findings),
     )
-
-
-def _with_copy(place: _Place, layers: Mapping[ChainId, Layer], finding: Finding) -> Finding:
-    """`finding` with its remedy only if another layer holds what would be written, which a repair proves anew."""
-    if not finding.remedies:
-        return finding
-    chain = ChainId(finding.subject.id)
-    with open_root(place.store.path) as root:
-        others = (layer for other, layer in layers.items() if other != chain)
-        content = whole_content(root, layers[chain], others)
-    if isinstance(content, str):
-        return replace(finding, remedies=())
-    action = f"write back {counted(len(content), 'file')} that another layer holds whole, with the engine stopped"
-    return replace(finding, remedies=tuple(replace(remedy, action=action) for remedy in finding.remedies))
 
 
 def _again(inventory: Inventory, graph: StoreGraph, findings: list[Finding]) -> dict[FindingId, Again]:

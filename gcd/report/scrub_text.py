@@ -99,10 +99,9 @@ def _finding(finding: Finding) -> Iterator[tuple[int, Text]]:
         if names and finding.severity is not Severity.INFO:
             rest = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
             yield 4, Text(f"costs the {noun} {', '.join(map(printable, names[:NAMES_SHOWN]))}{rest}")
-    for remedy in finding.remedies:
-        if remedy.action:
-            yield 4, Text(f"gcd can {printable(remedy.action)}:")
-            yield 6, Text(f"gcd {remedy.kind} {shlex.quote(printable(finding.id))}", no_wrap=True)
+    if finding.remedies:
+        yield 4, Text("where another layer holds it whole, gcd can write it back with the engine stopped; this looks:")
+        yield 6, Text(f"gcd repair {shlex.quote(printable(finding.id))} --dry-run", no_wrap=True)
 
 
 def _again(again: Again, *, is_told: bool) -> Iterator[tuple[int, Text]]:

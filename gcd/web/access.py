@@ -3,9 +3,10 @@ Names and passwords (RFC 7617), held against bcrypt hashes.
 
 A hash takes a large part of a second on purpose, so nobody may have many of them computed: one is computed at a time,
 with a rest three times as long after each, which leaves three quarters of a processor free whatever clients send; one
-client has one computed at a time, and `MOST_WAITING` all together. Who comes beyond that is told to come again. What
-was computed is kept, good and bad apart, so that a Prometheus that comes every few seconds costs one hash in all.
-Passwords are kept only as a digest with a key that this process drew.
+client has one computed at a time, and `MOST_WAITING` all together. Who comes beyond that is told to come again; but
+where another network has more of them waiting, the last of those goes instead, so a network that guesses keeps no other
+out. What was computed is kept, good and bad apart, so that a Prometheus that comes every few seconds costs one hash in
+all. Passwords are kept only as a digest with a key that this process drew.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import ipaddress
 import secrets
 from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -44,6 +47,24 @@ class Verdict(Enum):
     """Nothing is known yet: come again."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where somebody comes from, as far as it can be told apart who has many addresses."""
+
+    client: str
+    """An IPv4 address, or the 64 bits of IPv6 that one link has."""
+    network: str
+    """What one owner easily has: 24 bits of IPv4, 48 of IPv6."""
+
+
+@dataclass(eq=False, slots=True)
+class _Login:
+    """Whose password waits for being hashed."""
+
+    origin: _Origin
+    task: asyncio.Task[bool]
+
+
 class Access:
     """`users` has a bcrypt hash by name. Raises `CannotListen` for one that is none, or would take minutes."""
 
@@ -56,8 +77,8 @@ class Access:
         self._nobody = bcrypt.hashpw(secrets.token_hex(16).encode(), bcrypt.gensalt(min(costs, HIGHEST_COST)))
         self._key = secrets.token_bytes(32)
         self._known: dict[bool, OrderedDict[bytes, None]] = {True: OrderedDict(), False: OrderedDict()}
-        self._pending: dict[bytes, asyncio.Task[bool]] = {}
-        self._waiting: Counter[str] = Counter()
+        self._pending: dict[bytes, _Login] = {}
+        self._hashing: bytes | None = None
         self._turn = asyncio.Lock()
         self._rested = 0.0
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="gcd-web-hash")
@@ -72,21 +93,47 @@ class Access:
             if digest in known:
                 known.move_to_end(digest)
                 return Verdict.ADMITTED if is_right else Verdict.DENIED
-        task = self._pending.get(digest)
-        if task is None:
-            if self._waiting[client] or len(self._pending) >= MOST_WAITING:
+        login = self._pending.get(digest)
+        if login is None:
+            origin = _origin(client)
+            if not self._has_room(origin):
                 return Verdict.TOO_MANY
-            task = asyncio.get_running_loop().create_task(self._computed(digest, *said, client))
-            self._pending[digest] = task
-        return Verdict.ADMITTED if await asyncio.shield(task) else Verdict.DENIED
+            login = _Login(origin, asyncio.get_running_loop().create_task(self._computed(digest, *said)))
+            self._pending[digest] = login
+        await asyncio.wait({login.task})
+        if login.task.cancelled():
+            return Verdict.TOO_MANY
+        return Verdict.ADMITTED if login.task.result() else Verdict.DENIED
 
-    async def _computed(self, digest: bytes, name: bytes, password: bytes, client: str) -> bool:
-        self._waiting[client] += 1
-        try:
-            is_right = await self._matches(name, password)
-        finally:
-            self._waiting -= Counter([client])
-            del self._pending[digest]
+    def _has_room(self, comer: _Origin) -> bool:
+        """Whether one more may wait, for whom another one goes if need be."""
+        origins = [login.origin for login in self._pending.values()]
+        if any(origin.client == comer.client for origin in origins):
+            return False
+        if len(origins) < MOST_WAITING:
+            return True
+        waiting = Counter(origin.network for origin in origins)
+        [(largest, number)] = waiting.most_common(1)
+        if waiting[comer.network] + 1 >= number:
+            return False
+        # Not the one that is being hashed: its work is paid for.
+        last = next(
+            digest
+            for digest, login in reversed(self._pending.items())
+            if login.origin.network == largest and digest != self._hashing
+        )
+        self._pending.pop(last).task.cancel()
+        return True
+
+    async def _computed(self, digest: bytes, name: bytes, password: bytes) -> bool:
+        """Whether it is right, which is known from then on."""
+        async with self._turn:
+            self._hashing = digest
+            try:
+                is_right = await self._matches(name, password)
+            finally:
+                self._hashing = None
+                del self._pending[digest]
         known = self._known[is_right]
         known[digest] = None
         if len(known) > KEPT:
@@ -95,12 +142,11 @@ class Access:
 
     async def _matches(self, name: bytes, password: bytes) -> bool:
         loop = asyncio.get_running_loop()
-        async with self._turn:
-            await asyncio.sleep(self._rested - loop.time())
-            began = loop.time()
-            hashed = self._hashes.get(name, self._nobody)
-            is_right = await loop.run_in_executor(self._worker, bcrypt.checkpw, password[:PASSWORD_BYTES], hashed)
-            self._rested = loop.time() + REST * (loop.time() - began)
+        await asyncio.sleep(self._rested - loop.time())
+        began = loop.time()
+        hashed = self._hashes.get(name, self._nobody)
+        is_right = await loop.run_in_executor(self._worker, bcrypt.checkpw, password[:PASSWORD_BYTES], hashed)
+        self._rested = loop.time() + REST * (loop.time() - began)
         return is_right
 
     def close(self) -> None:
@@ -120,6 +166,24 @@ def _probe(name: str, hashed: str) -> None:
         raise CannotListen(
             f"The hash of user {printable(name)} is none of bcrypt: make one with htpasswd -nB -C 10"
         ) from error
+
+
+def _origin(said: str) -> _Origin:
+    """Of the address `said` by the socket, "" where it is gone already."""
+    try:
+        address = ipaddress.ip_address(said)
+    except ValueError:
+        return _Origin(said, said)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return _Origin(_prefix(address, 64), _prefix(address, 48))
+        # A socket for all addresses says IPv4 so.
+        address = address.ipv4_mapped
+    return _Origin(str(address), _prefix(address, 24))
+
+
+def _prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int) -> str:
+    return str(ipaddress.ip_network((int(address), bits), strict=False))
 
 
 def _credentials(authorization: str) -> tuple[bytes, bytes] | None:

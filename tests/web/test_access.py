@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +15,7 @@ from support.browsing import basic, site
 from support.published import published
 
 from gcd.web import CannotListen, access
+from gcd.web.access import Access, Verdict
 
 USERS = {
     "prometheus": bcrypt.hashpw(b"scrape me", bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$"),
@@ -111,6 +115,58 @@ def test_guessing_is_slow_and_keeps_nobody_out(guarded, hashes, monkeypatch):
     assert set(statuses) == {401, 429}
     assert statuses.count(401) <= 1 + took / 0.4  # a tenth of a second of work, three of rest
     assert len(hashes) == 1 + statuses.count(401)
+
+
+def at_the_same_time(monkeypatch, *comers):
+    """
+    What is answered to each of `comers`, who are (address, credentials): they come one after the other while the first
+    has its password hashed.
+    """
+    ending = threading.Event()
+    right = bcrypt.checkpw
+    logins = Access(USERS)
+    monkeypatch.setattr(access, "REST", 0)
+    monkeypatch.setattr(access.bcrypt, "checkpw", lambda word, of: ending.wait(20) and right(word, of))
+
+    async def all_come():
+        coming = []
+        for address, credentials in comers:
+            coming.append(asyncio.create_task(logins.verdict(credentials, address)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        ending.set()
+        return await asyncio.gather(*coming)
+
+    with contextlib.closing(logins):
+        return asyncio.run(all_come())
+
+
+def guesses(addresses):
+    return [(address, basic("prometheus", f"guess {n}")) for n, address in enumerate(addresses)]
+
+
+@pytest.mark.parametrize(
+    ("network", "stranger"),
+    [
+        ("192.0.2.{}", "198.51.100.7"),
+        ("::ffff:192.0.2.{}", "::ffff:198.51.100.7"),
+        ("2001:db8:1:{}::1", "2001:db8:2::1"),
+    ],
+)
+def test_a_network_that_guesses_keeps_no_other_out(monkeypatch, network, stranger):
+    crowd = guesses(network.format(n) for n in range(1, 1 + access.MOST_WAITING))
+    late = (network.format(77), basic("prometheus", "late"))
+
+    verdicts = at_the_same_time(monkeypatch, *crowd, late, (stranger, RIGHT), late)
+
+    denied, too_many = Verdict.DENIED, Verdict.TOO_MANY
+    assert verdicts == [*[denied] * 15, too_many, too_many, Verdict.ADMITTED, too_many]
+
+
+def test_the_addresses_of_one_client_are_one(monkeypatch):
+    verdicts = at_the_same_time(monkeypatch, *guesses(["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", ""]))
+
+    assert verdicts == [Verdict.DENIED, Verdict.TOO_MANY, Verdict.DENIED, Verdict.DENIED]
 
 
 def test_what_is_kept_is_bounded(monkeypatch):

@@ -49,8 +49,8 @@ MENDED: Final = Code("GCD403")
 NAMED: Final = Code("GCD307")
 """Configs of containers: only where the policy names the code."""
 
-
 _CRITICAL: Final = frozenset(rule.code for rule in RULES if rule.severity is Severity.CRITICAL)
+"""What is looked for: a boot does not wait until orphans are measured."""
 
 
 class OutOfTime(KeyboardInterrupt):
@@ -90,7 +90,7 @@ def _booted(settings: Settings) -> ExitBits:
         click.echo(f"There is nothing to mend: {printable(str(error))}")
         return ExitBits.CLEAN
     keep_out(store.path, "boot", {"state_dir": str(settings.state_dir)})
-    undertaking = Undertaking(store, Wish(policy=_policy(settings)))
+    undertaking = Undertaking(store, Wish(policy=_policy(settings), codes=_CRITICAL))
     result, plan = undertaking.plan()
     if result.engine.state is EngineState.RUNNING:
         click.echo("There is nothing to mend: the engine runs.")

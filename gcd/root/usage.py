@@ -54,20 +54,20 @@ def measure(
 
     Paths of a group may lie within one another; a path that is not there counts nothing. Groups are measured apart from
     each other, `workers` at a time: what two of them share counts in both. `pulse` is called now and then as long as
-    anything is counted; what it raises ends the measuring, after the tree in hand.
+    anything is counted. What it raises ends the measuring, after the trees in hand, as what a signal raises does.
     """
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - takes longer than the run of a small root
 
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="gcd-usage") as pool:
         descents: list[Descent] = []
-        futures = {key: pool.submit(_usage_of, root, tuple(paths), descents) for key, paths in groups.items()}
-        if pulse is not None:
-            try:
+        try:
+            futures = {key: pool.submit(_usage_of, root, tuple(paths), descents) for key, paths in groups.items()}
+            if pulse is not None:
                 _wait(futures.values(), descents, pulse)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        return {key: future.result() for key, future in futures.items()}
+            return {key: future.result() for key, future in futures.items()}
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _wait(futures: Iterable[Future[Usage]], descents: Sequence[Descent], pulse: Callable[[], None]) -> None:

@@ -13,9 +13,10 @@ from support.fingerprint import differences, fingerprint
 from gcd import cli, settings
 from gcd.commands import boot
 from gcd.demo.dockerroot import DockerRoot
-from gcd.demo.faults import builds, containers, host, images, layers
+from gcd.demo.faults import builds, containers, host, images, layers, overlay2
 from gcd.demo.faults.targets import find_targets
 from gcd.model.errors import ExitBits
+from gcd.root.usage import measure
 
 LEFT = ExitBits.FINDINGS_LEFT | ExitBits.NOT_DONE
 
@@ -74,6 +75,22 @@ def test_a_healthy_root_is_left_as_it_is(root):
     assert booted(root) == ExitBits.CLEAN
     assert differences(before, fingerprint(root)) == []
     assert not (root / ".gcd").exists()
+
+
+@pytest.mark.usefixtures("two_hours_later")
+def test_a_boot_does_not_wait_until_orphans_are_measured(root, monkeypatch):
+    overlay2.add_layer_dir(root, "")
+    images.empty_repositories(root, "")
+    measured = []
+
+    def note(directory, groups, **how):
+        measured.extend(groups)
+        return measure(directory, groups, **how)
+
+    monkeypatch.setattr("gcd.run.measure", note)
+
+    assert booted(root) == ExitBits.CLEAN
+    assert [name for name in measured if not name.startswith("GCD403:")] == []
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gcd.root import descent
+from gcd.root import descent, usage
 from gcd.root.tree import open_root
 from gcd.root.usage import Usage, measure
 
@@ -96,6 +98,30 @@ def test_a_file_or_a_symlink_counts_itself(tmp_path):
 
     assert usage_of(tmp_path, "tree/file") == Usage(du(tmp_path / "tree" / "file"), 1)
     assert usage_of(tmp_path, "tree/symlink").inodes == 1
+
+
+@pytest.mark.parametrize("pulse", [None, lambda: None], ids=["alone", "with a pulse"])
+def test_what_a_signal_raises_ends_it_after_the_trees_in_hand(tmp_path, monkeypatch, pulse):
+    begun = []
+
+    def slow(_root, paths, _descents):
+        begun.append(paths)
+        time.sleep(0.1)
+        return Usage(0, 0)
+
+    def interrupt(_number, _frame):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(usage, "_usage_of", slow)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with open_root(str(tmp_path)) as directory, pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.15)
+            measure(directory, dict.fromkeys(range(100), ()), workers=2, pulse=pulse)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(begun) < 50
 
 
 def test_a_path_through_a_symlink_is_not_followed(tmp_path):

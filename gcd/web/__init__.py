@@ -7,6 +7,7 @@ What the daemon shows over HTTP: metrics, health, findings, and a page for peopl
     listening.py    addresses, certificates, and why nothing can listen
     door.py         who is let in, how many at once, and who has to go
     app.py          the paths, and what each answers
+    hosts.py        by which names this host is asked
     access.py       names and passwords
     rendering.py    what is rendered once and shown to many
     view.py         a result as the page says it

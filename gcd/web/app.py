@@ -9,7 +9,8 @@ The paths, and what each answers.
     /-/healthy           200 as long as anything is served
     /-/ready             200 once there is a result, 503 before
 
-Health is told to everybody, since those who ask for it have no password and learn nothing else. Only GET and HEAD are
+With passwords health is told to everybody all the same, since those who ask for it have none and learn nothing else.
+Without, who asks by a name that is not of this host is answered nothing else than that. Only GET and HEAD are
 answered, bodies are not read, and each answer ends its connection.
 """
 
@@ -25,6 +26,7 @@ import structlog
 from gcd.metrics import CONTENT_TYPE, exposition
 from gcd.report.json import json_report
 from gcd.web.access import Verdict
+from gcd.web.hosts import Hosts
 from gcd.web.page import POLICY, Shot, first_page, page
 from gcd.web.rendering import Renderer
 
@@ -78,15 +80,18 @@ WHO_ARE_YOU = Reply(
     401, b"a name and a password are needed\n", headers=(("www-authenticate", 'Basic realm="gcd", charset="UTF-8"'),)
 )
 TOO_MANY = Reply(429, b"too many logins at once; come again\n", headers=(("retry-after", "2"),))
+NOT_OUR_NAME = Reply(
+    421, b"ask by an address or a name of this host; other names are only answered where web.users are set\n"
+)
 FAULT = Reply(500, b"this is a fault of gcd itself; the log says more\n")
 
 
 class App:
-    """An ASGI application. What takes long is done by `workers`; without `access` everybody may read."""
+    """An ASGI application. What takes long is done by `workers`; `keeper` says who may read."""
 
-    def __init__(self, latest: Callable[[], Published | None], access: Access | None, workers: Executor) -> None:
+    def __init__(self, latest: Callable[[], Published | None], keeper: Access | Hosts, workers: Executor) -> None:
         self._latest = latest
-        self._access = access
+        self._keeper = keeper
         self._renderer = Renderer(workers)
         self._host = platform.node()
         self._shot: Shot | None = None
@@ -117,18 +122,29 @@ class App:
             await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
 
     async def _reply(self, scope: Scope) -> Reply:
-        path = scope["path"]
-        if self._access is not None and path not in _OPEN:
-            client = scope["client"]
-            verdict = await self._access.verdict(_header(scope, b"authorization"), client[0] if client else "")
-            if verdict is not Verdict.ADMITTED:
-                return WHO_ARE_YOU if verdict is Verdict.DENIED else TOO_MANY
-        answer = self._routes.get(path)
+        refusal = await self._refusal(scope)
+        if refusal is not None:
+            return refusal
+        answer = self._routes.get(scope["path"])
         if answer is None:
             return NO_SUCH_PATH
         if scope["method"] not in {"GET", "HEAD"}:
             return NO_SUCH_METHOD
         return await answer(scope)
+
+    async def _refusal(self, scope: Scope) -> Reply | None:
+        if isinstance(self._keeper, Hosts):
+            return None if await self._keeper.has(_header(scope, b"host")) else NOT_OUR_NAME
+        if scope["path"] in _OPEN:
+            return None
+        client = scope["client"]
+        match await self._keeper.verdict(_header(scope, b"authorization"), client[0] if client else ""):
+            case Verdict.ADMITTED:
+                return None
+            case Verdict.DENIED:
+                return WHO_ARE_YOU
+            case Verdict.TOO_MANY:
+                return TOO_MANY
 
     async def _page(self, scope: Scope) -> Reply:
         published = self._latest()

@@ -38,18 +38,24 @@ def listen(address: str) -> socket.socket:
     A socket that listens at `address`, which is ``host:port``, ``[v6]:port`` or, for all addresses, ``:port``. Raises
     `CannotListen`.
     """
-    host, _, said = address.rpartition(":")
+    said = address.rpartition(":")[2]
     if not said.isdecimal() or not (port := int(said)) <= MAX_PORT:
         raise _cannot(address, "it must end in a colon and a port")
+    host = host_of(address)
     try:
         if not host:
             return _on_all(port)
-        family, _, _, _, place = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(place[:2], family=family, backlog=BACKLOG)
     except socket.gaierror as error:
         raise _cannot(address, f"there is no such host ({error.strerror})") from error
     except OSError as error:
         raise _cannot(address, _WHY.get(error.errno or 0, str(error))) from error
+
+
+def host_of(address: str) -> str:
+    """The name or the address of `address` without its port, "" where that is all addresses."""
+    return address.rpartition(":")[0].strip("[]")
 
 
 def _on_all(port: int) -> socket.socket:

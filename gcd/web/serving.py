@@ -19,7 +19,8 @@ from uvicorn.server import ServerState
 from gcd.web.access import Access
 from gcd.web.app import App
 from gcd.web.door import REQUEST_BYTES, Door
-from gcd.web.listening import address_of, listen, tls_context
+from gcd.web.hosts import Hosts
+from gcd.web.listening import address_of, host_of, listen, tls_context
 
 if TYPE_CHECKING:
     import socket
@@ -43,11 +44,12 @@ def serve(
 ) -> Server:
     """
     Serve what is `latest` at `listen_address`, with TLS if there is a certificate with its key, to `users` (a bcrypt
-    hash by name) or, without any, to everybody. Raises `CannotListen`, and then nothing has begun.
+    hash by name) or, without any, to everybody who asks this host by a name of its own. Raises `CannotListen`, and then
+    nothing has begun.
     """
     access = Access(users) if users else None
     tls = tls_context(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
-    return Server(latest, listen(listen_address), tls, access)
+    return Server(latest, listen(listen_address), tls, access, host_of(listen_address))
 
 
 class Server:
@@ -59,6 +61,7 @@ class Server:
         listener: socket.socket,
         tls: ssl.SSLContext | None,
         access: Access | None,
+        listening: str,
     ) -> None:
         self.address = address_of(listener)
         """``host:port``, with the port that was found where 0 was asked for."""
@@ -66,6 +69,7 @@ class Server:
         self._listener = listener
         self._tls = tls
         self._access = access
+        self._listening = listening
         self._has_begun = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = asyncio.Event()
@@ -95,7 +99,7 @@ class Server:
     async def _run(self) -> None:
         self._listener.setblocking(False)  # noqa: FBT003 - the standard library's own
         with ThreadPoolExecutor(2, thread_name_prefix="gcd-web-work") as workers, self._listener:
-            app = App(self._latest, self._access, workers)
+            app = App(self._latest, self._access or Hosts(self._listening, workers), workers)
             config = Config(
                 app,
                 http="h11",

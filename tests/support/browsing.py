@@ -82,7 +82,7 @@ class Site:
 def site(latest: Published | None, *, tls: ssl.SSLContext | None = None, **settings: Any) -> Iterator[Site]:
     """`tls` is what clients trust; `settings` are those of `serve`."""
     shown = Shown(latest)
-    with serve(shown, listen_address="127.0.0.1:0", **settings) as server:
+    with serve(shown, **{"listen_address": "127.0.0.1:0", **settings}) as server:
         yield Site(shown, server.address, tls)
 
 

@@ -65,7 +65,7 @@ def crowd(served, number, *said):
         yield clients
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-A: b"])
+@pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-A: b"])
 def test_many_clients_that_never_come_to_their_point(busy, said, monkeypatch):
     monkeypatch.setattr(door, "FAIR_SECONDS", 0.5)
     monkeypatch.setattr(door, "REQUEST_SECONDS", 100)
@@ -91,7 +91,7 @@ def test_clients_that_send_a_byte_now_and_then(busy, monkeypatch):
                 with contextlib.suppress(OSError):
                     client.sendall(b"x")
 
-    with crowd(busy, 2 * door.ROOM, b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-A: ") as clients:
+    with crowd(busy, 2 * door.ROOM, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-A: ") as clients:
         dripping = threading.Thread(target=drip, args=(clients,))
         dripping.start()
         try:
@@ -113,7 +113,7 @@ def test_who_does_not_take_the_answer_is_shown_out(much, monkeypatch):
     monkeypatch.setattr(door, "ANSWER_SECONDS", 0.2)
     with site(published()) as served, served.connected() as client:
         before = resident_bytes()
-        client.sendall(b"GET /api/v1/findings HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(b"GET /api/v1/findings HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(1)
         taken = 0
         with contextlib.suppress(ConnectionResetError):
@@ -128,7 +128,7 @@ def test_clients_that_do_not_take_their_answers_make_room_for_others(much, monke
     monkeypatch.setattr(door, "FAIR_SECONDS", 0.2)
     monkeypatch.setattr(door, "ROOM", 20)
     with site(published()) as served:
-        with crowd(served, 60, b"GET /api/v1/findings HTTP/1.1\r\nHost: x\r\n\r\n"):
+        with crowd(served, 60, b"GET /api/v1/findings HTTP/1.1\r\nHost: localhost\r\n\r\n"):
             assert served.get("/metrics").status == 200
         assert served.get("/api/v1/findings").body.decode() == much
 
@@ -140,7 +140,7 @@ def test_a_thousand_scrapes_at_once(busy, monkeypatch):
 
     async def scrape():
         reader, writer = await asyncio.open_connection(*busy.place)
-        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = await reader.read()
         writer.close()
         return answer
@@ -164,17 +164,17 @@ def test_a_thousand_scrapes_at_once(busy, monkeypatch):
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        b"GET /" + b"a" * (2 * door.REQUEST_BYTES) + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"b" * (2 * door.REQUEST_BYTES) + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * door.REQUEST_BYTES + b"\r\n",
+        b"GET /" + b"a" * (2 * door.REQUEST_BYTES) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"b" * (2 * door.REQUEST_BYTES) + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: b\r\n" * door.REQUEST_BYTES + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
         b"GET / HTTP/1.1\r\n\r\n",
-        b"GET  /  HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX A: b\r\n\r\n",
+        b"GET  /  HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX A: b\r\n\r\n",
         b"\0" * 100 + b"\r\n\r\n",
-        b"GET \xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET \xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
     ids=range(11),
 )
@@ -190,10 +190,10 @@ def test_requests_that_are_none_are_refused(busy, request_bytes, capfd):
     "request_bytes",
     [
         b"GET /-/ready HTTP/1.0\r\n\r\n",
-        b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        b"GET /-/ready HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
-        b"GET http://other/-/ready HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+        b"GET http://other/-/ready HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
     ids=["old", "upgrade", "expect", "absolute", "pipelined"],
 )
@@ -207,14 +207,14 @@ def test_odd_requests_get_one_answer_and_the_end(busy, request_bytes, capfd):
 
 def test_bodies_are_not_read(busy):
     before = resident_bytes()
-    body = b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+    body = b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
 
     with busy.connected() as client:
         client.sendall(body)
         assert client.recv(100).startswith(b"HTTP/1.1 405 ")
 
     chunks = (b"10000\r\n" + b"x" * 0x10000 + b"\r\n" for _ in range(5000))
-    busy.said_to(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", *chunks)
+    busy.said_to(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", *chunks)
     assert busy.get("/-/ready").status == 200
     assert resident_bytes() - before < 64 * 1024**2  # a fifth of what was sent
 
@@ -252,7 +252,7 @@ def test_a_handshake_that_is_shown_out_keeps_no_file_open(over_tls, monkeypatch,
 def test_a_stop_waits_for_no_client():
     with contextlib.ExitStack() as leaving:
         with site(published()) as served:
-            leaving.enter_context(crowd(served, 20, b"GET /api/v1/findings HTTP/1.1\r\nHost: x\r\n\r\n"))
+            leaving.enter_context(crowd(served, 20, b"GET /api/v1/findings HTTP/1.1\r\nHost: localhost\r\n\r\n"))
             leaving.enter_context(crowd(served, 20, b"GET"))
             began = time.monotonic()
 

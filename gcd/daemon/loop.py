@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 class Daemon:
     """
-    `reread` gives the settings anew, with all that follows them by itself, or raises `GcdError` and changes nothing;
-    `board` is what others may look at.
+    `reread` gives the settings anew, with all that follows them by itself, or raises and changes nothing; `board` is
+    what others may look at.
     """
 
     def __init__(
@@ -107,6 +107,8 @@ class Daemon:
             fresh = self._reread()
         except GcdError as error:
             log.error("settings_kept", why=printable(str(error)))  # noqa: TRY400 - its sentence says all
+        except Exception as error:
+            log.exception("settings_kept", why=printable(f"a fault of gcd itself, {type(error).__name__}: {error}"))
         else:
             self._settings = fresh
             self._set_up()

@@ -34,7 +34,8 @@ class Serving:
 
     def follow(self, settings: Settings) -> None:
         """
-        Serve as `settings` say. Raises `GcdError` where that cannot be, and then serves as before.
+        Serve as `settings` say. Raises `GcdError` where that cannot be, and then serves as before; where not even that
+        can be, nothing is served until the next call.
 
         Certificates and keys are read anew at each call.
         """
@@ -47,11 +48,12 @@ class Serving:
         else:
             # Two servers cannot have one address: the old one goes first, and comes back if the new one cannot be.
             self._end()
+            self._table = None
             try:
                 server = self._begun(table)
             except BaseException:
                 if before is not None:
-                    self._server = self._begun(before)
+                    self._server, self._table = self._begun(before), before
                 raise
         self._server, self._table = server, table
 

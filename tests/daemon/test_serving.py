@@ -113,6 +113,25 @@ def test_at_one_address_the_old_server_comes_back_if_the_new_one_cannot_be(etc, 
     assert health(port) == 200
 
 
+def test_where_not_even_the_old_server_comes_back_the_next_call_begins_it(etc, serving, tmp_path, monkeypatch):
+    port = free_port()
+    address, nothing = f"127.0.0.1:{port}", str(tmp_path / "nothing.pem")
+    old = web(etc, listen_address=address).settings
+    serving.follow(old)
+
+    def refuse(*_, **__):
+        raise GcdError("taken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gcd.web.serve", refuse)
+        with pytest.raises(GcdError):
+            serving.follow(web(etc, listen_address=address, tls_cert=nothing, tls_key=nothing).settings)
+    assert health(port) == 0
+
+    serving.follow(old)
+    assert health(port) == 200
+
+
 def test_tls_begins_at_the_same_address(etc, serving, tmp_path):
     port = free_port()
     serving.follow(web(etc, listen_address=f"127.0.0.1:{port}").settings)

@@ -270,6 +270,25 @@ def test_bad_settings_are_not_followed(tmp_path, root):
     assert watched.raised == []
 
 
+@pytest.mark.parametrize("fault", [RecursionError("too deep"), RuntimeError("can't start new thread")])
+def test_no_fault_in_reading_the_settings_ends_it(tmp_path, root, monkeypatch, fault):
+    with watching(tmp_path, root, NOW_AND_THEN) as watched:
+        assert ids(watched) == []
+
+        def fail(*_, **__):
+            raise fault
+
+        monkeypatch.setattr("support.daemons.settings.load", fail)
+        watched.flags.reload()
+        wait_until(lambda: watched.named("settings_kept") or watched.raised, "the old settings are kept")
+        orphan(root)
+        wait_until(lambda: watched.raised or watched.latest.result.findings, "the orphan is found")
+
+    [told] = watched.named("settings_kept")
+    assert told["why"] == f"a fault of gcd itself, {type(fault).__name__}: {fault}"
+    assert watched.raised == []
+
+
 def test_hooks_hear_of_what_is_new_once(tmp_path, root):
     heard = tmp_path / "heard"
     hook = f"[hooks]\non_finding = ['/bin/sh', '-c', 'cat >>{heard}']\n"

@@ -115,8 +115,8 @@ def test_what_a_signal_raises_ends_it_after_the_trees_in_hand(tmp_path, monkeypa
     monkeypatch.setattr(usage, "_usage_of", slow)
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
+        signal.setitimer(signal.ITIMER_REAL, 0.15)
         with open_root(str(tmp_path)) as directory, pytest.raises(KeyboardInterrupt):
-            signal.setitimer(signal.ITIMER_REAL, 0.15)
             measure(directory, dict.fromkeys(range(100), ()), workers=2, pulse=pulse)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

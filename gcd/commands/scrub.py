@@ -333,5 +333,5 @@ def _again(inventory: Inventory, graph: StoreGraph, findings: list[Finding]) -> 
     for finding in findings:
         if finding.severity is not Severity.INFO:
             way = pull_again(inventory, graph, ChainId(finding.subject.id))
-            found[finding.id] = Again(way.commands, way.containers, way.with_volumes, way.made)
+            found[finding.id] = Again(way.commands, way.containers, way.made)
     return found

@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 class Again:
     """
     How a damaged layer is fetched again: `commands` for a shell, in their order, each only after the one before it
-    succeeded. `containers` are removed with what they wrote, those `with_volumes` with their anonymous volumes too;
-    `made` are images that no registry is known to have.
+    succeeded. `containers` are removed with what they wrote; `made` are images that no registry is known to have.
     """
 
     commands: tuple[str, ...]
     containers: tuple[str, ...]
-    with_volumes: tuple[str, ...]
     made: tuple[str, ...]
 
 

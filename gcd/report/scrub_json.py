@@ -60,7 +60,6 @@ def _finding(scrubbed: Scrubbed, finding: Finding) -> dict[str, Any]:
         else {
             "commands": [printable(command) for command in again.commands],
             "containers": [printable(name) for name in again.containers],
-            "with_volumes": [printable(name) for name in again.with_volumes],
             "made": [printable(name) for name in again.made],
         },
     }

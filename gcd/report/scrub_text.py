@@ -100,7 +100,7 @@ def _finding(finding: Finding) -> Iterator[tuple[int, Text]]:
             rest = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
             yield 4, Text(f"costs the {noun} {', '.join(map(printable, names[:NAMES_SHOWN]))}{rest}")
     if finding.remedies:
-        yield 4, Text("where another layer holds it whole, gcd can write it back with the engine stopped; this looks:")
+        yield 4, Text("where another layer holds it whole, gcd can write it back; with the engine stopped, this looks:")
         yield 6, Text(f"gcd repair {shlex.quote(printable(finding.id))} --dry-run", no_wrap=True)
 
 
@@ -111,7 +111,6 @@ def _again(again: Again, *, is_told: bool) -> Iterator[tuple[int, Text]]:
     yield 4, Text("To have it fetched again, all that needs the layer must go first.")
     for names, what in (
         (again.containers, "What these containers wrote goes with them, unless you save it"),
-        (again.with_volumes, "With these containers go their anonymous volumes too"),
         (
             again.made,
             "No registry is known to have these images, which go too; build, load or import them again",

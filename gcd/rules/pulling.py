@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Node, NodeKind
-from gcd.model.ids import ContainerId, ImageId, repository_of
+from gcd.model.ids import ImageId, repository_of
 from gcd.model.reading import value_of
 
 if TYPE_CHECKING:
@@ -41,13 +41,9 @@ class PullAgain:
     `containers` and `removed` are names, in the order in which they must go; `pulled` can be fetched from a registry,
     by their digests, and `tagged` are then the tags of each; `made` must be built, loaded or imported again by whoever
     made it.
-
-    With those of `containers` that are in `with_volumes` go their anonymous volumes: the engine itself removes a
-    container with ``AutoRemove`` as soon as it stops, volumes and all (moby ``daemon/monitor.go``).
     """
 
     containers: tuple[str, ...]
-    with_volumes: tuple[str, ...]
     removed: tuple[str, ...]
     is_in_build_cache: bool
     pulled: tuple[str, ...]
@@ -90,11 +86,10 @@ def pull_again(inventory: Inventory, graph: StoreGraph, chain: ChainId) -> PullA
         if not said and image not in below:
             removed.append(image)
             made.append(image)
-    containers = sorted(ContainerId(node.id) for node in needing if node.kind is NodeKind.CONTAINER)
+    containers = sorted(graph.container_label(node.id) for node in needing if node.kind is NodeKind.CONTAINER)
     is_built = any(node.kind in {NodeKind.BUILD_SNAPSHOT, NodeKind.BUILD_LEASE} for node in needing)
     return PullAgain(
-        containers=tuple(sorted(map(graph.container_label, containers))),
-        with_volumes=tuple(sorted(graph.container_label(c) for c in containers if _is_auto_removed(inventory, c))),
+        containers=tuple(containers),
         removed=tuple(removed),
         is_in_build_cache=is_built,
         pulled=tuple(pulled),
@@ -110,12 +105,6 @@ def _inspect(name: str) -> str:
 def _docker(command: str, *names: str) -> str:
     """Names that a root made up are no options."""
     return f"docker {command} -- {shlex.join(names)}"
-
-
-def _is_auto_removed(inventory: Inventory, container: ContainerId) -> bool:
-    found = inventory.containers.get(container)
-    host = value_of(found.host_config) if found is not None else None
-    return host is not None and host.auto_remove
 
 
 def _names(inventory: Inventory) -> Mapping[str, tuple[str, ...]]:

@@ -321,7 +321,7 @@ def as_printed(engine, state: Path) -> subprocess.CompletedProcess[str]:
 def test_a_damaged_layer_is_fetched_again_by_the_commands_that_are_printed(make_engine, registry, tmp_path):
     """The registry's tag means another image by now."""
     engine, name = make_engine(), f"{registry.address}/shop:v1"
-    run = ("run", "--network=none", "--name", "web", name)
+    run = ("run", "--network=none", "--name", "web", "-v", "/data", name)
     image = engine.build(name, f"FROM scratch\nCOPY busybox /bin/busybox\nCMD {json.dumps(OPEN)}\n")
     engine.docker("push", name)
     [digest] = engine.inspect(name)["RepoDigests"]
@@ -341,6 +341,7 @@ def test_a_damaged_layer_is_fetched_again_by_the_commands_that_are_printed(make_
     again = gcd(tmp_path, "start", "--root", str(engine.root))
     assert again.communicate(timeout=30)[0].startswith("All of 1 layer as they were unpacked\n")
     assert again.returncode == 0
+    assert len(engine.docker("volume", "ls", "-q").split()) == 1
     assert engine.docker(*run) == "open"
     assert (engine.inspect(name)["Id"], engine.inspect(name)["RepoDigests"]) == (image, [digest])
 

@@ -8,14 +8,13 @@ from support.inventories import (
     BASE_DIFF,
     IMAGE,
     TOP_DIFF,
-    container,
     graph_of,
     healthy_inventory,
     image,
     with_records,
 )
 
-from gcd.model.facts import HostConfig, Repositories
+from gcd.model.facts import Repositories
 from gcd.model.ids import ImageId
 from gcd.model.reading import Present
 from gcd.rules.pulling import pull_again
@@ -67,15 +66,6 @@ def test_an_image_without_any_name_is_lost_and_named():
 
     assert way.removed == ("app:latest", OTHER)
     assert way.made == ("app:latest", OTHER)
-
-
-def test_with_a_container_that_the_engine_removes_itself_go_its_volumes():
-    inventory = with_records(
-        healthy_inventory(), container(host_config=Present(HostConfig(auto_remove=True, restart_policy="no")))
-    )
-
-    assert way_of(inventory).with_volumes == ("web",)
-    assert way_of(healthy_inventory()).with_volumes == ()
 
 
 def test_a_name_is_no_option():

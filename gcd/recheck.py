@@ -15,16 +15,22 @@ engine does. It obeys the same safety rules:
   then they are those of the last look that read them: a mount that came since keeps nothing that is in question, and a
   dir which was an orphan already shows anew at the next full look. Whoever acts reads all of it again.
 - S5: where the clock was set back, or something changed in the future, the look becomes a full one.
+
+Whoever looks at each event sees an engine at work: it mounts a container before it writes that it runs, and makes a dir
+before the record that names it. Such a thing is a suspected finding, for a second or so. So a suspected finding whose
+subject changed seconds ago is not told yet, unless the engine is stopped, and its subject stays young: a later look
+tells of it if it is still there.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gcd.model.changed import NOTHING, Changed
-from gcd.model.finding import NodeKind
+from gcd.model.facts import EngineState
+from gcd.model.finding import Confidence, NodeKind
 from gcd.model.inventory import Source
 from gcd.model.succession import Differing, succeed
 from gcd.root.discover import detect_store
@@ -41,7 +47,7 @@ from gcd.run import ALL_CODES, CLOCK_TOLERANCE_NS, agreed, collecting_no_cycles,
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from gcd.model.finding import Acceptance, Code, Finding, Node
+    from gcd.model.finding import Acceptance, Code, Finding, FindingId, Node
     from gcd.model.inventory import Inventory
     from gcd.model.result import RunResult
     from gcd.model.storegraph import StoreGraph
@@ -49,6 +55,12 @@ if TYPE_CHECKING:
     from gcd.root.refresh import Stamps
     from gcd.root.tree import Directory
     from gcd.run import Sight
+
+PASSING_NS: Final = 5_000_000_000
+"""
+How long after its subject changed a suspected finding may be the work of an engine that goes on. Between the mount and
+the word that the container runs, up to 1.2 s were measured.
+"""
 
 
 class Recheck:
@@ -78,16 +90,20 @@ class Recheck:
         self._sign: tuple[object, ...] = ()
         self._now_ns = 0
         self._measured: tuple[Finding, ...] = ()
+        self._told: frozenset[FindingId] = frozenset()
         self._young = NOTHING
 
     @property
     def sight(self) -> Sight | None:
-        """What the last look saw; None before the first one and after one that failed."""
+        """What the last look saw and told of; None before the first one and after one that failed."""
         return self._sight
 
     @property
     def young(self) -> Changed:
-        """The subjects that were not complete yet when they were looked at: to be looked at again until they are."""
+        """
+        The subjects that were not complete yet when they were looked at, or of which nothing is told yet: to be looked
+        at again until there are none.
+        """
         return self._young
 
     @collecting_no_cycles()
@@ -102,9 +118,7 @@ class Recheck:
             sight = see_store(store, now_ns=now_ns, codes=self._codes, proc=self._proc, progress=self._progress)
             is_same = sign == sign_of(root, None, self._proc)
             self._sign = sign_of(root, sight.inventory.engine.pid, self._proc) if is_same else ()
-        result = self._result(sight, now_ns, began_ns)
-        self._young = newborn(sight.inventory, None, now_ns)
-        return result
+        return self._result(sight, None, now_ns, began_ns)
 
     @collecting_no_cycles()
     def refresh(self, changed: Changed, now_ns: int) -> RunResult:
@@ -123,12 +137,15 @@ class Recheck:
         except Outdated:
             del last
             return self.full(now_ns)
-        result = self._result(sight, now_ns, began_ns)
-        self._young = newborn(sight.inventory, changed, now_ns)
-        return result
+        return self._result(sight, changed, now_ns, began_ns)
 
-    def _result(self, sight: Sight, now_ns: int, began_ns: int) -> RunResult:
-        """What is told of `sight`, which is the last one from now on."""
+    def _result(self, sight: Sight, read: Changed | None, now_ns: int, began_ns: int) -> RunResult:
+        """What is told of `sight`, which is the last one from now on; `read` was read for it, or all (None)."""
+        engine = sight.inventory.engine
+        is_at_rest = engine.state is EngineState.STOPPED and not engine.doubts
+        untold = () if is_at_rest else (f for f in sight.findings if f.id not in self._told)
+        passing = {f.id: f.subject for f in untold if _may_pass(f, now_ns)}
+        sight = replace(sight, findings=tuple(f for f in sight.findings if f.id not in passing))
         result = result_of(
             sight,
             now_ns=now_ns,
@@ -139,6 +156,8 @@ class Recheck:
             measured=self._measured,
         )
         self._sight, self._measured, self._now_ns = sight, result.findings, now_ns
+        self._told = frozenset(finding.id for finding in result.findings)
+        self._young = newborn(sight.inventory, read, now_ns) | _subjects(passing.values())
         return result
 
     def _again(self, last: Sight, changed: Changed, now_ns: int) -> Sight:
@@ -204,6 +223,12 @@ class _Look:
 
     def _graph(self, before: StoreGraph, inventory: Inventory, differing: Differing) -> StoreGraph:
         return succeed(before, inventory, inventory.engine.proof_bound(self._now_ns), differing)
+
+
+def _may_pass(finding: Finding, now_ns: int) -> bool:
+    """Whether `finding` may be of something that an engine is about, and a refresh can look at its subject again."""
+    is_new = finding.since_ns is not None and finding.since_ns > now_ns - PASSING_NS
+    return is_new and finding.confidence is Confidence.SUSPECTED and bool(_subjects([finding.subject]))
 
 
 def _is_touched(finding: Finding, changed: Changed) -> bool:

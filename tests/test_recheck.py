@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from support.fakeproc import FakeProc
+from support.fakeproc import BOOT_SECONDS, FakeProc
 from support.rootoperations import VERBS, Operations
 
 from gcd.model.changed import NOTHING, Changed
@@ -22,6 +23,7 @@ from gcd.recheck import Recheck
 from gcd.run import check
 
 EXAMPLES = int(os.environ.get("GCD_PROPERTY_EXAMPLES", "100"))
+SECOND_NS = 1_000_000_000
 HOUR_NS = 3_600_000_000_000
 DIR = "d" * 64
 
@@ -128,6 +130,14 @@ def looked_at(operations, proc):
     return recheck, now_ns
 
 
+def leaked(operations):
+    """What is heard of a dir that nothing names, and when that last changed."""
+    came = operations.do("leak_dir", 0)
+    (dir_id,) = came.layer_dirs
+    home = operations.path / "overlay2" / dir_id
+    return came, max(path.lstat().st_ctime_ns for path in (home, *home.iterdir()))
+
+
 def test_an_owner_that_nobody_heard_of_is_seen_before_its_dir_is_called_an_orphan(operations, proc):
     recheck, now_ns = looked_at(operations, proc)
     came = operations.do("create", 0)
@@ -205,6 +215,73 @@ def test_what_changed_a_moment_ago_is_looked_at_once_more(operations, proc):
 
     assert recheck.young.containers >= came.containers
     assert recheck.young.layer_dirs >= came.layer_dirs
+
+
+@pytest.fixture
+def running(operations, tmp_path):
+    """The ``/proc`` of an engine that runs on the root since now."""
+    database = operations.path / "volumes" / "metadata.db"
+    database.parent.mkdir(exist_ok=True)
+    fake = FakeProc(tmp_path / "proc")
+    fake.process(7, "dockerd", started=int(time.time()) - BOOT_SECONDS)
+    with database.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        fake.lock(7, database)
+        yield str(fake)
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_what_is_suspected_of_something_new_is_told_of_by_itself_after_seconds(operations, running, is_full):
+    """An engine makes a dir before it writes what names it, and mounts one before it says so."""
+    recheck = Recheck(str(operations.path), proc=running)
+    recheck.full(time.time_ns())
+    came, leaked_ns = leaked(operations)
+    soon_ns = leaked_ns + 5 * SECOND_NS - 1
+
+    assert (recheck.full(soon_ns) if is_full else recheck.refresh(came, soon_ns)).findings == ()
+    assert recheck.sight.findings == ()
+    assert recheck.young == Changed(layer_dirs=came.layer_dirs)
+
+    (finding,) = recheck.refresh(recheck.young, leaked_ns + 5 * SECOND_NS).findings
+    assert (finding.code, finding.confidence) == ("GCD101", Confidence.SUSPECTED)
+    assert recheck.young == NOTHING
+
+
+def test_what_is_proven_is_told_of_at_once(operations, running, monkeypatch):
+    monkeypatch.setattr("gcd.root.engine.MARGIN_NS", -HOUR_NS)
+    recheck = Recheck(str(operations.path), proc=running)
+    recheck.full(time.time_ns())
+    came, leaked_ns = leaked(operations)
+
+    (finding,) = recheck.refresh(came, leaked_ns + 1).findings
+    assert (finding.code, finding.confidence) == ("GCD101", Confidence.PROVEN)
+
+
+def test_with_the_engine_stopped_all_is_told_of_at_once(operations, proc):
+    recheck = Recheck(str(operations.path), proc=proc)
+    recheck.full(time.time_ns())
+    came, leaked_ns = leaked(operations)
+
+    (finding,) = recheck.refresh(came, leaked_ns + 1).findings
+    assert (finding.code, finding.confidence) == ("GCD101", Confidence.SUSPECTED)
+
+
+def test_what_was_told_of_is_not_taken_back_because_it_changes(operations, running):
+    recheck = Recheck(str(operations.path), proc=running)
+    came, leaked_ns = leaked(operations)
+    assert [f.code for f in recheck.full(leaked_ns + 5 * SECOND_NS).findings] == ["GCD101"]
+    (dir_id,) = came.layer_dirs
+    (operations.path / "overlay2" / dir_id).chmod(0o700)
+
+    for result in (recheck.refresh(came, leaked_ns + 5 * SECOND_NS), recheck.full(leaked_ns + 5 * SECOND_NS)):
+        assert [(f.code, f.since_ns > leaked_ns) for f in result.findings] == [("GCD101", True)]
+
+
+def test_what_only_a_full_look_sees_again_is_told_of_at_once(operations, running):
+    (operations.path / "containers" / operations.containers[0].id / ".tmp-config.v2.json123").write_text("")
+    recheck = Recheck(str(operations.path), proc=running)
+
+    assert [f.code for f in recheck.full(time.time_ns()).findings] == ["GCD603"]
 
 
 def test_a_root_that_is_gone_ends_the_look_and_the_next_one_is_full(operations, proc):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
+from gcd.formats.texts import parse_link
 from gcd.model import layout
 from gcd.model.facts import EngineState
 from gcd.model.ids import is_layer_dir_id
@@ -35,6 +36,7 @@ from gcd.root.dockerd import identity_of
 from gcd.root.engine import read_engine
 from gcd.root.mounts import read_mounts
 from gcd.root.openfiles import held_dirs
+from gcd.root.overlay2 import LINK_LIMIT
 from gcd.root.processes import PROC
 from gcd.root.statx import origin_of
 from gcd.root.tree import name_of
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gcd.model.facts import Engine, KernelMount
-    from gcd.model.ids import LayerDirId
+    from gcd.model.ids import LayerDirId, LinkId
     from gcd.model.plan import Change, Plan, Step
     from gcd.root.tree import Directory
 
@@ -99,7 +101,7 @@ class CloseLook:
             paths = paths_of(step)
             for path in _paths_as_they_were(step):
                 self._demand_unchanged(path, is_needed=not isinstance(step, Mend))
-            _demand_unmounted(step, host.mounts)
+            self._demand_unmounted(step, host.mounts)
             self._demand_unopened(paths)
         except _Trouble as trouble:
             return LeftAlone(step.finding, trouble.reason, trouble.why)
@@ -160,6 +162,26 @@ class CloseLook:
         if newest >= self._since_ns:
             raise _Trouble(Reason.CHANGED, f"{path} has changed since gcd looked")
 
+    def _demand_unmounted(self, step: Step, mounts: tuple[KernelMount, ...]) -> None:
+        """A mount names a layer below it by the link of its dir alone."""
+        for path in _paths_that_mounts_mind(step):
+            parts = path.split("/")
+            folders = ("/".join(parts[:end]) for end, part in enumerate(parts, 1) if is_layer_dir_id(part))
+            tokens = {*parts, *(link for folder in folders for link in self._link_of(folder))}
+            for mount in mounts:
+                if not tokens.isdisjoint(mount.dirs) or not tokens.isdisjoint(mount.links):
+                    why = f"it is mounted at {mount.mount_point} (pid {mount.pids[0]}, {mount.holder})"
+                    raise _Trouble(Reason.IN_USE, why)
+
+    def _link_of(self, folder: str) -> Iterator[LinkId]:
+        """What the layer dir at `folder` calls itself; one that is lost or damaged is in no mount by that name."""
+        opened = self._root.open_path(folder)
+        if isinstance(opened, Present):
+            with opened.value as directory:
+                link = directory.read(layout.LINK, LINK_LIMIT, parse_link)
+            if isinstance(link, Present):
+                yield link.value
+
     def _demand_unopened(self, paths: tuple[str, ...]) -> None:
         wanted = {layer_dir for path in paths for layer_dir in _dirs_in(path)}
         try:
@@ -206,15 +228,6 @@ def _newest_in(parent: Directory, name: str) -> int:
     with opened.value as directory:
         statuses = (directory.lstat(entry) for entry in directory.list(MAX_ENTRIES).entries)
         return max((status.value.st_ctime_ns for status in statuses if isinstance(status, Present)), default=0)
-
-
-def _demand_unmounted(step: Step, mounts: tuple[KernelMount, ...]) -> None:
-    for path in _paths_that_mounts_mind(step):
-        tokens = set(path.split("/"))
-        for mount in mounts:
-            if not tokens.isdisjoint(mount.dirs) or not tokens.isdisjoint(mount.links):
-                why = f"it is mounted at {mount.mount_point} (pid {mount.pids[0]}, {mount.holder})"
-                raise _Trouble(Reason.IN_USE, why)
 
 
 def _paths_that_mounts_mind(step: Step) -> Iterator[str]:

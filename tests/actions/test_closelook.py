@@ -279,6 +279,16 @@ def test_a_repair_minds_a_mount_only_where_it_rewrites_lower_or_takes_away(
             assert told(look, Mend(FINDING, (change,))) == answer
 
 
+def test_content_is_not_changed_below_a_mount_that_names_the_layer_by_its_link(
+    root: Directory, docker: Path, proc: FakeProc
+):
+    mend = Mend(FINDING, (WriteFile(f"overlay2/{LAYER}/diff/bin/sh", b"", "x"),))
+    with looking(root, docker, proc) as look:
+        assert told(look, mend) is None
+        proc.process(77, "holder", mountinfo=OVERLAY.format(lower=f"/r/overlay2/l/{LINK}", upper=hex64("b")))
+        assert told(look, mend) == (Reason.IN_USE, "it is mounted at /mnt (pid 77, holder)")
+
+
 def test_mounts_that_cannot_be_seen(root: Directory, docker: Path, proc: FakeProc):
     with looking(root, docker, proc) as look:
         proc.process(77, "x", mountinfo="overlay /diff nonsense\n")

@@ -92,11 +92,17 @@ class Recheck:
         self._measured: tuple[Finding, ...] = ()
         self._told: frozenset[FindingId] = frozenset()
         self._young = NOTHING
+        self._was_full = False
 
     @property
     def sight(self) -> Sight | None:
         """What the last look saw and told of; None before the first one and after one that failed."""
         return self._sight
+
+    @property
+    def was_full(self) -> bool:
+        """Whether the last look was a full one, as some refreshes become; False before the first one."""
+        return self._was_full
 
     @property
     def young(self) -> Changed:
@@ -144,7 +150,8 @@ class Recheck:
         engine = sight.inventory.engine
         is_at_rest = engine.state is EngineState.STOPPED and not engine.doubts
         untold = () if is_at_rest else (f for f in sight.findings if f.id not in self._told)
-        passing = {f.id: f.subject for f in untold if _may_pass(f, now_ns)}
+        latest_ns = now_ns + time.monotonic_ns() - began_ns + CLOCK_TOLERANCE_NS
+        passing = {f.id: f.subject for f in untold if _may_pass(f, now_ns, latest_ns)}
         sight = replace(sight, findings=tuple(f for f in sight.findings if f.id not in passing))
         result = result_of(
             sight,
@@ -156,8 +163,9 @@ class Recheck:
             measured=self._measured,
         )
         self._sight, self._measured, self._now_ns = sight, result.findings, now_ns
+        self._was_full = read is None
         self._told = frozenset(finding.id for finding in result.findings)
-        self._young = newborn(sight.inventory, read, now_ns) | _subjects(passing.values())
+        self._young = newborn(sight.inventory, read, now_ns, latest_ns) | _subjects(passing.values())
         return result
 
     def _again(self, last: Sight, changed: Changed, now_ns: int) -> Sight:
@@ -225,9 +233,12 @@ class _Look:
         return succeed(before, inventory, inventory.engine.proof_bound(self._now_ns), differing)
 
 
-def _may_pass(finding: Finding, now_ns: int) -> bool:
-    """Whether `finding` may be of something that an engine is about, and a refresh can look at its subject again."""
-    is_new = finding.since_ns is not None and finding.since_ns > now_ns - PASSING_NS
+def _may_pass(finding: Finding, now_ns: int, latest_ns: int) -> bool:
+    """
+    Whether `finding` may be of something that an engine is about, and a refresh can look at its subject again. What
+    changed after `latest_ns` is as old as nobody knows.
+    """
+    is_new = finding.since_ns is not None and now_ns - PASSING_NS < finding.since_ns <= latest_ns
     return is_new and finding.confidence is Confidence.SUSPECTED and bool(_subjects([finding.subject]))
 
 

@@ -284,6 +284,37 @@ def test_what_only_a_full_look_sees_again_is_told_of_at_once(operations, running
     assert [f.code for f in recheck.full(time.time_ns()).findings] == ["GCD603"]
 
 
+def test_what_changed_in_the_future_is_not_young(operations, running):
+    """Else it would be so for ever, once the clock was set back."""
+    recheck = Recheck(str(operations.path), proc=running)
+    _, leaked_ns = leaked(operations)
+
+    assert [f.code for f in recheck.full(leaked_ns - HOUR_NS).findings] == ["GCD101"]
+    assert recheck.young == NOTHING
+
+
+def test_what_changes_while_a_long_look_goes_on_is_young(operations, running, monkeypatch):
+    recheck = Recheck(str(operations.path), proc=running)
+    came, leaked_ns = leaked(operations)
+    clock = iter([0, *[200 * SECOND_NS] * 9])
+    monkeypatch.setattr(time, "monotonic_ns", lambda: next(clock))
+
+    assert recheck.full(leaked_ns - 200 * SECOND_NS).findings == ()
+    assert recheck.young.layer_dirs >= came.layer_dirs
+
+
+def test_a_refresh_tells_whether_it_became_a_full_look(operations, proc):
+    recheck = Recheck(str(operations.path), proc=proc)
+    now_ns = time.time_ns() + 2 * HOUR_NS
+    assert not recheck.was_full
+    told = []
+    for later_ns in (0, 0, -1, 0):
+        recheck.refresh(NOTHING, now_ns + later_ns)
+        told.append(recheck.was_full)
+
+    assert told == [True, False, True, False]
+
+
 def test_a_root_that_is_gone_ends_the_look_and_the_next_one_is_full(operations, proc):
     recheck, now_ns = looked_at(operations, proc)
     operations.path.rename(operations.path.with_name("away"))

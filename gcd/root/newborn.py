@@ -25,10 +25,11 @@ MOMENT_NS: Final = 1_000_000_000
 MINUTE_NS: Final = 60_000_000_000
 
 
-def newborn(inventory: Inventory, among: Changed | None, now_ns: int) -> Changed:
+def newborn(inventory: Inventory, among: Changed | None, now_ns: int, latest_ns: int) -> Changed:
     """
     The subjects of `inventory` that changed a moment before `now_ns`, or are not complete and changed less than a
-    minute before. `among`: only these are asked.
+    minute before. `among`: only these are asked. What changed after `latest_ns` is of a clock that was set back since,
+    and would be young for ever.
     """
     layers, dirs = shelved_layers(inventory.layers), shelved_dirs(inventory.layer_dirs)
     since = now_ns - MOMENT_NS
@@ -52,18 +53,22 @@ def newborn(inventory: Inventory, among: Changed | None, now_ns: int) -> Changed
     containers = (c for name in among.containers if (c := inventory.containers.get(ContainerId(name))) is not None)
     sets = (w for name in among.write_sets if (w := inventory.write_sets.get(name)) is not None)
     return Changed(
-        layer_dirs=_young(((d.id, d.ctime_ns, _is_made(d)) for d in some_dirs), now_ns),
-        layers=_young(((name, r.ctime_ns, f"sha256:{name}" in layers.rows) for name, r in some_layers), now_ns),
-        rw_layers=_young(((n, r.ctime_ns, _is_written(r)) for n, r in tops if n in among.rw_layers), now_ns),
-        write_sets=_young(((w.name, w.ctime_ns, True) for w in sets), now_ns),
-        containers=_young(((c.id, c.ctime_ns, isinstance(c.config, Present)) for c in containers), now_ns),
+        layer_dirs=_young(((d.id, d.ctime_ns, _is_made(d)) for d in some_dirs), now_ns, latest_ns),
+        layers=_young(
+            ((name, r.ctime_ns, f"sha256:{name}" in layers.rows) for name, r in some_layers), now_ns, latest_ns
+        ),
+        rw_layers=_young(((n, r.ctime_ns, _is_written(r)) for n, r in tops if n in among.rw_layers), now_ns, latest_ns),
+        write_sets=_young(((w.name, w.ctime_ns, True) for w in sets), now_ns, latest_ns),
+        containers=_young(((c.id, c.ctime_ns, isinstance(c.config, Present)) for c in containers), now_ns, latest_ns),
     )
 
 
-def _young(found: Iterable[tuple[str, int, bool]], now_ns: int) -> frozenset[str]:
+def _young(found: Iterable[tuple[str, int, bool]], now_ns: int, latest_ns: int) -> frozenset[str]:
     """Of ids with their ctime and whether they are complete, those that are young."""
     return frozenset(
-        id_ for id_, ctime_ns, is_whole in found if ctime_ns > now_ns - (MOMENT_NS if is_whole else MINUTE_NS)
+        id_
+        for id_, ctime_ns, is_whole in found
+        if now_ns - (MOMENT_NS if is_whole else MINUTE_NS) < ctime_ns <= latest_ns
     )
 
 

@@ -353,10 +353,16 @@ def read_state(directory: Path) -> Iterator[State | None]:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    version = _demand_not_newer(connection, path)
-    if version < SCHEMA:
+    if _demand_not_newer(connection, path) == SCHEMA:
+        return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        # Another process may have been faster: what was read before the lock does not count.
+        version = _demand_not_newer(connection, path)
         steps = _TABLES if version == 0 else "".join(_MIGRATIONS[older] for older in range(version, SCHEMA))
-        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        for statement in steps.split(";"):  # executescript would commit first
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
 def _row(root: int, act: Act) -> tuple[int | str, ...]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -162,6 +163,30 @@ def test_the_state_of_an_older_gcd_is_brought_up_to_date_and_keeps_its_history(t
     figures = rows.execute("SELECT orphaned_bytes, accepted FROM runs ORDER BY id").fetchall()
     rows.close()
     assert figures == [(7, accepted), (3145728, 0)]
+
+
+@pytest.mark.parametrize("schema", [0, 1, 2, 3])
+def test_two_that_bring_it_up_to_date_at_the_same_time(tmp_path, monkeypatch, schema):
+    """The other one was faster, after this one saw what there is to do."""
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as rows:
+        if schema:
+            rows.executescript((Path(__file__).parent / f"data/state-{schema}.sql").read_text())
+    read = gcd.state._demand_not_newer
+
+    def overtaken(connection, path):
+        version = read(connection, path)
+        monkeypatch.setattr(gcd.state, "_demand_not_newer", read)
+        with open_state(tmp_path):
+            pass
+        return version
+
+    monkeypatch.setattr(gcd.state, "_demand_not_newer", overtaken)
+    with open_state(tmp_path) as state:
+        state.record(HERE, result(orphan("a")), boot(1), {"GCD101"})
+
+    with open_state(tmp_path / "new"):
+        pass
+    assert tables(tmp_path / FILE) == tables(tmp_path / "new" / FILE)
 
 
 def act(number, **fields):

@@ -146,7 +146,8 @@ def unverifiable_layer(inventory: Inventory, graph: StoreGraph, node: Node) -> I
     Harm: none by itself; damage in it would not be seen. Without a tar-split the image cannot be saved or pushed. It is
     a warning where the disk itself fails (EIO).
     Cause: a tar-split that is missing or damaged (GCD209); an archive with sparse files; a kernel that kept the layer
-    in part in those below it (``redirect_dir``, ``metacopy``); content that changes while it is read.
+    in part in those below it (``redirect_dir``, ``metacopy``); an engine without native diff, whose whiteouts are not
+    those of the stream; content that changes while it is read.
     Remedy: none by gcd; pulling the images again brings a new tar-split.
     Not this rule: what was compared and differs (GCD701 to GCD704).
     """

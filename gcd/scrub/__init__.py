@@ -6,6 +6,7 @@ Scrub: is what a layer's dir holds still what was unpacked into it?
     folders.py    the directories of a layer, opened name by name and kept while they are needed
     reading.py    the content of one file: its checksum, with regard for others (rate, page cache)
     pace.py       how fast it may go: a limit of bytes a second, and the pressure that others feel
+    below.py      what the layers below a layer show through it
     members.py    one member of a layer's stream against what is on disk
     stream.py     the whole stream, put together and hashed beside the comparing
     layer.py      one layer: all members, nothing else, and a second look at whatever differs

@@ -24,6 +24,7 @@ from gcd.model.errors import FormatError
 from gcd.model.facts import FileType
 from gcd.model.reading import Absent, Present, Unreadable, describe, value_of
 from gcd.root.tree import FILE_FLAGS, Directory, name_of
+from gcd.scrub.below import Below, is_whiteout
 from gcd.scrub.members import FAILURES, Members, Seen
 from gcd.scrub.stream import Digest
 
@@ -132,8 +133,9 @@ def _look(root: Directory, layer: Layer, contents: Contents, manner: Manner) -> 
     digest = Digest() if manner.depth is Depth.FULL else None
     found = ""
     with record.value as record_dir, diff.value as diff_dir:
+        below = Below(root, layer)
         members = Members(
-            diff_dir.fd, contents, seen, is_dressed=manner.is_dressed, has_devices=root.stat().st_uid == 0
+            diff_dir.fd, contents, seen, below, is_dressed=manner.is_dressed, has_devices=root.stat().st_uid == 0
         )
         try:
             is_complete = _compare_all(record_dir, members, seen, digest, manner)
@@ -142,7 +144,7 @@ def _look(root: Directory, layer: Layer, contents: Contents, manner: Manner) -> 
             if digest is not None:
                 found = digest.end()
         if is_complete and seen.is_placed:
-            _note_extras(diff_dir, seen)
+            _note_extras(diff_dir, seen, below)
     return _Look(seen, found if is_complete and seen.is_whole else "")
 
 
@@ -183,7 +185,7 @@ def pieces_of(record: Directory) -> Iterator[Iterator[bytes]]:
         os.close(fd)
 
 
-def _note_extras(diff: Directory, seen: Seen) -> None:
+def _note_extras(diff: Directory, seen: Seen, below: Below) -> None:
     """Everything in `diff` is expected, or a directory above something that is; what is no such thing is noted."""
     above = _above(seen.expected)
     device = diff.stat().st_dev
@@ -195,13 +197,15 @@ def _note_extras(diff: Directory, seen: Seen) -> None:
             _note_unlisted(path, opened, seen)
             continue
         try:
-            pending += _folders_among(opened.value, path, device, above, seen)
+            pending += _folders_among(opened.value, path, device, above, seen, below)
         finally:
             if path:
                 opened.value.close()
 
 
-def _folders_among(folder: Directory, path: str, device: int, above: set[str], seen: Seen) -> Iterator[str]:
+def _folders_among(
+    folder: Directory, path: str, device: int, above: set[str], seen: Seen, below: Below
+) -> Iterator[str]:
     """The directories in `folder`, which is at `path`, that belong there; what does not is noted."""
     listing = folder.list()
     if listing.failure:
@@ -213,7 +217,14 @@ def _folders_among(folder: Directory, path: str, device: int, above: set[str], s
         if here in seen.expected or (here in above and kind is FileType.DIRECTORY):
             if kind is FileType.DIRECTORY and here not in seen.bad:
                 yield here
-        elif not _is_socket(folder, name, kind):
+            continue
+        status = value_of(folder.lstat(name)) if kind is FileType.OTHER else None
+        if status is not None and stat.S_ISSOCK(status.st_mode):
+            # An engine leaves sockets out of streams; the steps of a build leave them in the dir.
+            continue
+        if status is not None and is_whiteout(status) and (_is_in(here, seen.opaque) or not below.shows(here)):
+            seen.doubt(f"{escaped(here)} is a whiteout that its stream does not have, and hides nothing of its own")
+        else:
             seen.note(Difference(here, Damage.EXTRA, "absent", kind.noun))
 
 
@@ -239,10 +250,13 @@ def _above(paths: Iterable[str]) -> set[str]:
     return above
 
 
-def _is_socket(folder: Directory, name: str, kind: FileType) -> bool:
-    """An engine leaves sockets out of streams; the steps of a build leave them in the dir."""
-    status = value_of(folder.lstat(name)) if kind is FileType.OTHER else None
-    return status is not None and stat.S_ISSOCK(status.st_mode)
+def _is_in(path: str, folders: set[str]) -> bool:
+    """Whether `path` is anywhere below one of `folders`, of which "" is the layer itself."""
+    while path:
+        path = path.rpartition("/")[0]
+        if path in folders:
+            return True
+    return False
 
 
 def _is_there(root: Directory, layer: Layer) -> bool:

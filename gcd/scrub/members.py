@@ -21,24 +21,19 @@ from gcd.formats.escape import escaped
 from gcd.formats.tarheader import Header, MemberType
 from gcd.model.content import MOST_DIFFERENCES, MOST_REASONS, Damage, Difference
 from gcd.root.tree import FILE_FLAGS, name_of
+from gcd.scrub.below import MOVED, OPAQUE_ATTRIBUTES
 from gcd.scrub.folders import Folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gcd.formats.tarsplit import Member
+    from gcd.scrub.below import Below
     from gcd.scrub.reading import Content, Contents, Sink
 
 WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
 MOST_MEMBERS: Final = 4_000_000
-_OPAQUE_ATTRIBUTES: Final = ("trusted.overlay.opaque", "user.overlay.opaque")
-_MOVED: Final = (
-    "trusted.overlay.redirect",
-    "trusted.overlay.metacopy",
-    "user.overlay.redirect",
-    "user.overlay.metacopy",
-)
 _KERNELS_OWN: Final = ("trusted.overlay.", "user.overlay.", "security.selinux")
 _MODES: Final = {
     MemberType.FILE: stat.S_IFREG, MemberType.SYMLINK: stat.S_IFLNK, MemberType.DIRECTORY: stat.S_IFDIR,
@@ -61,6 +56,8 @@ class Seen:
     differing: int = 0
     reasons: dict[str, None] = field(default_factory=dict)
     expected: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
+    """The directories that hide all below them, as the stream says."""
     bad: set[str] = field(default_factory=set)
     files: int = 0
     read_bytes: int = 0
@@ -91,8 +88,16 @@ class Members:
     """Compares the members of one layer, whose dir is open at `diff`, one after the other; `seen` is what was found."""
 
     def __init__(
-        self, diff: int, contents: Contents, seen: Seen, *, is_dressed: bool = False, has_devices: bool = True
+        self,
+        diff: int,
+        contents: Contents,
+        seen: Seen,
+        below: Below,
+        *,
+        is_dressed: bool = False,
+        has_devices: bool = True,
     ) -> None:
+        self._below = below
         self._folders, self._targets = Folders(diff), Folders(diff)
         self._contents = contents
         self._seen = seen
@@ -232,6 +237,10 @@ class Members:
 
     def _hard_link(self, path: str, status: os.stat_result, header: Header) -> None:
         target = clean(os.fsdecode(header.link))
+        if target not in self._seen.expected:
+            # Unpacked into a mount, a link to a file of a layer below brings that file up into this dir.
+            self._seen.doubt(f"{escaped(path)} is a hard link to what is not in its stream")
+            self._seen.is_placed = False
         folder, _, name = (target or "").rpartition("/")
         try:
             other = os.stat(name, dir_fd=self._targets.open(folder), follow_symlinks=False)
@@ -243,16 +252,26 @@ class Members:
             self._differs(path, Damage.SPLIT, f"another name of {target}", "a file of its own")
 
     def _opaque(self, folder: int, path: str) -> None:
-        found = set(os.listxattr(folder)).intersection(_OPAQUE_ATTRIBUTES)
+        self._seen.opaque.add(path)
+        found = set(os.listxattr(folder)).intersection(OPAQUE_ATTRIBUTES)
         if not any(os.getxattr(folder, name) == b"y" for name in found):
+            self._transparent(path, set(os.listdir(folder)))
+
+    def _transparent(self, path: str, names: set[str]) -> None:
+        if self._below.shows_in(path, names):
             self._differs(path or ".", Damage.TRANSPARENT, "an opaque directory", "one that hides nothing")
+        else:
+            self._seen.doubt(f"{escaped(path) or 'its diff'} is not opaque, and nothing below is seen through it")
 
     def _missing(self, path: str, member: Member, header: Header, *, is_whiteout: bool) -> None:
         self._seen.is_whole = self._seen.is_whole and not member.size
-        if header.type in _DEVICES and not self._has_devices:
-            return
-        expected = "a whiteout" if is_whiteout else _described_member(member, header)
-        self._differs(path, Damage.MISSING, expected, "absent", member)
+        if is_whiteout:
+            if self._below.shows(path):
+                self._differs(path, Damage.MISSING, "a whiteout", "absent", member)
+            else:
+                self._seen.doubt(f"{escaped(path)} has no whiteout, and nothing below is seen there")
+        elif header.type not in _DEVICES or self._has_devices:
+            self._differs(path, Damage.MISSING, _described_member(member, header), "absent", member)
 
     def _lost_folder(self, path: str, folder: str, member: Member, header: Header, error: OSError) -> None:
         """The folder of a member cannot be opened: it differs itself, or it is reached as nobody shall reach it."""
@@ -270,6 +289,8 @@ class Members:
             self._differs(folder, Damage.UNREADABLE, a(MemberType.DIRECTORY), name_of(error))
         elif error.errno not in _GONE:
             seen.doubt(f"{escaped(folder)} cannot be opened ({name_of(error)})")
+        elif error.errno == errno.ENOENT and name == OPAQUE:
+            self._transparent(folder, set())
         elif error.errno == errno.ENOENT:
             self._missing(path, member, header, is_whiteout=is_whiteout)
         else:
@@ -293,7 +314,7 @@ class Members:
             self._seen.is_whole = False
         moved = self._moved(path)
         if moved:
-            self._seen.doubt(f"{escaped(moved)} tells only with the layers below it ({', '.join(_MOVED[:2])})")
+            self._seen.doubt(f"{escaped(moved)} tells only with the layers below it ({', '.join(MOVED[:2])})")
             return
         self._seen.note(Difference(path, damage, expected, found, size, crc))
 
@@ -308,7 +329,7 @@ class Members:
                 pass
             else:
                 try:
-                    if not set(_MOVED).isdisjoint(os.listxattr(fd)):
+                    if not set(MOVED).isdisjoint(os.listxattr(fd)):
                         return here
                 except OSError:
                     pass

@@ -31,7 +31,9 @@ from typing import TYPE_CHECKING, Final
 from gcd.model.changed import NOTHING, Changed
 from gcd.model.facts import EngineState
 from gcd.model.finding import Confidence, NodeKind
+from gcd.model.ids import LayerDirId
 from gcd.model.inventory import Source
+from gcd.model.storegraph import partner_of
 from gcd.model.succession import Differing, succeed
 from gcd.root.discover import detect_store
 from gcd.root.engine import read_engine, sign_of
@@ -174,6 +176,7 @@ class Recheck:
             if sign_of(root, inventory.engine.pid, self._proc) != self._sign:
                 raise Outdated
             look = _Look(root, self._stamps, now_ns, self._proc)
+            changed |= _subjects(f.subject for f in last.findings if _hangs_on_a_container(f.subject, last.graph))
             graph = look.at(last.graph, changed)
             sight = judged(graph, now_ns, self._codes)
             known = {finding.id for finding in last.findings}
@@ -231,6 +234,18 @@ class _Look:
 
     def _graph(self, before: StoreGraph, inventory: Inventory, differing: Differing) -> StoreGraph:
         return succeed(before, inventory, inventory.engine.proof_bound(self._now_ns), differing)
+
+
+def _hangs_on_a_container(node: Node, graph: StoreGraph) -> bool:
+    """Whether a finding about `node` may be another one once a container's config changes, which nobody hears of."""
+    match node.kind:
+        case NodeKind.CONTAINER | NodeKind.RW_LAYER:
+            return True
+        case NodeKind.LAYER_DIR:
+            dir_id = LayerDirId(node.id)
+            return dir_id in graph.rw_namers or partner_of(dir_id) in graph.rw_namers
+        case _:
+            return False
 
 
 def _may_pass(finding: Finding, now_ns: int, latest_ns: int) -> bool:

@@ -154,6 +154,21 @@ def test_a_container_that_says_it_dies_is_read_with_its_dirs(operations, proc):
     assert [f.code for f in recheck.refresh(went, now_ns).findings] == ["GCD309"]
 
 
+def test_a_container_with_a_finding_is_read_again_though_nobody_hears_of_it(operations, proc):
+    """That it dies is written into its config in place; its dir was lost long before."""
+    home = operations.path / "containers" / operations.containers[0].id
+    alive = (home / "config.v2.json").read_bytes()
+    operations.do("cut_rm", 1)
+    dead = (home / "config.v2.json").read_bytes()
+    (home / "config.v2.json").write_bytes(alive)
+    recheck = Recheck(str(operations.path), proc=proc)
+    now_ns = time.time_ns() + 2 * HOUR_NS
+    assert [f.code for f in recheck.full(now_ns).findings] == ["GCD306"]
+
+    (home / "config.v2.json").write_bytes(dead)
+    assert [f.code for f in recheck.refresh(NOTHING, now_ns).findings] == ["GCD309"]
+
+
 def test_a_process_in_a_new_orphan_keeps_it_from_being_proven(operations, tmp_path):
     fake = FakeProc(tmp_path / "proc")
     recheck, now_ns = looked_at(operations, str(fake))

@@ -15,9 +15,10 @@ from gcd.commands.output import PRIVATE, keep_out, write
 from gcd.commands.progress import ProgressBar
 from gcd.commands.terminal import width_and_colour
 from gcd.commands.wishes import demand_found, wish_of
-from gcd.formats.planfile import plan_json, shown_plan_json
-from gcd.model.errors import CannotAct, ExitBits
+from gcd.formats.planfile import MOST_BYTES, plan_json, shown_plan_json
+from gcd.model.errors import CannotAct, ExitBits, GcdError
 from gcd.report.plan_text import plan_text
+from gcd.report.units import iec
 from gcd.root.discover import detect_store, find_root
 from gcd.settings import ReportFormat, load
 
@@ -63,10 +64,21 @@ def plan(
         result, made = planning.plan(path, now_ns=time.time_ns(), wish=wish, progress=progress)
     demand_found(wish.selection, result)
     if output is not None:
-        # It holds the files that repairs would write, among them configs of containers with their environment.
-        write(output, plan_json(made), mode=PRIVATE)
+        _save(output, made)
     click.echo(shown_plan_json(made) if settings.format is ReportFormat.JSON else on_terminal(made), nl=False)
     return bits_of(result, made)
+
+
+def _save(output: str, made: Plan) -> None:
+    """`GcdError` where ``gcd apply`` would not read it: repairs of layers bring up to 16 MiB each."""
+    text = plan_json(made)
+    if len(text) > MOST_BYTES:
+        raise GcdError(
+            f"the plan has {iec(len(text))}, more than the {iec(MOST_BYTES)} that gcd apply reads:"
+            " name fewer findings, or let gcd apply make the plan itself"
+        )
+    # It holds the files that repairs would write, among them configs of containers with their environment.
+    write(output, text, mode=PRIVATE)
 
 
 def planned_beside(

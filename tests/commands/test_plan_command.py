@@ -166,6 +166,15 @@ def test_an_unknown_finding_on_a_healthy_root(root, capsys):
     assert capsys.readouterr().err == "gcd: there is no finding GCD101:layer-dir:x; gcd check lists all findings\n"
 
 
+def test_a_plan_that_apply_would_not_read_is_not_saved(root, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(plan, "MOST_BYTES", 1000)
+
+    assert run("plan", root, "-o", tmp_path / "plan.json") == ExitBits.NOT_DONE
+
+    assert "name fewer findings, or let gcd apply make the plan itself" in capsys.readouterr().err
+    assert not (tmp_path / "plan.json").exists()
+
+
 def test_nothing_is_written_below_the_root(root, capsys):
     assert run("plan", root, "-o", root / "plan.json") == ExitBits.USAGE
     assert "lies below the Docker root" in capsys.readouterr().err

@@ -120,7 +120,7 @@ class Watches:
         try:
             self._start_reader()
             fd = os.open(self._root, _FLAGS)
-        except OSError:
+        except (OSError, RuntimeError):  # the latter where no thread can be started
             self._watches[root] = None
         else:
             try:
@@ -147,7 +147,12 @@ class Watches:
             self.close()
         if self._reader is None:
             reader = InotifyFD()
-            reader.start()
+            try:
+                reader.start()
+            except RuntimeError:
+                reader.stop()
+                reader._close_resources()  # noqa: SLF001 - watchdog leaves that to the thread, which there is not
+                raise
             self._reader = reader
 
     def _visit(self, place: Place, fd: int, before: Mapping[Place, _Watch | None]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.watching import heard, make_folders
+from watchdog.observers.inotify_c import InotifyFD
 
 from gcd.model.changed import EVERYTHING, NOTHING, Changed
 from gcd.watch import Watcher
@@ -310,3 +311,21 @@ def test_a_limit_that_a_new_place_meets(root):
     told = limited(LIMITED + LATER + HEARS, root, "max_inotify_watches", "15")
 
     assert told == ["True False 1", "True True True 2"]
+
+
+def test_no_thread_to_hear_with(root, monkeypatch):
+    def refuse(_reader):
+        refused.append(len(list(Path("/proc/self/fd").iterdir())))
+        raise RuntimeError("can't start new thread")
+
+    refused = []
+    monkeypatch.setattr(InotifyFD, "start", refuse)
+    with watch(root, review_seconds=SOON) as watcher:
+        assert watcher.take(3 * SOON) == NOTHING
+        assert state(watcher) == (False, 0)
+        assert len(refused) >= 3
+        assert len(set(refused)) == 1
+        monkeypatch.undo()
+
+        assert heard(watcher, EVERYTHING) == EVERYTHING
+        assert state(watcher) == (True, 1)

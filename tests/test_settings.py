@@ -128,6 +128,7 @@ def test_the_state_directory_moves_with_its_variable(directory, monkeypatch):
         ("[daemon]\nreconcile = '1m'", "there is no setting 'daemon.reconcile'; did you mean reconcile_interval?"),
         ("[daemon]\nreconcile_interval = '0s'", "daemon.reconcile_interval = '0s' does not fit: it must lie between"),
         ("[daemon]\nreconcile_interval = '2d'", "daemon.reconcile_interval = '2d' does not fit: it must lie between"),
+        ("[hooks]\ntimeout = '31s'", "hooks.timeout = '31s' does not fit: it must be 30s at most, for gcd run"),
         ("[daemon]\nsettle = '11s'", "daemon.settle = '11s' does not fit: it must be 10s at most"),
         ("[daemon]\nact = 'perhaps'", "daemon.act = 'perhaps' does not fit"),
         ("[web]\nlisten_adress = ':1'", "there is no setting 'web.listen_adress'; did you mean listen_address?"),
@@ -199,7 +200,7 @@ def test_the_tables_are_read_whole(directory):
         retention = "3d"
         [hooks]
         on_finding = ["/bin/tell", "-x"]
-        timeout = "90s"
+        timeout = "30s"
         """
     )
 
@@ -225,7 +226,7 @@ def test_the_tables_are_read_whole(directory):
     assert settings.quarantine.retention == timedelta(days=3)
     assert settings.hooks.on_finding == ("/bin/tell", "-x")
     assert settings.hooks.on_action == ()
-    assert settings.hooks.timeout == timedelta(seconds=90)
+    assert settings.hooks.timeout == timedelta(seconds=30)
 
 
 def test_tables_of_several_files_are_merged_and_each_key_knows_its_origin(directory, monkeypatch):

@@ -120,6 +120,12 @@ class QuarantineTable(Table):
     )
 
 
+def _hook_time(value: timedelta) -> timedelta:
+    if value > timedelta(seconds=30):
+        raise ValueError("it must be 30s at most, for gcd run gives no sign of life meanwhile")
+    return value
+
+
 class HooksTable(Table):
     """Commands, as lists of words and without a shell, that get an event as JSON on stdin. They decide nothing."""
 
@@ -131,7 +137,9 @@ class HooksTable(Table):
     on_action: tuple[str, ...] = Field(
         default=(), description="Called for each thing that was done or refused.", examples=[["/usr/local/bin/tell"]]
     )
-    timeout: Duration = Field(default=timedelta(seconds=10), description="After this long a command is killed.")
+    timeout: Annotated[Duration, AfterValidator(_hook_time)] = Field(
+        default=timedelta(seconds=10), description="After this long a command is killed; 30s at most."
+    )
 
 
 def _interval(value: timedelta) -> timedelta:

@@ -167,7 +167,7 @@ def test_an_unknown_finding_on_a_healthy_root(root, capsys):
 
 
 def test_a_plan_that_apply_would_not_read_is_not_saved(root, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(plan, "MOST_BYTES", 1000)
+    monkeypatch.setattr(plan, "MOST_BYTES", 100)
 
     assert run("plan", root, "-o", tmp_path / "plan.json") == ExitBits.NOT_DONE
 

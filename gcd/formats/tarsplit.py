@@ -13,7 +13,6 @@ Source: vbatts/tar-split v0.12.1 ``tar/storage/entry.go``, ``tar/storage/packer.
 
 from __future__ import annotations
 
-import binascii
 import json
 import zlib
 from base64 import b64decode
@@ -133,6 +132,6 @@ def _bytes(text: object) -> bytes:
     if isinstance(text, str):
         try:
             return b64decode(text, validate=True)
-        except binascii.Error:
-            pass
+        except ValueError:
+            pass  # binascii.Error, its subclass, is not what a character beyond ASCII raises
     raise FormatError(_WHAT, expected="base64", found="something else")

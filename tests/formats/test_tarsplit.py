@@ -137,3 +137,12 @@ def test_a_bomb_is_not_unpacked_whole(monkeypatch):
 def test_any_bytes_give_entries_or_an_error(raw):
     for compressed in (raw, gzip.compress(raw)):
         value_or_format_error(lambda whole: list(parse_tar_split((whole,))), compressed)
+
+
+def test_base64_beyond_ascii_is_damage():
+    line = '{"type": 2, "payload": "\u0080ZC8A"}\n'.encode()
+
+    with pytest.raises(FormatError) as caught:
+        list(parse_tar_split([gzip.compress(line)]))
+
+    assert (caught.value.expected, caught.value.found) == ("base64", "something else")

@@ -83,16 +83,18 @@ class Doer:
         policy = policy_of(self._settings)
         return Wish(policy=policy, history=history, acceptances=self._settings.acceptances)
 
-    def settle(self, identity: Identity, keeper: Keeper) -> None:
+    def settle(self, identity: Identity, keeper: Keeper) -> bool:
         """
         Finish or undo what an earlier run left open, and keep of what it did those acts that it did not come to tell.
+        Whether there was anything to finish or undo. Raises `CannotAct`.
         """
         store = detect_store(self._path)
         with open_root(store.path) as root:
             if isinstance(root.lstat(layout.GCD), Absent):
-                return
+                return False
             with open_place(root, create=False, driver=store.driver) as place:
-                for item in settled(place):
+                items = settled(place)
+                for item in items:
                     why = {"why": printable(item.why)} if item.why else {}
                     structlog.get_logger().info(f"entry_{item.recovery.replace('-', '_')}", entry=item.entry, **why)
                 told = keeper.entries_told(identity)
@@ -100,6 +102,7 @@ class Doer:
                     entries, _ = read_quarantine(root, store.driver)
                     untold = [entry for entry in entries.values() if entry.id not in told]
                     keeper.keep_acts(identity, self._path, list(_acts_of(untold)))
+        return bool(items)
 
     def act(self, ledger: Ledger) -> str:
         """

@@ -6,6 +6,7 @@ time around it looks at what changed, heeds what it saw, and shows it.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from gcd.daemon.pacing import ClockWatch, Doubt, Patience, Schedule, boot_second
 from gcd.daemon.telling import Chronicle
 from gcd.model import layout
 from gcd.model.changed import EVERYTHING, NOTHING
+from gcd.model.errors import CannotAct
 from gcd.model.published import Scope
 from gcd.model.reading import value_of
 from gcd.planning import identity_of
@@ -79,6 +81,7 @@ class Vigil:
         self._clock = ClockWatch.begin()
         self._history: tuple[Point, ...] = ()
         self._refusal = ""
+        self._is_settled = False
         self._counted = (0, 0)
 
     def keep(self) -> None:
@@ -89,13 +92,14 @@ class Vigil:
         log = structlog.get_logger()
         log.info("watching", root=printable(self._path), act=self._settings.daemon.act and self._doer.has_verbs)
         if self._settings.daemon.act:
-            self._doer.settle(self._identity, self._tools.keeper)
+            with suppress(CannotAct):  # `_act` tries again, and says why
+                self._settle()
         changed = EVERYTHING
         while True:
             run = new_run_id()
             with bound_contextvars(run=run):
                 self._look(changed)
-                if changed.everything and self._wants_to_act():
+                if changed.everything and self._settings.daemon.act:
                     self._act(run)
             self._tools.rest.all_is_well()
             self._tools.board.all_is_well()
@@ -144,18 +148,36 @@ class Vigil:
             self._history = tools.keeper.keep(self._identity, result, ran) or self._history
         tell_of_findings(self._settings.hooks, result.root, news.new, tools.pulse)
 
-    def _wants_to_act(self) -> bool:
-        return self._settings.daemon.act and self._doer.has_verbs and self._tools.turn.comes()
+    def _settle(self) -> bool:
+        """Settle what was cut short; whether there was anything. Raises `CannotAct`: then nothing else may be done."""
+        has_settled = self._doer.settle(self._identity, self._tools.keeper)
+        self._is_settled = True
+        return has_settled
 
     def _act(self, run: RunId) -> None:
-        """Carry out the policy, and look again if anything came of it."""
+        """
+        Carry out the policy if it is time, and all that was cut short is settled; look again if anything came of it.
+        What keeps gcd from acting keeps it from nothing else: it is shown, and tried again after the next full look.
+        """
         tools = self._tools
         ledger = Ledger(run, self._identity, self._path, tools.keeper, tools.board.counts)
-        why = self._doer.act(ledger)
-        refusal = f"nothing is done: {why}" if why else ""
+        is_to_settle, has_settled = not self._is_settled, False
+        try:
+            if is_to_settle:
+                has_settled = self._settle()
+            if self._doer.has_verbs and tools.turn.comes():
+                why = self._doer.act(ledger)
+            elif is_to_settle:
+                why = ""
+            else:
+                return
+        except CannotAct as error:
+            self._is_settled = False
+            why = str(error)
+        refusal = f"nothing{' more' if ledger.acts else ''} is done: {why}" if why else ""
         if why:
             tools.board.counts.refused()
-        if refusal == self._refusal and not ledger.acts:
+        if refusal == self._refusal and not (ledger.acts or has_settled):
             return
         if refusal and refusal != self._refusal:
             structlog.get_logger().warning("run_refused", why=printable(why))

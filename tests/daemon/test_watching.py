@@ -6,17 +6,21 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import ExitStack
 
 import pytest
 from support.daemons import disk_usage, orphan, remove, size_of_orphan, wait_until, watching
 
-from gcd.daemon import pacing, vigil
+from gcd.actions.place import open_place
+from gcd.daemon import doing, pacing, vigil
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model.audit import ActKind
+from gcd.model.errors import CannotAct
 from gcd.model.plan import Outcome, Reason
 from gcd.model.published import Scope
 from gcd.planning import identity_of
 from gcd.report.units import iec
+from gcd.root.tree import open_root
 from gcd.state import open_state
 
 QUICK = '[daemon]\nreconcile_interval = "1s"\nsettle = "10ms"\n'
@@ -380,3 +384,39 @@ def test_what_an_earlier_run_left_open_is_settled_at_the_start(tmp_path, root, m
     with open_state(tmp_path / "state") as state:
         [told] = state.acts(identity_of(str(root)), most=9)
     assert (told.kind, told.outcome, told.entry) == (ActKind.QUARANTINE, Outcome.DONE, entry.name)
+
+
+def test_another_gcd_at_work_keeps_it_from_acting_and_from_nothing_else(tmp_path, root, monkeypatch):
+    """Say, a long purge."""
+    hours_later(monkeypatch)
+    name = orphan(root)
+    settings = QUICK + "act = true\n" + QUARANTINE
+    with open_root(str(root)) as opened, ExitStack() as other:
+        other.enter_context(open_place(opened, create=True))
+        with watching(tmp_path, root, settings) as watched:
+            wait_until(lambda: watched.latest.trouble and full_looks(watched) >= 4, "it looks on")
+            assert ids(watched) == [f"GCD101:layer-dir:{name}"]
+            assert watched.latest.trouble.startswith("nothing is done: ")
+            assert (watched.latest.tally.failures, watched.latest.has_failed) == (0, False)
+            assert len(watched.named("run_refused")) == 1
+            other.close()
+            wait_until(lambda: watched.latest.tally.acts, "something is done")
+            wait_until(lambda: ids(watched) == [], "the orphan is gone")
+            assert watched.latest.trouble == ""
+    assert len(watched.named("watching")) == 1
+
+
+def test_an_engine_that_does_not_answer_keeps_it_from_acting_and_from_nothing_else(tmp_path, root, monkeypatch):
+    def hung(*_):
+        raise CannotAct("The engine does not answer on /s: Read timed out.")
+
+    monkeypatch.setattr(doing.Doer, "act", hung)
+    with watching(tmp_path, root, QUICK + "act = true\n" + QUARANTINE) as watched:
+        wait_until(lambda: watched.latest.trouble and full_looks(watched) >= 3, "it looks on")
+        assert watched.latest.trouble == "nothing is done: The engine does not answer on /s: Read timed out."
+        name = orphan(root)
+        wait_until(lambda: ids(watched) == [f"GCD101:layer-dir:{name}"], "the orphan is found")
+        assert watched.latest.tally.failures == 0
+        assert watched.latest.tally.refusals[Reason.RUN_REFUSED] >= 1
+    assert len(watched.named("run_refused")) == 1
+    assert len(watched.named("watching")) == 1

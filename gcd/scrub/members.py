@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,7 @@ from gcd.formats.escape import escaped
 from gcd.formats.tarheader import Header, MemberType
 from gcd.model.content import MOST_DIFFERENCES, MOST_REASONS, Damage, Difference
 from gcd.root.tree import FILE_FLAGS, name_of
-from gcd.scrub.below import MOVED, OPAQUE_ATTRIBUTES
+from gcd.scrub.below import MOVED, OPAQUE_ATTRIBUTES, is_whiteout
 from gcd.scrub.folders import Folders
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
-MOST_MEMBERS: Final = 4_000_000
+MOST_NAME_BYTES: Final = 256 << 20
+"""Of memory, for the names of one layer: two million of usual length."""
 _KERNELS_OWN: Final = ("trusted.overlay.", "user.overlay.", "security.selinux")
 _MODES: Final = {
     MemberType.FILE: stat.S_IFREG, MemberType.SYMLINK: stat.S_IFLNK, MemberType.DIRECTORY: stat.S_IFDIR,
@@ -59,6 +61,7 @@ class Seen:
     opaque: set[str] = field(default_factory=set)
     """The directories that hide all below them, as the stream says."""
     bad: set[str] = field(default_factory=set)
+    name_bytes: int = 0
     files: int = 0
     read_bytes: int = 0
     is_whole: bool = True
@@ -155,42 +158,51 @@ class Members:
         if name == OPAQUE:
             self._opaque(parent, folder)
             return
-        is_whiteout = name.startswith(WHITEOUT)
+        hides = name.startswith(WHITEOUT)
         name = name.removeprefix(WHITEOUT)
         path = f"{folder}/{name}" if folder else name
-        self._expect(path)
+        if not self._expect(path):
+            self._seen.is_whole = self._seen.is_whole and not member.size
+            return
         try:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
-            self._missing(path, member, header, is_whiteout=is_whiteout)
+            self._missing(path, member, header, hides=hides)
             return
         mode = stat.S_IFMT(status.st_mode)
-        if is_whiteout:
+        if hides:
             if mode != stat.S_IFCHR or status.st_rdev:
                 self._differs(path, Damage.RETYPED, "a whiteout", a(_NOUNS.get(mode, "thing")))
         elif header.type is MemberType.HARD_LINK:
             self._hard_link(path, status, header)
         elif mode != _MODES[header.type]:
-            if self._has_devices or header.type not in _DEVICES:
-                found = "whiteout" if mode == stat.S_IFCHR and not status.st_rdev else _NOUNS.get(mode, "thing")
-                self._differs(path, Damage.RETYPED, a(header.type), a(found), member)
+            self._retyped(path, status, member, header)
         elif header.type is MemberType.FILE:
             self._file(parent, name, path, status, member, sink)
         else:
             self._other(parent, name, path, status, header)
-        if self._owner is not None and not is_whiteout and header.type is not MemberType.HARD_LINK:
+        if self._owner is not None and not hides and header.type is not MemberType.HARD_LINK:
             self._dress(parent, name, path, status, header)
 
-    def _expect(self, path: str) -> None:
+    def _retyped(self, path: str, status: os.stat_result, member: Member, header: Header) -> None:
+        if self._has_devices or header.type not in _DEVICES:
+            found = "whiteout" if is_whiteout(status) else _NOUNS.get(stat.S_IFMT(status.st_mode), "thing")
+            self._differs(path, Damage.RETYPED, a(header.type), a(found), member)
+
+    def _expect(self, path: str) -> bool:
+        """Whether `path` can be remembered. Nothing is said of what cannot: a later member may replace it."""
         seen = self._seen
         if path in seen.expected:
             self.settle()
             seen.forget(path)
-        elif len(seen.expected) < MOST_MEMBERS:
+            return True
+        seen.name_bytes += sys.getsizeof(path)
+        if seen.name_bytes <= MOST_NAME_BYTES:
             seen.expected.add(path)
-        else:
-            seen.doubt(f"it has more than {MOST_MEMBERS} members")
-            seen.is_placed = False
+            return True
+        seen.doubt(f"its members have names of more than {MOST_NAME_BYTES >> 20} MiB")
+        seen.is_placed = False
+        return False
 
     def _file(
         self, parent: int, name: str, path: str, status: os.stat_result, member: Member, sink: Sink | None
@@ -263,9 +275,9 @@ class Members:
         else:
             self._seen.doubt(f"{escaped(path) or 'its diff'} is not opaque, and nothing below is seen through it")
 
-    def _missing(self, path: str, member: Member, header: Header, *, is_whiteout: bool) -> None:
+    def _missing(self, path: str, member: Member, header: Header, *, hides: bool) -> None:
         self._seen.is_whole = self._seen.is_whole and not member.size
-        if is_whiteout:
+        if hides:
             if self._below.shows(path):
                 self._differs(path, Damage.MISSING, "a whiteout", "absent", member)
             else:
@@ -278,10 +290,10 @@ class Members:
         seen = self._seen
         seen.is_whole = seen.is_whole and not member.size
         name = path.rpartition("/")[2]
-        is_whiteout = name.startswith(WHITEOUT)
+        hides = name.startswith(WHITEOUT)
         path = f"{folder}/{name.removeprefix(WHITEOUT)}"
-        if name != OPAQUE:
-            self._expect(path)
+        if name != OPAQUE and not self._expect(path):
+            return
         parts = folder.split("/")
         if any("/".join(parts[:depth]) in seen.bad for depth in range(1, len(parts) + 1)):
             return
@@ -292,7 +304,7 @@ class Members:
         elif error.errno == errno.ENOENT and name == OPAQUE:
             self._transparent(folder, set())
         elif error.errno == errno.ENOENT:
-            self._missing(path, member, header, is_whiteout=is_whiteout)
+            self._missing(path, member, header, hides=hides)
         else:
             seen.doubt(f"{escaped(path)} is reached through a symlink or lies in what is no directory")
             seen.is_placed = False
@@ -312,7 +324,7 @@ class Members:
             size, crc = member.size, member.crc
         if size:
             self._seen.is_whole = False
-        moved = self._moved(path)
+        moved = self._moved(path) if len(self._seen.differences) < MOST_DIFFERENCES else ""
         if moved:
             self._seen.doubt(f"{escaped(moved)} tells only with the layers below it ({', '.join(MOVED[:2])})")
             return

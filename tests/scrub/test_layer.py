@@ -6,6 +6,7 @@ import errno
 import gzip
 import os
 import socket
+import sys
 import tarfile
 
 import pytest
@@ -17,6 +18,7 @@ from gcd.demo.tarsplit import crc64_iso
 from gcd.model.content import Damage, Depth, Soundness
 from gcd.root.tree import Directory, Listing
 from gcd.scrub import layer as scrub_layer
+from gcd.scrub import members
 from gcd.scrub.layer import Manner
 
 QUICK, FULL = Manner(Depth.QUICK), Manner(Depth.FULL)
@@ -258,6 +260,32 @@ def test_a_tar_split_that_the_disk_does_not_give_says_so(tmp_path, monkeypatch):
 
     assert (verdict.soundness, verdict.differences) == (Soundness.UNVERIFIABLE, ())
     assert verdict.reasons == ("the disk fails: its tar-split cannot be read (EIO)",)
+
+
+def test_of_more_names_than_can_be_remembered_nothing_is_said(tmp_path, monkeypatch):
+    layer = written(tmp_path, SOUND)
+    diff = tmp_path / "overlay2" / CACHE_ID / "diff"
+    (diff / "d/a").write_bytes(b"content of b")
+    (diff / "big").unlink()
+    (diff / "extra").mkdir()
+    monkeypatch.setattr(members, "MOST_NAME_BYTES", sum(map(sys.getsizeof, ("d", "d/a"))))
+
+    verdict = verdict_on(tmp_path, layer, FULL)
+
+    assert told(verdict) == [("d/a", Damage.CHANGED, verdict.differences[0].found)]
+    assert (verdict.reasons, verdict.digest) == (("its members have names of more than 0 MiB",), "")
+
+
+def test_past_the_differences_that_are_kept_nothing_more_is_looked_at(tmp_path, monkeypatch):
+    layer = written(tmp_path, [Member(name, b"x") for name in "abc"])
+    for name in "abc":
+        (tmp_path / "overlay2" / CACHE_ID / "diff" / name).unlink()
+    monkeypatch.setattr(members, "MOST_DIFFERENCES", 1)
+    asked = []
+    monkeypatch.setattr(members.Members, "_moved", lambda _, path: asked.append(path) or "")
+
+    assert verdict_on(tmp_path, layer, QUICK).differing == 3
+    assert asked == ["a", "a"]
 
 
 @given(st.integers(0, 3000), st.integers(0, 40), st.binary(max_size=20))

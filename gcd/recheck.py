@@ -40,6 +40,7 @@ from gcd.root.engine import read_engine, sign_of
 from gcd.root.mounts import read_mounts
 from gcd.root.newborn import newborn
 from gcd.root.openfiles import held_dirs
+from gcd.root.progress import Pace
 from gcd.root.read import compared, engine_state_of
 from gcd.root.refresh import Outdated, refresh, stamps_of
 from gcd.root.tree import open_root
@@ -175,7 +176,7 @@ class Recheck:
         with open_root(inventory.root) as root:
             if sign_of(root, inventory.engine.pid, self._proc) != self._sign:
                 raise Outdated
-            look = _Look(root, self._stamps, now_ns, self._proc)
+            look = _Look(root, self._stamps, now_ns, self._proc, self._progress)
             changed |= _subjects(f.subject for f in last.findings if _hangs_on_a_container(f.subject, last.graph))
             graph = look.at(last.graph, changed)
             sight = judged(graph, now_ns, self._codes)
@@ -191,20 +192,21 @@ class Recheck:
 
 
 class _Look:
-    """One refresh of what is in `root`, whose `stamps` were those at its last reading."""
+    """One refresh of what is in `root`, whose `stamps` were those at its last reading, told to `progress`."""
 
-    def __init__(self, root: Directory, stamps: Stamps, now_ns: int, proc: str) -> None:
+    def __init__(self, root: Directory, stamps: Stamps, now_ns: int, proc: str, progress: Progress | None) -> None:
         self._root = root
         self.stamps = stamps
         self._now_ns = now_ns
         self._proc = proc
+        self._pace = Pace(progress)
         self.is_about_a_mount = False
         """Whether a dir that some namespace has mounted was among what changed."""
 
     def at(self, before: StoreGraph, changed: Changed) -> StoreGraph:
         """The graph of what is there now, of which `changed` was read again."""
         stamps = stamps_of(self._root, before.inventory.store)
-        refreshed = refresh(self._root, before, changed, (self.stamps, stamps))
+        refreshed = refresh(self._root, before, changed, (self.stamps, stamps), pace=self._pace)
         if refreshed.newest_ns > self._now_ns + CLOCK_TOLERANCE_NS:
             raise Outdated
         self.stamps = stamps
@@ -215,8 +217,10 @@ class _Look:
 
     def twice(self, before: StoreGraph, changed: Changed) -> StoreGraph:
         """As `at`, a second time: with all that came unheard, and with engine, mounts and open files of now."""
+        self._tell(Source.ENGINE)
         engine = read_engine(self._root, self._proc)
         graph = self.at(before, changed | unheard(self._root, before.inventory))
+        self._tell(Source.MOUNTS)
         mounts, state = read_mounts(self._proc)
         inventory = graph.inventory
         moved = {m.merged_of for m in {*mounts} ^ {*inventory.mounts} if m.merged_of is not None}
@@ -224,13 +228,20 @@ class _Look:
             sources = {**inventory.sources, Source.MOUNTS: state}
             graph = self._graph(graph, replace(inventory, mounts=mounts, sources=sources), Differing())
             graph = self.at(graph, replace(changed, layer_dirs=changed.layer_dirs | moved))
+        self._tell(Source.ENGINE)
         engine = compared(engine, read_engine(self._root, self._proc))
         known = before.inventory.engine
         if (engine.state, engine.pid, engine.others) != (known.state, known.pid, known.others):
             raise Outdated
+        self._tell(Source.OVERLAY2)
         held = held_dirs(graph.unreferenced_dirs, self._proc)
         sources = {**graph.inventory.sources, Source.ENGINE: engine_state_of(engine)}
         return self._graph(graph, replace(graph.inventory, engine=engine, held_dirs=held, sources=sources), Differing())
+
+    def _tell(self, source: Source) -> None:
+        """A part begins in which nothing is counted."""
+        if self._pace.progress is not None:
+            self._pace.progress(source, 0, 1)
 
     def _graph(self, before: StoreGraph, inventory: Inventory, differing: Differing) -> StoreGraph:
         return succeed(before, inventory, inventory.engine.proof_bound(self._now_ns), differing)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -328,6 +329,21 @@ def test_a_refresh_tells_whether_it_became_a_full_look(operations, proc):
         told.append(recheck.was_full)
 
     assert told == [True, False, True, False]
+
+
+def test_a_refresh_tells_of_its_parts(operations, proc):
+    heard = []
+    recheck = Recheck(str(operations.path), proc=proc, progress=lambda source, *_: heard.append(source))
+    recheck.full(time.time_ns() + 2 * HOUR_NS)
+    heard.clear()
+    recheck.refresh(operations.do("create", 0), time.time_ns() + 2 * HOUR_NS)
+    once = [source for source, _ in groupby(heard)]
+    heard.clear()
+    recheck.refresh(operations.do("leak_dir", 0), time.time_ns() + 2 * HOUR_NS)
+    twice = [source for source, _ in groupby(heard)]
+
+    assert once == ["layers", "containers", "overlay2", "links"]
+    assert twice == ["overlay2", "links", "engine", "overlay2", "links", "mounts", "engine", "overlay2"]
 
 
 def test_a_root_that_is_gone_ends_the_look_and_the_next_one_is_full(operations, proc):

@@ -13,7 +13,6 @@ whose directories are not the ones that were read: then `Outdated` is raised, an
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -53,12 +52,13 @@ from gcd.root.images import read_configs, read_metadata, read_references
 from gcd.root.layerdb import read_layerdb
 from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
 from gcd.root.plugins import read_plugins
+from gcd.root.progress import ALONE, Pace
 from gcd.root.temporaries import read_engine_temporaries, read_temporaries
 from gcd.root.tree import source_state
 from gcd.root.volumes import read_volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gcd.model.changed import Changed
     from gcd.model.facts import LayerDir, LayerRecord
@@ -164,13 +164,14 @@ def refresh(
     changed: Changed,
     stamps: tuple[Stamps, Stamps],
     *,
-    sleep: Callable[[float], None] = time.sleep,
+    pace: Pace = ALONE,
 ) -> Refreshed:
     """
     The inventory of `root`, of which `before` is the graph of the last one: what `changed`, and what `stamps`, the last
-    ones and those of now, tell apart, is read again. Engine, mounts and what processes hold are taken over.
+    ones and those of now, tell apart, is read again, as `pace` says. Engine, mounts and what processes hold are taken
+    over.
     """
-    return _Refresh(root, before, changed, *stamps, sleep).run()
+    return _Refresh(root, before, changed, *stamps, pace).run()
 
 
 class _Refresh:
@@ -181,7 +182,7 @@ class _Refresh:
         changed: Changed,
         old_stamps: Stamps,
         stamps: Stamps,
-        sleep: Callable[[float], None],
+        pace: Pace,
     ) -> None:
         self._root = root
         self._before = before
@@ -189,7 +190,7 @@ class _Refresh:
         self._driver = self._old.store
         self._changed = changed
         self._restamped = {path for path, stamp in stamps.items() if old_stamps.get(path) != stamp}
-        self._sleep = sleep
+        self._pace = pace
         self._sources: dict[Source, SourceState] = {}
         self._dirs: set[LayerDirId] = {LayerDirId(name) for name in changed.layer_dirs}
         """The dirs to be read: what was read so far adds to them."""
@@ -224,11 +225,11 @@ class _Refresh:
         is_busy = any(inventory.sources[source].coverage is Coverage.BUSY for source in _BUILD_SOURCES)
         if not self._changed.has_build_cache and not is_busy and self._restamped.isdisjoint(_BUILD):
             return inventory
-        cache, states = read_build_cache(self._root, sleep=self._sleep)
+        cache, states = read_build_cache(self._root)
         for _ in range(_MAX_READINGS - 1):
             if all(state.coverage is not Coverage.BUSY for state in states.values()):
                 break
-            cache, states = read_build_cache(self._root, sleep=self._sleep)
+            cache, states = read_build_cache(self._root)
         self._sources |= states
         self._dirs.update(LayerDirId(name) for name in cache.named ^ inventory.build_cache.named)
         return replace(inventory, build_cache=cache)
@@ -237,7 +238,7 @@ class _Refresh:
         changed, old = self._changed, self._old
         if not (changed.layers or changed.rw_layers or changed.write_sets):
             return inventory, frozenset(), frozenset()
-        read = read_layerdb(self._root, self._driver, only=changed)
+        read = read_layerdb(self._root, self._driver, self._pace, only=changed)
         self._whole(read.layers_state)
         self._whole(read.rw_layers_state)
         chains = {ChainId(f"sha256:{name}") for name in changed.layers if is_hex64(name)}
@@ -288,7 +289,7 @@ class _Refresh:
             names.update(image.removeprefix("sha256:") for image in missing)
         if not names:
             return inventory, frozenset()
-        configs, _, state = read_configs(self._root, self._driver, only=names)
+        configs, _, state = read_configs(self._root, self._driver, self._pace, only=names)
         self._whole(state)
         metadata, state = read_metadata(self._root, self._driver, only=names)
         self._whole(state)
@@ -308,7 +309,7 @@ class _Refresh:
             names.update(self._before.rw_namers.get(dir_id, ()))
         if not names:
             return inventory, frozenset()
-        read, state = read_containers(self._root, only=names)
+        read, state = read_containers(self._root, self._pace, only=names)
         self._whole(state)
         self._note(container.ctime_ns for container in read.values())
         containers = differing(old.containers, read, {ContainerId(name) for name in names})
@@ -344,13 +345,13 @@ class _Refresh:
         return replace(inventory, layer_dirs=shelf), frozenset(changed), links
 
     def _read_dirs(self, names: set[LayerDirId]) -> dict[LayerDirId, LayerDir]:
-        read, state = read_layer_dirs(self._root, self._driver, only=names)
+        read, state = read_layer_dirs(self._root, self._driver, self._pace, only=names)
         self._whole(state)
         return dict(read)
 
     def _with_links(self, inventory: Inventory, names: set[str]) -> tuple[Inventory, frozenset[LinkId]]:
         farm = self._old.link_farm
-        read, state = read_link_farm(self._root, self._driver, only=names)
+        read, state = read_link_farm(self._root, self._driver, self._pace, only=names)
         self._whole(state)
         if read.type is not farm.type:
             raise Outdated
@@ -374,7 +375,7 @@ class _Refresh:
             inventory = replace(inventory, distribution=read.unreadable, registry_layers=read.layers)
         databases = [path for path in layout.ENGINE_DATABASES if path in self._restamped]
         if databases:
-            again = read_databases(root, databases, sleep=self._sleep)
+            again = read_databases(root, databases)
             kept = {path: txid for path, txid in inventory.databases.items() if path not in databases}
             inventory = replace(inventory, databases=kept | again)
         temporaries, self._sources[Source.TEMPORARIES] = read_engine_temporaries(root)

@@ -23,9 +23,11 @@ import pytest
 from support.engine import SETTLE, Engine
 from support.scenes import BUILT, DONE_BEFORE_THE_KILL, FILES, judge, kill_during_pull, told
 
+from gcd.actions import engineapi
 from gcd.actions import release as releasing
-from gcd.actions.engineapi import EngineApi, EngineRefused, connect
+from gcd.actions.engineapi import EngineApi, EngineRefused, NoAnswer, connect
 from gcd.actions.release import LABEL, ORPHANED_LAYER, finish, release, unfinished
+from gcd.commands.listing import listed
 from gcd.model.errors import CannotAct
 from gcd.model.finding import Confidence, Finding, Node, NodeKind
 from gcd.model.ids import ChainId, ImageId
@@ -623,6 +625,26 @@ def test_socket_that_somebody_opened_for_the_engine(make_engine: Callable[..., E
             assert not api.has(ImageId("sha256:" + "0" * 64))
         with connect(root, found) as api:
             assert api.socket.endswith(str(engine.socket))
+
+
+def test_one_that_is_halted_is_not_waited_for(
+    make_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is asked, and in the midst of it."""
+    engine = make_engine()
+    monkeypatch.setattr(engineapi, "IMPATIENT_SECONDS", 0.5)
+    beats: list[float] = []
+    began = time.monotonic()
+    with (
+        open_root(str(engine.root)) as root,
+        engineapi.impatiently(pulse=lambda: beats.append(time.monotonic()), beat=lambda: None),
+    ):
+        with connect(root, read_engine(root)) as api, engine.frozen(), pytest.raises(NoAnswer):
+            api.listed(silent_too=True)
+        with engine.frozen(), pytest.raises(CannotAct, match="does not answer"):
+            listed(str(engine.root))
+    assert len(beats) == 1
+    assert time.monotonic() - began < 20
 
 
 def test_no_engine(make_engine: Callable[..., Engine]) -> None:

@@ -79,7 +79,7 @@ class Headers:
     """The headers of one stream: `feed` it the segments, and ask it at each member for its `header`."""
 
     def __init__(self) -> None:
-        self._waiting = b""
+        self._waiting = bytearray()
         self._padding = 0
         self._is_overlong = False
 
@@ -87,15 +87,15 @@ class Headers:
         """What is more than any member's headers is not kept: the padding behind the last one may be long."""
         self._is_overlong = self._is_overlong or len(self._waiting) + len(segment) > MOST_WAITING
         if not self._is_overlong:
-            self._waiting = self._waiting + segment if self._waiting else segment
+            self._waiting += segment
 
     def header(self, name: bytes) -> Header:
         """
         What the segments since the last member say of the member `name`; `FormatError` where they hold no header for
         one, or more.
         """
-        raw, at = self._waiting, self._padding
-        self._waiting = b""
+        raw, at = bytes(self._waiting), self._padding
+        self._waiting.clear()
         if self._is_overlong:
             raise _error("headers of a bearable size", "more")
         records: dict[bytes, bytes] = {}

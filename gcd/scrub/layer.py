@@ -156,11 +156,11 @@ def _compare_all(record: Directory, members: Members, seen: Seen, digest: Digest
             for entry in parse_tar_split(pieces):
                 if isinstance(entry, Member):
                     members.compare(entry, headers.header(entry.name), None if digest is None else digest.add)
-                    manner.told(seen.read_bytes)
                 else:
                     headers.feed(entry.payload)
                     if digest is not None:
                         digest.add(entry.payload)
+                manner.told(seen.read_bytes)
     except FileNotFoundError:
         seen.doubt("it has no tar-split")
     except OSError as error:

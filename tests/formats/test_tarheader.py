@@ -155,6 +155,17 @@ def test_endless_padding_is_not_kept(monkeypatch):
     assert headers._waiting == b""
 
 
+def test_many_short_segments_are_not_copied_again_for_each():
+    headers = Headers()
+    waiting = headers._waiting
+
+    for _ in range(1000):
+        headers.feed(b"x")
+
+    assert headers._waiting is waiting
+    assert len(waiting) == 1000
+
+
 SOUND = (
     member(LONG, size=9 << 33),
     member(LONG, kind=tarfile.SYMTYPE, linkname=LONG, form=tarfile.GNU_FORMAT),

@@ -116,7 +116,7 @@ class Vigil:
             result = self._recheck.full(time.time_ns())
         else:
             result = self._recheck.refresh(changed, time.time_ns())
-        scope = Scope.FULL if changed.everything else Scope.INCREMENTAL
+        scope = Scope.FULL if self._recheck.was_full else Scope.INCREMENTAL
         took = time.monotonic() - began
         tools.board.counts.checked(scope, took)
         if scope is Scope.FULL:

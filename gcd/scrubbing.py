@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -17,10 +18,12 @@ from gcd.model.content import Course
 from gcd.model.errors import CannotCheck
 from gcd.scrub.layer import Manner, verify
 from gcd.scrub.order import remaining
+from gcd.scrub.pace import Stopped
 from gcd.state import lock_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from gcd.model.content import Sweep
@@ -41,38 +44,48 @@ class Told(Protocol):
     def __call__(self, done: int, in_hand: int, total: int, /) -> None: ...
 
 
-class _Halt(Exception):
-    """Somebody said to pause or to stop."""
-
-    def __init__(self, course: Course) -> None:
-        super().__init__()
-        self.course = course
-
-
 @dataclass(slots=True)
-class _Watch:
-    """Asks now and then what is to become of the sweep, and tells of progress."""
+class _Progress:
+    """Tells of it now and then."""
 
-    scrubs: Scrubs
     told: Told
     total: int
     done: int = 0
-    asked: float = 0.0
+    told_at: float = 0.0
 
     def __call__(self, in_hand: int) -> None:
         now = time.monotonic()
-        if now - self.asked >= ASKED_EVERY_SECONDS:
-            self.asked = now
-            course = self.scrubs.course()
-            if course is not None and course is not Course.RUNNING:
-                raise _Halt(course)
+        if now - self.told_at >= ASKED_EVERY_SECONDS:
+            self.told_at = now
             self.told(self.done, in_hand, self.total)
+
+
+@contextlib.contextmanager
+def _listening(open_scrubs: Callable[[], AbstractContextManager[Scrubs]], contents: Contents) -> Iterator[None]:
+    """Inside, nothing more is read of `contents` as soon as somebody says to pause or to stop."""
+    over = threading.Event()
+
+    def listen() -> None:
+        with contextlib.suppress(CannotCheck), open_scrubs() as scrubs:  # the course is asked between layers too
+            while not over.wait(ASKED_EVERY_SECONDS):
+                if scrubs.course() is not Course.RUNNING:
+                    contents.stop()
+                    return
+
+    listener = threading.Thread(target=listen, name="listen", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        over.set()
+        listener.join()
 
 
 def work(
     root: Directory,
     layers: Mapping[ChainId, Layer],
     scrubs: Scrubs,
+    open_scrubs: Callable[[], AbstractContextManager[Scrubs]],
     sweep: Sweep,
     contents: Contents,
     told: Told,
@@ -82,28 +95,32 @@ def work(
     """
     Look at what remains of `sweep`, for so many `seconds` at most, and give what became of it.
 
-    The layer in hand is lost when somebody pauses or stops the scrub, and finished when the time is over.
+    The layer in hand is lost when somebody pauses or stops the scrub, and finished when the time is over. `open_scrubs`
+    gives `scrubs` to another thread.
     """
     todo = remaining(sweep, layers, scrubs.verdicts())
-    watch = _Watch(scrubs, told, sum(layer.size for layer in todo))
+    progress = _Progress(told, sum(layer.size for layer in todo))
     until = None if seconds is None else time.monotonic() + seconds
-    manner = Manner(sweep.depth, is_dressed=sweep.is_dressed, told=watch)
+    manner = Manner(sweep.depth, is_dressed=sweep.is_dressed, told=progress)
     try:
-        for layer in todo:
-            watch(0)
-            if until is not None and time.monotonic() >= until:
-                break
-            verdict = verify(root, layer, contents, manner, now_ns=time.time_ns())
-            if verdict is not None:
-                scrubs.keep(verdict)
-            watch.done += layer.size
-    except _Halt as halt:
-        return halt.course
+        with _listening(open_scrubs, contents):
+            for layer in todo:
+                progress(0)
+                is_over = until is not None and time.monotonic() >= until
+                if is_over or scrubs.course() is not Course.RUNNING:
+                    break
+                verdict = verify(root, layer, contents, manner, now_ns=time.time_ns())
+                if verdict is not None:
+                    scrubs.keep(verdict)
+                progress.done += layer.size
+    except Stopped:
+        pass
     except KeyboardInterrupt:
         scrubs.steer(Course.PAUSED)
         raise
-    scrubs.steer(Course.FINISHED)
-    return Course.FINISHED
+    else:
+        scrubs.finish()
+    return scrubs.course() or Course.STOPPED
 
 
 @contextlib.contextmanager

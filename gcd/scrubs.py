@@ -100,6 +100,14 @@ class Scrubs:
         with self._connection:
             self._connection.execute("UPDATE sweeps SET course = ? WHERE root = ?", (course, self._root))
 
+    def finish(self) -> None:
+        """The sweep is finished, unless somebody said meanwhile that it is to be something else."""
+        with self._connection:
+            self._connection.execute(
+                "UPDATE sweeps SET course = ? WHERE root = ? AND course = ?",
+                (Course.FINISHED, self._root, Course.RUNNING),
+            )
+
 
 def kept_verdicts(state: State, identity: Identity) -> dict[ChainId, Verdict]:
     """Those on the layers of a root, by a state that may be open for reading alone."""

@@ -267,7 +267,7 @@ def _go_on(
         root = stack.enter_context(open_root(place.store.path))
         contents = stack.enter_context(Contents(pace))
         told = stack.enter_context(ScrubBar())
-        work(root, layers_of(inventory.layers), scrubs, sweep, contents, told, seconds=seconds)
+        work(root, layers_of(inventory.layers), scrubs, place.scrubs, sweep, contents, told, seconds=seconds)
 
 
 def _inventory(store: Store) -> Inventory:

@@ -25,10 +25,16 @@ GIVES_WAY_SECONDS = 30.0
 _US = 1e6
 
 
+class Stopped(Exception):
+    """Nothing is read any more at this pace."""
+
+
 class Pace:
     """
     To be told of all bytes before they are read, by any thread; it returns when they may be. `rate` is in bytes a
     second, None: as fast as it goes. `pressure` is the kernel's file, "" where others are not minded.
+
+    After `stop` nobody reads on: whoever asks, or waits, has `Stopped` raised.
     """
 
     def __init__(
@@ -37,18 +43,26 @@ class Pace:
         *,
         pressure: str = "",
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self._rate = rate
         self._pressure = pressure
-        self._clock, self._sleep = clock, sleep
+        self._stopped = threading.Event()
+        self._clock, self._sleep = clock, sleep or self._stopped.wait
         self._lock = threading.Lock()
         self._free_at = clock()
         self._looked_at, self._looked = clock(), self._stalls()
 
+    def stop(self) -> None:
+        self._stopped.set()
+
     def spend(self, size: int) -> None:
-        if self._rate is None and not self._pressure:
-            return
+        if self._rate is not None or self._pressure:
+            self._wait(size)
+        if self._stopped.is_set():
+            raise Stopped
+
+    def _wait(self, size: int) -> None:
         with self._lock:
             if self._pressure and self._clock() - self._looked_at >= LOOKED_EVERY_SECONDS:
                 self._give_way()
@@ -64,7 +78,7 @@ class Pace:
         now, stalls = self._clock(), self._stalls()
         until = now + GIVES_WAY_SECONDS
         is_stalled = (stalls - before) / _US > STALLED * (now - since)
-        while is_stalled and now < until:
+        while is_stalled and now < until and not self._stopped.is_set():
             began, before = now, stalls
             self._sleep(STOOD_STILL_SECONDS)
             now, stalls = self._clock(), self._stalls()

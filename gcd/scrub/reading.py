@@ -62,7 +62,13 @@ class Contents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if kind is not None:
+            self.stop()
         self._pool.shutdown(cancel_futures=True)
+
+    def stop(self) -> None:
+        """Read nothing more, by any thread: who waits for content has `Stopped` raised."""
+        self._pace.stop()
 
     def read(self, fd: int, size: int, sink: Sink | None = None) -> Callable[[], Content]:
         """
@@ -105,7 +111,7 @@ class Contents:
             self._pool.submit(self._part, fd, start, min(PART, size - start), is_kept=is_kept)
             for start in range(0, size, PART)
         ]
-        return partial(_joined, fd, parts)
+        return partial(self._joined, fd, parts)
 
     def _part(self, fd: int, start: int, size: int, *, is_kept: bool) -> Content:
         buffer = self._idle.pop()
@@ -125,20 +131,22 @@ class Contents:
             os.posix_fadvise(fd, start, size, os.POSIX_FADV_DONTNEED)
         return Content(done, crc)
 
-
-def _joined(fd: int, parts: list[Future[Content]]) -> Content:
-    try:
-        contents = [part.result() for part in parts]
-    finally:
-        for part in parts:
-            part.cancel()
-        for part in parts:
-            part.cancelled() or part.exception()
-        os.close(fd)
-    size, crc = contents[0].size, contents[0].crc
-    for content in contents[1:]:
-        size, crc = size + content.size, joined_crc(crc, content.crc, content.size)
-    return Content(size, crc)
+    def _joined(self, fd: int, parts: list[Future[Content]]) -> Content:
+        try:
+            contents = [part.result() for part in parts]
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        finally:
+            for part in parts:
+                part.cancel()
+            for part in parts:
+                part.cancelled() or part.exception()
+            os.close(fd)
+        size, crc = contents[0].size, contents[0].crc
+        for content in contents[1:]:
+            size, crc = size + content.size, joined_crc(crc, content.crc, content.size)
+        return Content(size, crc)
 
 
 def joined_crc(first: int, second: int, size: int) -> int:

@@ -15,10 +15,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# How long one example takes depends on what else the machine has to do.
+hypothesis.settings.register_profile("gcd", deadline=None)
+hypothesis.settings.load_profile("gcd")
 
 LONGEST = (
     "engine/test_storm_of_moves.py",
@@ -28,6 +33,7 @@ LONGEST = (
     "engine/test_mends.py",
     "engine/test_scrub.py",
     "engine/test_daemon.py",
+    "daemon/test_storm.py",
     "deploy/test_prometheus.py",
     "daemon/test_process.py",
     "engine/test_quarantine.py",

@@ -163,10 +163,17 @@ class CloseLook:
             raise _Trouble(Reason.CHANGED, f"{path} has changed since gcd looked")
 
     def _demand_unmounted(self, step: Step, mounts: tuple[KernelMount, ...]) -> None:
-        """A mount names a layer below it by the link of its dir alone."""
+        """
+        A mount names a layer below it by the link of its dir alone, and minds the dir as a whole and what is in its
+        ``diff``.
+        """
         for path in _paths_that_mounts_mind(step):
             parts = path.split("/")
-            folders = ("/".join(parts[:end]) for end, part in enumerate(parts, 1) if is_layer_dir_id(part))
+            folders = (
+                "/".join(parts[:end])
+                for end, part in enumerate(parts, 1)
+                if is_layer_dir_id(part) and parts[end : end + 1] in ([], [layout.DIFF])
+            )
             tokens = {*parts, *(link for folder in folders for link in self._link_of(folder))}
             for mount in mounts:
                 if not tokens.isdisjoint(mount.dirs) or not tokens.isdisjoint(mount.links):

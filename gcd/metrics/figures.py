@@ -60,7 +60,7 @@ _MILDER: Mapping[Severity, frozenset[int]] = {
             701,
         }
     ),
-    Severity.WARNING: frozenset({110, 301, 302, 303, 306}),
+    Severity.WARNING: frozenset({110, 301, 302, 303, 306, 705}),
     Severity.ERROR: frozenset({307, 501, 805}),
 }
 """The numbers of the codes whose findings can also have this severity, which is not the one of the table."""

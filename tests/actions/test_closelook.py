@@ -279,6 +279,15 @@ def test_a_repair_minds_a_mount_only_where_it_rewrites_lower_or_takes_away(
             assert told(look, Mend(FINDING, (change,))) == answer
 
 
+def test_what_lies_beside_the_content_of_a_lower_layer_may_go(root: Directory, docker: Path, proc: FakeProc):
+    (docker / "overlay2" / LAYER / ".tmp-link7").write_bytes(b"")
+    time.sleep(0.02)
+    move = Move(FINDING, (f"overlay2/{LAYER}/.tmp-link7",))
+    with looking(root, docker, proc) as look:
+        proc.process(77, "holder", mountinfo=OVERLAY.format(lower=f"/r/overlay2/l/{LINK}", upper=hex64("b")))
+        assert told(look, move) is None
+
+
 def test_content_is_not_changed_below_a_mount_that_names_the_layer_by_its_link(
     root: Directory, docker: Path, proc: FakeProc
 ):

@@ -1,0 +1,173 @@
+"""
+A file of a layer is written back from another one: killed or failed at every call that changes something.
+
+Right after each the file has its old content or its new one; after the next start the whole repair is done or undone.
+See `support.killing` for how.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from support.fingerprint import differences
+from support.killing import errors_for, fail_at, kill_at, points_of
+from support.units import RUN, entries_of, outside
+
+from gcd.actions.place import open_place
+from gcd.actions.recover import Recovery, recover
+from gcd.actions.repair import repair
+from gcd.actions.restore import restore
+from gcd.demo.dockerroot import DockerRoot
+from gcd.mends.table import mend
+from gcd.model.content import Depth
+from gcd.model.entry import EntryState
+from gcd.model.errors import CannotAct
+from gcd.model.facts import EngineState
+from gcd.model.plan import Mend, Outcome
+from gcd.model.storegraph import StoreGraph
+from gcd.root.discover import detect_store, find_root
+from gcd.root.tree import open_root
+from gcd.rules.content import content_findings
+from gcd.run import reader
+from gcd.scrub.layer import Manner, verify
+from gcd.scrub.order import layers_of
+from gcd.scrub.pace import Pace
+from gcd.scrub.reading import Contents
+from gcd.scrub.twins import whole_content
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+TOOL, NOTE = b"#!/bin/sh\n" + b"x" * 70_000, b"a note\n"
+
+
+class Twins:
+    """The witness of one root."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def whole_content(self, chain, layers):
+        known = layers_of(layers)
+        return whole_content(self.root, known.pop(chain), known.values())
+
+
+def mend_of(path: Path) -> Mend:
+    """What ``gcd repair`` would do about the one damaged layer."""
+    inventory = reader(detect_store(find_root(str(path))), now_ns=time.time_ns())()
+    with open_root(str(path)) as root, Contents(Pace()) as contents:
+        for chain, layer in layers_of(inventory.layers).items():
+            inventory.contents[chain] = verify(root, layer, contents, Manner(Depth.QUICK), now_ns=1)
+        graph = StoreGraph(inventory, inventory.engine.proof_bound(time.time_ns()))
+        [finding] = content_findings(inventory, graph)
+        return Mend(finding, mend(inventory, graph, finding, Twins(root)).changes)
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """In memory where that is possible: what is asked is which calls were made, and a disk syncs for minutes."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    """A root whose layer lost two files that another one holds, one of them setuid and somebody's; and its mend."""
+    with DockerRoot(folder / "model", seed=os.getpid()) as built:
+        built.image("one:1", layers=[{"bin/tool": TOOL, "note": NOTE}])
+        built.image("two:1", layers=[{"note": NOTE, "opt/tool": TOOL}])
+    [tool] = (folder / "model").glob("overlay2/*/diff/bin/tool")
+    os.truncate(tool, 0)
+    os.chown(tool, 1000, 1001)
+    tool.chmod(0o4755)
+    (tool.parents[1] / "note").write_bytes(b"no note")
+    mending = mend_of(folder / "model")
+    assert [change.content for change in mending.changes] == [TOOL, NOTE]
+    return folder / "model", mending
+
+
+@pytest.fixture
+def fresh(model, folder):
+    """Makes the root anew, as the model is."""
+    root = folder / "docker"
+
+    def make():
+        shutil.rmtree(root, ignore_errors=True)
+        subprocess.run(["cp", "-a", "--", str(model[0]), str(root)], check=True)
+        return root
+
+    return make
+
+
+def in_place_of(root, do):
+    """What `do` makes of the place of `root`; None where that cannot be opened, which is an orderly end."""
+    with contextlib.suppress(CannotAct), open_root(str(root)) as directory, open_place(directory, create=True) as place:
+        return do(place)
+    return None
+
+
+def act(root, mending):
+    in_place_of(root, lambda place: repair(place, mending, run_id=RUN, now_ns=time.time_ns()))
+
+
+def held(root, mending):
+    return [(root / change.path).read_bytes() for change in mending.changes]
+
+
+def worn(mark):
+    return mark.mode, mark.owner, mark.xattrs, mark.links
+
+
+def judge(root, mending, before):
+    new = [TOOL, NOTE]
+    assert all(content in {was, shall} for content, was, shall in zip(held(root, mending), OLD, new, strict=True))
+    done = in_place_of(root, lambda place: recover(place, engine=EngineState.STOPPED))
+    assert [r for r in done if r.recovery is Recovery.LEFT_OPEN] == []
+    assert held(root, mending) in (OLD, new)
+    now = outside(root)
+    paths = {change.path for change in mending.changes}
+    assert {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)} in (set(), paths)
+    assert [worn(now[path]) for path in paths] == [worn(before[path]) for path in paths]
+    names = [name for name, (state, _) in entries_of(root).items() if state is EntryState.CLOSED]
+    deeds = in_place_of(root, lambda place: list(restore(place, names, engine=EngineState.STOPPED)))
+    assert [deed for deed in deeds if deed.outcome is not Outcome.DONE] == []
+    assert (entries_of(root), differences(before, outside(root))) == ({}, [])
+
+
+OLD = [b"", b"no note"]
+
+
+def at_each(fresh, mending, points, do):
+    for point in points:
+        root = fresh()
+        before = outside(root)
+        do(lambda root=root: act(root, mending), point)
+        judge(root, mending, before)
+
+
+def points_in(fresh, mending):
+    root = fresh()
+    points = points_of(lambda: act(root, mending))
+    assert held(root, mending) == [TOOL, NOTE]
+    return points
+
+
+def test_killed_at_every_call(fresh, model):
+    points = points_in(fresh, model[1])
+    at_each(fresh, model[1], points, kill_at)
+
+    assert len(points) == len(set(points)) >= 50
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EXDEV"])
+def test_every_call_fails(fresh, model, error):
+    points = [point for point in points_in(fresh, model[1]) if error in errors_for(point)]
+    at_each(fresh, model[1], points, lambda act, point: fail_at(act, point, error))
+
+    assert points

@@ -3,21 +3,27 @@ What scrubs keep in ``state.db``: the last verdict on each layer, and the sweep 
 
 A verdict is written when its layer is done, so that a scrub that is killed loses the layer in hand and no more. Whoever
 pauses or stops a scrub writes that into the sweep, and the process that works on it reads it there.
+
+`known_of` and `scrubbing_of` are for those who count: what is known in short, and what that says of the layers.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import astuple
+from collections import Counter
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gcd.model.content import Course, Damage, Depth, Difference, Soundness, Sweep, Verdict
 from gcd.model.ids import ChainId, LayerDirId
+from gcd.model.published import LayerState, Scrubbing
+from gcd.model.reading import value_of
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
+    from gcd.model.facts import LayerRecord
     from gcd.model.plan import Identity
     from gcd.state import State
 
@@ -69,14 +75,7 @@ class Scrubs:
 
     def sweep(self) -> Sweep | None:
         """The last one; None if there was none."""
-        row = self._connection.execute(
-            "SELECT course, began_ns, depth, is_dressed, layers FROM sweeps WHERE root = ?", (self._root,)
-        ).fetchone()
-        if row is None:
-            return None
-        course, began_ns, depth, is_dressed, layers = row
-        chains = tuple(map(ChainId, json.loads(layers)))
-        return Sweep(Course(course), began_ns, Depth(depth), bool(is_dressed), chains)
+        return _sweep(self._connection, self._root)
 
     def begin(self, sweep: Sweep) -> None:
         with self._connection:
@@ -113,6 +112,100 @@ def kept_verdicts(state: State, identity: Identity) -> dict[ChainId, Verdict]:
     """Those on the layers of a root, by a state that may be open for reading alone."""
     root = state.known_number(identity)
     return {} if root is None else _verdicts(state.connection, root)
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A verdict in short."""
+
+    layer_dir: LayerDirId
+    soundness: Soundness
+    checked_ns: int
+    read_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The verdicts on the layers of a root, and its last sweep; nothing of a root that was never scrubbed."""
+
+    verdicts: Mapping[ChainId, Glance] = field(default_factory=dict)
+    sweep: Sweep | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Of a layer: its dir, None where its record does not say, and the bytes that were unpacked into it."""
+
+    layer_dir: LayerDirId | None
+    size: int
+
+
+def extents(layers: Mapping[ChainId, LayerRecord]) -> dict[ChainId, Extent]:
+    return {chain: Extent(value_of(record.cache_id), value_of(record.size) or 0) for chain, record in layers.items()}
+
+
+def known_of(state: State, identity: Identity) -> Known:
+    """What is known of a root, by a state that may be open for reading alone."""
+    root = state.known_number(identity)
+    if root is None:
+        return Known()
+    rows = state.connection.execute(
+        "SELECT chain, layer_dir, soundness, checked_ns, read_bytes FROM verdicts WHERE root = ?", (root,)
+    )
+    verdicts = {
+        ChainId(chain): Glance(LayerDirId(layer_dir), Soundness(soundness), checked_ns, read_bytes)
+        for chain, layer_dir, soundness, checked_ns, read_bytes in rows
+    }
+    return Known(verdicts, _sweep(state.connection, root))
+
+
+def in_force(known: Known, layers: Mapping[ChainId, Extent]) -> dict[ChainId, Glance]:
+    """The verdicts on `layers`: not those on layers that are gone, or have another dir by now."""
+    return {
+        chain: glance
+        for chain, glance in known.verdicts.items()
+        if chain in layers and layers[chain].layer_dir == glance.layer_dir
+    }
+
+
+def scrubbing_of(known: Known, layers: Mapping[ChainId, Extent], now_ns: int, period_seconds: float) -> Scrubbing:
+    """What is `known` of `layers`, which are all that there are, at the wall clock time `now_ns`."""
+    verdicts = in_force(known, layers)
+    since_ns = now_ns - int(period_seconds * 1e9) if period_seconds else 0
+    counts = Counter(_state_of(glance, since_ns) for glance in verdicts.values())
+    counts[LayerState.PENDING] += len(layers) - len(verdicts)
+    return Scrubbing(
+        layers={state: counts[state] for state in LayerState},
+        oldest_ns=min((glance.checked_ns for glance in verdicts.values()), default=None),
+        progress=0.0 if known.sweep is None else _progress(known.sweep, verdicts, layers),
+        period_seconds=period_seconds,
+    )
+
+
+def _state_of(glance: Glance, since_ns: int) -> LayerState:
+    if glance.soundness is not Soundness.DAMAGED and glance.checked_ns < since_ns:
+        return LayerState.PENDING
+    return LayerState(glance.soundness)
+
+
+def _progress(sweep: Sweep, verdicts: Mapping[ChainId, Glance], layers: Mapping[ChainId, Extent]) -> float:
+    """By bytes, where a layer without any counts as one byte: it is looked at, too. What is gone is done."""
+    left = [c for c in sweep.layers if c in layers and (c not in verdicts or verdicts[c].checked_ns < sweep.began_ns)]
+    if not left:
+        return 1.0
+    total = sum(max(layers[chain].size, 1) for chain in sweep.layers if chain in layers)
+    return 1.0 - sum(max(layers[chain].size, 1) for chain in left) / total
+
+
+def _sweep(connection: sqlite3.Connection, root: int) -> Sweep | None:
+    row = connection.execute(
+        "SELECT course, began_ns, depth, is_dressed, layers FROM sweeps WHERE root = ?", (root,)
+    ).fetchone()
+    if row is None:
+        return None
+    course, began_ns, depth, is_dressed, layers = row
+    chains = tuple(map(ChainId, json.loads(layers)))
+    return Sweep(Course(course), began_ns, Depth(depth), bool(is_dressed), chains)
 
 
 def _verdicts(connection: sqlite3.Connection, root: int) -> dict[ChainId, Verdict]:

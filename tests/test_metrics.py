@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from support.golden import assert_golden
-from support.published import busy_daemon, published
+from support.published import SCRUBBED, busy_daemon, published
 from support.results import damaged_host, finding, orphan, result, unchecked
 
 from gcd import metrics
@@ -23,7 +23,7 @@ from gcd.model.facts import Engine, EngineState
 from gcd.model.finding import Acceptance, Confidence, Impact, Kind, Node, NodeKind, Severity
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.plan import Outcome, Reason
-from gcd.model.published import Durations, Holding, Scope, Tally
+from gcd.model.published import Durations, Holding, LayerState, Scope, Scrubbing, Tally
 from gcd.rules.catalogue import EVERY_RULE
 
 MOST_SERIES = 300
@@ -35,6 +35,7 @@ CLOSED = {
     "outcome": set(Outcome),
     "reason": set(Reason),
     "scope": set(Scope),
+    "state": set(LayerState),
     "le": {"0.005", "0.02", "0.05", "0.2", "0.5", "1.0", "2.0", "5.0", "15.0", "60.0", "+Inf"},
 }
 
@@ -119,7 +120,7 @@ def worst():
 
 def test_all_series_are_there_from_the_first_result_on_and_they_are_few():
     assert samples(worst()).keys() == samples(published()).keys()
-    assert len(samples(worst())) == 267 < MOST_SERIES
+    assert len(samples(worst())) == 277 < MOST_SERIES
 
 
 def test_before_the_first_result_there_is_only_that_it_is_not_up():
@@ -334,9 +335,39 @@ def test_what_was_done_and_refused():
     assert value(replace(shown, is_watching=False), "gcd_watching") == 0
 
 
+def test_what_scrubs_know():
+    shown = busy_daemon()
+
+    found = {
+        name[4:]: value(shown, name) for name, *labels in samples(shown) if name.startswith("gcd_scrub") and not labels
+    }
+    assert found == {
+        "scrub_bytes_total": 5 * 1024**3,
+        "scrub_progress_ratio": 0.25,
+        "scrub_oldest_verified_timestamp_seconds": SCRUBBED.oldest_ns / 1e9,
+        "scrub_period_seconds": 2_592_000,
+        "scrub_readable": 1,
+    }
+    assert {state: value(shown, "gcd_scrub_layers", state=state) for state in LayerState} == SCRUBBED.layers
+    assert value(shown, "gcd_quarantine_retention_seconds") == 1_209_600
+
+
+def test_before_the_first_scrub_all_series_are_there_with_0():
+    shown = published(scrubbing=Scrubbing(is_readable=False))
+
+    assert {name: number for (name, *_), number in samples(shown).items() if name.startswith("gcd_scrub")} == {
+        "gcd_scrub_layers": 0,
+        "gcd_scrub_bytes_total": 0,
+        "gcd_scrub_progress_ratio": 0,
+        "gcd_scrub_oldest_verified_timestamp_seconds": 0,
+        "gcd_scrub_period_seconds": 0,
+        "gcd_scrub_readable": 0,
+    }
+
+
 def test_the_text_of_one_check_is_a_part_of_all():
-    of_check = metrics.textfile(damaged_host())
-    whole = exposition(published(damaged_host())).decode()
+    of_check = metrics.textfile(damaged_host(), SCRUBBED)
+    whole = exposition(published(damaged_host(), scrubbing=SCRUBBED)).decode()
 
     assert set(of_check.splitlines()) < set(whole.splitlines())
     assert {line.split()[2] for line in of_check.splitlines() if line.startswith("# HELP")} == {

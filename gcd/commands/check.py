@@ -84,8 +84,9 @@ def check(  # noqa: PLR0913 - one parameter a flag
     _deliver(result, plan, settings.format, output)
     if textfile is not None:
         from gcd import metrics  # noqa: PLC0415 - prometheus-client is for those who have it written
+        from gcd.commands.contents import known_contents  # noqa: PLC0415 - SQLite, too
 
-        write(textfile, metrics.textfile(result), mode=PUBLIC)
+        write(textfile, metrics.textfile(result, known_contents(settings, path)), mode=PUBLIC)
     if is_recorded:
         from gcd.commands.record import record  # noqa: PLC0415 - SQLite is for those who keep something
 

@@ -10,6 +10,10 @@
     telling.py    findings that came and went, in the log, and the status line
     tally.py      what is counted since the daemon began
     signals.py    flags that signals set, and the end of what does not come to one
+    scrubber.py   scrubs by the clock, a part at a time, in a process of its own
+    scrubchild.py what runs in that process
+    scrubregister.py
+                  what scrubs know, read again where it changed
     pulse.py      the sign of life: between the parts of what takes long, from the loop itself
     pacing.py     when to look next, and how long to rest after errors
     alone.py      one daemon a root

@@ -16,7 +16,7 @@ from gcd.model.published import Published
 from gcd.report.printable import printable
 
 if TYPE_CHECKING:
-    from gcd.model.published import Holding, Point, Scope
+    from gcd.model.published import Holding, Point, Scope, Scrubbing
     from gcd.model.result import RunResult
     from gcd.notify import Notifier
 
@@ -42,6 +42,7 @@ class Board:
         history: tuple[Point, ...],
         is_watching: bool,
         trouble: str,
+        scrubbing: Scrubbing,
     ) -> None:
         self._checked_ns = {**self._checked_ns, scope: result.checked_ns}
         self.latest = Published(
@@ -53,6 +54,7 @@ class Board:
             history=history,
             is_watching=is_watching,
             trouble=trouble,
+            scrubbing=scrubbing,
         )
         self._notifier.status(status_line(self.latest))
 
@@ -76,6 +78,12 @@ class Board:
         if self._trouble:
             structlog.get_logger().info("trouble_over", why=printable(self._trouble))
         self._trouble = ""
+
+    def scrub(self, scrubbing: Scrubbing) -> None:
+        """What scrubs know may have changed without a look."""
+        if self.latest is not None and self.latest.scrubbing != scrubbing:
+            self.latest = replace(self.latest, tally=self.counts.taken(), scrubbing=scrubbing)
+            self._notifier.status(status_line(self.latest))
 
     def watch(self, *, is_watching: bool) -> None:
         """What was counted, or whether the root is watched, may have changed without a look."""

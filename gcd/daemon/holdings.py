@@ -13,16 +13,18 @@ from gcd.root.usage import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import timedelta
 
     from gcd.model.entry import EntryId
     from gcd.model.facts import QuarantineEntry
 
 
 class Holdings:
-    """The quarantine of the root at `path`."""
+    """The quarantine of the root at `path`, in which an entry is kept for `retention`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, retention: timedelta) -> None:
         self._path = path
+        self._retention = retention
         self._measured: dict[tuple[EntryId, EntryState], int] = {}
 
     def taken(self, entries: Mapping[EntryId, QuarantineEntry], pulse: Callable[[], None]) -> Holding:
@@ -39,4 +41,5 @@ class Holdings:
                 usages = measure(root, new, pulse=pulse)
             self._measured |= {key: usage.disk_bytes for key, usage in usages.items()}
         made = [manifest.made_ns for entry in entries.values() if (manifest := value_of(entry.manifest)) is not None]
-        return Holding(sum(self._measured.values()), len(entries), min(made, default=None))
+        oldest_ns = min(made, default=None)
+        return Holding(sum(self._measured.values()), len(entries), oldest_ns, self._retention.total_seconds())

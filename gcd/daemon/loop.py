@@ -16,6 +16,7 @@ from gcd.daemon.alone import AnotherWatches
 from gcd.daemon.keeping import Keeper
 from gcd.daemon.pacing import Rest, Turn
 from gcd.daemon.pulse import Pulse
+from gcd.daemon.scrubber import Scrubber
 from gcd.daemon.signals import Stopped
 from gcd.daemon.vigil import Tools, Vigil
 from gcd.model.errors import GcdError
@@ -56,6 +57,7 @@ class Daemon:
         self._notifier = notifier
         self._flags = flags
         self._pulse = Pulse(notifier, flags)
+        self._scrubber = Scrubber()
         self._set_up()
 
     def _set_up(self) -> None:
@@ -63,7 +65,8 @@ class Daemon:
         interval = self._settings.daemon.reconcile_interval.total_seconds()
         self._rest = Rest(interval)
         keeper = Keeper(self._settings.state_dir)
-        self._tools = Tools(self._board, keeper, self._pulse, self._flags, Turn(interval), self._rest)
+        turn = Turn(interval)
+        self._tools = Tools(self._board, keeper, self._pulse, self._flags, turn, self._rest, self._scrubber)
 
     def run(self) -> None:
         """Until a signal ends it. Raises `AnotherWatches`."""
@@ -84,6 +87,7 @@ class Daemon:
             log.info("stopped")
         finally:
             self._notifier.stopping()
+            self._scrubber.end()
 
     def _keep_vigil(self) -> None:
         settings = self._settings

@@ -26,6 +26,7 @@ class Counts:
         self.failures = 0
         self.watch_events = 0
         self.watch_overflows = 0
+        self.scrubbed_bytes = 0
 
     def checked(self, scope: Scope, seconds: float) -> None:
         self._durations[scope][bisect_left(BUCKETS_SECONDS, seconds)] += 1
@@ -51,4 +52,5 @@ class Counts:
             failures=self.failures,
             watch_events=self.watch_events,
             watch_overflows=self.watch_overflows,
+            scrubbed_bytes=self.scrubbed_bytes,
         )

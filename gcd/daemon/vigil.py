@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from gcd.daemon.keeping import Keeper
     from gcd.daemon.pacing import Rest, Turn
     from gcd.daemon.pulse import Pulse
+    from gcd.daemon.scrubber import Scrubber
     from gcd.daemon.signals import Flags
     from gcd.model.changed import Changed
     from gcd.model.entry import RunId
-    from gcd.model.published import Point
+    from gcd.model.published import Point, Scrubbing
     from gcd.model.result import RunResult
     from gcd.settings import Settings
     from gcd.watch import Watcher
@@ -56,6 +57,7 @@ class Tools:
     flags: Flags
     turn: Turn
     rest: Rest
+    scrubber: Scrubber
 
 
 class Vigil:
@@ -71,8 +73,9 @@ class Vigil:
         self._schedule = Schedule(settings.daemon.reconcile_interval.total_seconds())
         self._doer = Doer(settings, path, tools.pulse)
         self._identity = identity_of(path)
+        tools.scrubber.on(path, self._identity, settings, time.time_ns())
         self._chronicle = Chronicle(tools.keeper.known(self._identity))
-        self._holdings = Holdings(path)
+        self._holdings = Holdings(path, settings.quarantine.retention)
         self._patience = Patience()
         self._doubt = Doubt()
         self._doubted_until = float("inf")
@@ -137,6 +140,7 @@ class Vigil:
             history=self._history,
             is_watching=self._watcher.is_watching,
             trouble=self._refusal or tools.keeper.trouble,
+            scrubbing=self._scrubbing(is_anew=scope is Scope.FULL),
         )
 
     def _heed(self, result: RunResult, scope: Scope) -> None:
@@ -195,6 +199,7 @@ class Vigil:
                 return NOTHING
             if left == 0:
                 return EVERYTHING
+            self._tend_scrubs()
             until_ready = max(0.0, ready - boot_seconds())
             until_sure = max(0.0, self._doubted_until - boot_seconds())
             changed = self._watcher.take(min(left, until_ready, until_sure, self._tools.pulse.longest_wait))
@@ -205,6 +210,18 @@ class Vigil:
                 return young
             if boot_seconds() >= self._doubted_until or self._is_another_time():
                 return EVERYTHING
+
+    def _tend_scrubs(self) -> None:
+        if self._tools.scrubber.tend():
+            self._tools.board.scrub(self._scrubbing(is_anew=False))
+
+    def _scrubbing(self, *, is_anew: bool) -> Scrubbing:
+        """What scrubs know of the layers that the last look saw."""
+        scrubber, sight = self._tools.scrubber, self._recheck.sight
+        assert sight is not None
+        found = scrubber.scrubbing(sight.inventory.layers, time.time_ns(), is_anew=is_anew)
+        self._tools.board.counts.scrubbed_bytes = scrubber.register.read_bytes
+        return found
 
     def _is_another_time(self) -> bool:
         """Whether the engine was started or stopped, the root replaced, or the clock set, since the last full look."""

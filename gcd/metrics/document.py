@@ -9,7 +9,7 @@ from gcd.model.audit import ActKind
 from gcd.model.finding import Severity
 from gcd.model.inventory import Source
 from gcd.model.plan import Outcome, Reason
-from gcd.model.published import Scope
+from gcd.model.published import LayerState, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,7 @@ _LABELS: Mapping[str, str] = {
     "outcome": ", ".join(Outcome),
     "reason": ", ".join(Reason),
     "scope": ", ".join(Scope),
+    "state": ", ".join(LayerState),
 }
 
 _HEAD = """\
@@ -40,7 +41,8 @@ of node_exporter: whole, readable for all, and without a time of their own.
 A host is Prometheus's label `instance`. All series are there from the first result on, with 0 where there is nothing,
 and there are fewer than 300 of them; before the first result there is only `gcd_up 0`. Counters begin anew with the
 daemon. Sums over labels make sense everywhere; of `gcd_findings` a code has a series for each severity that its
-findings can have.
+findings can have. A check looks at no content: what scrubs found (GCD701 to GCD705) is counted by `gcd_scrub_layers`,
+each layer once, and not by `gcd_findings`.
 
 | metric | type | labels | | |
 |---|---|---|---|---|

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from gcd.metrics.figures import FIGURES, Type
-from gcd.model.published import BUCKETS_SECONDS, Durations, Published, Scope, Tally
+from gcd.model.published import BUCKETS_SECONDS, Durations, Published, Scope, Scrubbing, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,9 +47,12 @@ def exposition(published: Published | None) -> bytes:
     return generate_latest(PublishedCollector(lambda: published))
 
 
-def textfile(result: RunResult) -> str:
-    """What a single check knows, for the textfile collector of node_exporter, which takes no timestamps."""
-    published = Published(result, Tally({}, {}, {}), {Scope.FULL: result.checked_ns})
+def textfile(result: RunResult, scrubbing: Scrubbing) -> str:
+    """
+    What a single check knows, and the state of what scrubs found before it, for the textfile collector of
+    node_exporter, which takes no timestamps.
+    """
+    published = Published(result, Tally({}, {}, {}), {Scope.FULL: result.checked_ns}, scrubbing=scrubbing)
     figures = tuple(figure for figure in FIGURES if figure.is_of_check)
     return generate_latest(PublishedCollector(lambda: published, figures)).decode()
 

@@ -21,7 +21,7 @@ from gcd.model.facts import EngineState
 from gcd.model.finding import Code, Kind, Severity
 from gcd.model.inventory import Coverage, Source
 from gcd.model.plan import Outcome, Reason
-from gcd.model.published import Durations, Published, Scope
+from gcd.model.published import Durations, LayerState, Published, Scope
 from gcd.model.result import is_orphan
 from gcd.rules.catalogue import EVERY_RULE
 from gcd.rules.table import NEEDLESS
@@ -171,6 +171,10 @@ def _lost_containers(published: Published) -> Samples:
     return _one(len({name for f in _severe(published.result) for name in f.impact.containers}))
 
 
+def _layers(published: Published) -> Samples:
+    return (((state,), published.scrubbing.layers.get(state, 0)) for state in LayerState)
+
+
 # --- what the daemon knows ------------------------------------------------------------------------------------------
 
 
@@ -286,6 +290,55 @@ FIGURES: tuple[Figure, ...] = (
         "When the oldest entry of the quarantine was moved there, in seconds since 1970; 0 without any.",
         lambda p: _one((p.holding.oldest_ns or 0) / _NS),
         is_of_check=False,
+    ),
+    Figure(
+        "gcd_quarantine_retention_seconds",
+        Type.GAUGE,
+        "How long an entry of the quarantine is kept, in seconds (quarantine.retention).",
+        lambda p: _one(p.holding.retention_seconds),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_scrub_layers",
+        Type.GAUGE,
+        "Layers by what scrubs told of their content last. Pending are those never looked at, or longer ago than "
+        "the period; what was damaged stays it until a scrub says otherwise. Layers that are gone count nowhere.",
+        _layers,
+        ("state",),
+    ),
+    Figure(
+        "gcd_scrub_bytes_total",
+        Type.COUNTER,
+        "Bytes that scrubs, whoever began them, have read of layers that they were done with, since the daemon began.",
+        lambda p: _one(p.tally.scrubbed_bytes),
+        is_of_check=False,
+    ),
+    Figure(
+        "gcd_scrub_progress_ratio",
+        Type.GAUGE,
+        "How much of the last scrub is done, as a ratio from 0 to 1, each layer by its size; 0 before the first.",
+        lambda p: _one(p.scrubbing.progress),
+    ),
+    Figure(
+        "gcd_scrub_oldest_verified_timestamp_seconds",
+        Type.GAUGE,
+        "When the layer was looked at that was not for longest, of those that ever were, in seconds since 1970; "
+        "0 where none was.",
+        lambda p: _one((p.scrubbing.oldest_ns or 0) / _NS),
+    ),
+    Figure(
+        "gcd_scrub_period_seconds",
+        Type.GAUGE,
+        "Within how many seconds all layers are to be looked at (scrub.every); 0 where nobody wants that. A check "
+        "takes it for wanted once a scrub was begun.",
+        lambda p: _one(p.scrubbing.period_seconds),
+    ),
+    Figure(
+        "gcd_scrub_readable",
+        Type.GAUGE,
+        "Whether the state in which scrubs keep their verdicts could be read (1); else (0) the rest of gcd_scrub is of "
+        "the last time that it could, and layers of which nothing was read are pending.",
+        lambda p: _one(p.scrubbing.is_readable),
     ),
     Figure(
         "gcd_actions_total",

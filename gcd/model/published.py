@@ -5,7 +5,7 @@ What the daemon knows at one moment and shows: its metrics, its page, its API an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from gcd.model.audit import ActKind
     from gcd.model.plan import Outcome, Reason
     from gcd.model.result import RunResult
+
+
+class LayerState(StrEnum):
+    """What is known of the content of a layer; each layer that there is has one of them."""
+
+    VERIFIED = "verified"
+    DAMAGED = "damaged"
+    """Whenever that was found: damage does not heal with time."""
+    UNVERIFIABLE = "unverifiable"
+    PENDING = "pending"
+    """Never looked at, or longer ago than the period in which all layers are to be, and not known to be damaged."""
 
 
 class Scope(StrEnum):
@@ -48,15 +59,37 @@ class Tally:
     """Checks and runs that ended with an error."""
     watch_events: int = 0
     watch_overflows: int = 0
+    scrubbed_bytes: int = 0
+    """What scrubs have read for the layers that they were done with, whoever began them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """The quarantine: bytes of disk usage, entries, and when the oldest was moved (wall clock; None without any)."""
+    """
+    The quarantine: bytes of disk usage, entries, when the oldest was moved (wall clock; None without any), and how long
+    one is kept.
+    """
 
     disk_bytes: int = 0
     entries: int = 0
     oldest_ns: int | None = None
+    retention_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbing:
+    """
+    What scrubs know of the layers that there are. `oldest_ns` is when the layer was looked at that was not for longest,
+    of those that ever were (wall clock; None: none was). `progress` is the part of the last scrub that is done, from 0
+    to 1 by bytes, 0 before the first. Within `period_seconds` all layers are to be looked at, 0: nobody wants that.
+    Where the verdicts cannot be read, `is_readable` is false, and the rest is of the last time that they could.
+    """
+
+    layers: Mapping[LayerState, int] = field(default_factory=dict)
+    oldest_ns: int | None = None
+    progress: float = 0.0
+    period_seconds: float = 0.0
+    is_readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +119,4 @@ class Published:
     is_watching: bool = True
     trouble: str = ""
     has_failed: bool = False
+    scrubbing: Scrubbing = Scrubbing()

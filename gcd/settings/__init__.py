@@ -4,7 +4,7 @@ Settings: what may be said in files, in the environment and on the command line,
 ::
 
     model.py    `Settings`, all that can be set
-    tables.py   its tables: policy, protection, quarantine, hooks, daemon, web
+    tables.py   its tables: policy, protection, quarantine, hooks, daemon, scrub, web
     units.py    durations, sizes, hours, time zones, addresses, hashes
     keys.py     which keys there are, and the nearest one of a key that there is not
     sample.py   settings as TOML, and the annotated sample

@@ -11,7 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gcd.model.finding import Acceptance
-from gcd.settings.tables import DaemonTable, HooksTable, PolicyTable, ProtectTable, QuarantineTable, WebTable
+from gcd.settings.tables import (
+    DaemonTable,
+    HooksTable,
+    PolicyTable,
+    ProtectTable,
+    QuarantineTable,
+    ScrubTable,
+    WebTable,
+)
 
 ENV_PREFIX = "GCD_"
 ENV_BELOW = "__"
@@ -112,6 +120,9 @@ class Settings(BaseSettings):
         "decide anything.",
     )
     daemon: DaemonTable = Field(default=DaemonTable(), description="gcd run, which watches a root all the time.")
+    scrub: ScrubTable = Field(
+        default=ScrubTable(), description="How gcd run looks at the content of layers. It reads, and writes nothing."
+    )
     web: WebTable = Field(default=WebTable(), description="What gcd run serves over HTTP.")
 
     @property

@@ -1,6 +1,6 @@
 """
-The tables of the settings: what may be done, what is never touched, how long things are kept, whom to tell, and how the
-daemon works and is listened to.
+The tables of the settings: what may be done, what is never touched, how long things are kept, whom to tell, how the
+daemon works and is listened to, and how often the content of layers is looked at.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, model_validator
 
+from gcd.model.content import Depth
 from gcd.model.finding import Confidence, Kind, Severity
 from gcd.policy.policy import Verb, Weekday
 from gcd.settings.units import Address, Duration, Hash, Hours, Size, Zone
@@ -168,6 +169,39 @@ class DaemonTable(Table):
     )
     act: bool = Field(
         default=False, description="Whether gcd run carries out the policy by itself. Else it reports, and no more."
+    )
+
+
+def _period(value: timedelta) -> timedelta:
+    if value and not timedelta(minutes=1) <= value <= timedelta(days=3650):
+        raise ValueError("it must be 0s, for never, or lie between 1m and 3650d")
+    return value
+
+
+def _rate(value: ByteSize) -> ByteSize:
+    if value == 0:
+        raise ValueError("it must be more than nothing, or a scrub would never end")
+    return value
+
+
+class ScrubTable(Table):
+    """Scrubs by ``gcd run``, which are told by what is said here; those by hand are told by flags alone."""
+
+    every: Annotated[Duration, AfterValidator(_period)] = Field(
+        default=timedelta(days=30),
+        description="Within what time gcd run looks at the content of each layer, a part of all each day, those first "
+        "that were not looked at for longest. After it a layer counts as pending. 0s: gcd run looks at none.",
+    )
+    depth: Depth = Field(
+        default=Depth.QUICK,
+        description="quick: types, sizes and the CRC-64 of each file; full: the SHA-256 of each layer's whole stream "
+        "too.",
+    )
+    max_duration: Duration = Field(
+        default=timedelta(hours=6), description="After so long no further layer of a part is begun."
+    )
+    bandwidth: Annotated[Size, AfterValidator(_rate)] | None = Field(
+        default=None, description="The most bytes that are read a second.", examples=["50MiB"]
     )
 
 

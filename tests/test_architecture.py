@@ -178,8 +178,12 @@ def test_files_stay_short():
 def test_a_package_tells_what_is_in_it(name):
     folder = PACKAGE / name
     text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
-    told = re.findall(r"^    ([a-z_0-9]+\.py|[a-z]+/) +\S", text, re.MULTILINE)
-    there = {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir() if path.name[:2] != "__"}
+    told = re.findall(r"^    ([a-z_0-9]+\.(?:py|c)|[a-z]+/) +\S", text, re.MULTILINE)
+    there = {
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in folder.iterdir()
+        if path.name[:2] != "__" and path.suffix in {"", ".py", ".c"}
+    }
 
     assert len(told) == len(set(told))
     assert set(told) == there

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from support.fakeproc import BOOT_SECONDS, FakeProc
+from support.inpython import read_in_python
 from support.rootoperations import VERBS, Operations
 
 from gcd.model.changed import NOTHING, Changed
@@ -82,6 +83,7 @@ class Calls:
 
     def __init__(self, monkeypatch):
         self.counted = Counter()
+        read_in_python(monkeypatch)
         for name in self.NAMES:
             monkeypatch.setattr(os, name, self._counting(name, getattr(os, name)))
 

@@ -27,14 +27,14 @@ from gcd.model.ids import ChainId, DiffId, LayerDirId, RwLayerName, is_hex64, re
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Present, Reading
 from gcd.model.shelf import Shelf, layer_of, shelved_layers
-from gcd.root.progress import ALONE, Pace, counted
+from gcd.root.progress import ALONE, Pace, in_batches
 from gcd.root.record import Record, open_record
-from gcd.root.rows import layer_row, rw_layer_row
+from gcd.root.rows import layer_rows, rw_layer_rows
 from gcd.root.shares import in_shares
 from gcd.root.tree import Directory, combined, listing_state, source_state
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from gcd.model.changed import Changed
     from gcd.model.shelf import LayerRow, LayerShelf
@@ -132,10 +132,8 @@ def _read_layers(
 def _layer_rows(directory: Directory, pace: Pace, names: Sequence[str], shares: int) -> dict[ChainId, LayerRow]:
     """The rows of those of the records `names` that have one."""
     rows: dict[ChainId, LayerRow] = {}
-    for name in counted(names, Source.LAYERS, pace, shares):
-        row = layer_row(directory.fd, name, has_age=pace.has_ages)
-        if row is not None:
-            rows[_chain(name)] = row
+    for batch in in_batches(names, Source.LAYERS, pace, shares):
+        rows |= {_chain(name): row for name, row in layer_rows(directory.fd, batch, has_age=pace.has_ages).items()}
     return rows
 
 
@@ -171,7 +169,7 @@ def _read_rw_layers(
     walk = _RwLayers({}, [], pace.has_ages)
     with opened.value as directory:
         listing = directory.list_named(only)
-        walk.visit(directory, listing.entries, "")
+        walk.visit(directory, list(listing.entries), "")
     failures = [listing.failure, *walk.failures] if listing.failure else walk.failures
     if failures:
         return walk.found, SourceState(Coverage.PARTIAL, f"{path} cannot be listed whole ({failures[0]})")
@@ -186,16 +184,16 @@ class _RwLayers:
     failures: list[str]
     has_ages: bool
 
-    def visit(self, parent: Directory, names: Iterable[str], prefix: str) -> None:
+    def visit(self, parent: Directory, names: Sequence[str], prefix: str) -> None:
         """
         Take each of `names` in `parent` for a record, unless it holds directories and no record's file: such a one is
         part of a nested name.
         """
+        rows = rw_layer_rows(parent.fd, names, has_age=self.has_ages)
         for name in names:
             path = prefix + name
-            row = rw_layer_row(parent.fd, name, has_age=self.has_ages)
-            if row is not None:
-                self.found[RwLayerName(path)] = _rw_layer_of(RwLayerName(path), row)
+            if name in rows:
+                self.found[RwLayerName(path)] = _rw_layer_of(RwLayerName(path), rows[name])
                 continue
             record = open_record(parent, name)
             if record is None:

@@ -24,9 +24,9 @@ from gcd.model.ids import LayerDirId, LinkId, is_layer_dir_id, is_link_id
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import ABSENT, Absent, Malformed, Present, Reading, describe
 from gcd.model.shelf import Shelf, dir_shelf, link_of, shelved_dirs
-from gcd.root.progress import ALONE, Pace, counted
+from gcd.root.progress import ALONE, Pace, in_batches
 from gcd.root.record import Record, open_record
-from gcd.root.rows import dir_row, link_row
+from gcd.root.rows import dir_rows, link_rows
 from gcd.root.shares import in_shares
 from gcd.root.tree import Directory, in_place_of, listing_state, source_state, type_of
 
@@ -90,10 +90,9 @@ def read_layer_dirs(
 def _dir_rows(home: Directory, pace: Pace, names: Sequence[str], shares: int) -> dict[LayerDirId, DirRow]:
     """The rows of those of the dirs `names` that have one."""
     rows: dict[LayerDirId, DirRow] = {}
-    for name in counted(names, Source.OVERLAY2, pace, shares):
-        row = dir_row(home.fd, name, has_age=pace.has_ages)
-        if row is not None:
-            rows[LayerDirId(sys.intern(name))] = row
+    for batch in in_batches(names, Source.OVERLAY2, pace, shares):
+        read = dir_rows(home.fd, batch, has_age=pace.has_ages)
+        rows |= {LayerDirId(sys.intern(name)): row for name, row in read.items()}
     return rows
 
 
@@ -209,10 +208,9 @@ def _link_farm(
 def _link_rows(farm: Directory, pace: Pace, names: Sequence[LinkId], shares: int) -> dict[LinkId, LinkRow]:
     """The rows of those of the symlinks `names` that have one."""
     rows: dict[LinkId, LinkRow] = {}
-    for link in counted(names, Source.LINKS, pace, shares):
-        row = link_row(farm.fd, link, has_age=pace.has_ages)
-        if row is not None:
-            rows[LinkId(sys.intern(link))] = row
+    for batch in in_batches(names, Source.LINKS, pace, shares):
+        read = link_rows(farm.fd, batch, has_age=pace.has_ages)
+        rows |= {LinkId(sys.intern(link)): row for link, row in read.items()}
     return rows
 
 

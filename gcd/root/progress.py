@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator, Sequence
 
     from gcd.model.inventory import Source
 
@@ -16,7 +17,7 @@ T = TypeVar("T")
 Progress = Callable[["Source", int, int], None]
 """Called with what is being read, how many of its items are done, and how many there are."""
 
-_STRIDE = 256
+_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,23 @@ class Pace:
 ALONE = Pace()
 
 
-def counted(items: Collection[T], source: Source, pace: Pace, shares: int = 1) -> Iterator[T]:
+def in_batches(items: Sequence[T], source: Source, pace: Pace, shares: int = 1) -> Iterator[Sequence[T]]:
     """
-    `items` one after the other, telling of progress at the start, every few hundred items, and at the end. They are one
+    `items`, a few hundred at a time, telling of progress at the start, before each batch, and at the end. They are one
     of so many equal `shares`.
     """
-    progress = pace.progress
-    if progress is None:
-        yield from items
-        return
+    tell = pace.progress or _nobody
     total = len(items) * shares
-    for done, item in enumerate(items):
-        if done % _STRIDE == 0:
-            progress(source, done * shares, total)
-        yield item
-    progress(source, total, total)
+    for done in range(0, len(items), _BATCH):
+        tell(source, done * shares, total)
+        yield items[done : done + _BATCH]
+    tell(source, total, total)
+
+
+def counted(items: Sequence[T], source: Source, pace: Pace, shares: int = 1) -> Iterator[T]:
+    """`items` one after the other, telling of progress as `in_batches` does."""
+    return chain.from_iterable(in_batches(items, source, pace, shares))
+
+
+def _nobody(_source: Source, _done: int, _total: int) -> None:
+    """Hears of progress where nobody wants to."""

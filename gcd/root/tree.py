@@ -78,7 +78,7 @@ class Directory:
     def open(self, name: str) -> Reading[Directory]:
         """The directory `name` in this one, for the caller to close; anything else by that name is `Malformed`."""
         try:
-            return Present(Directory(os.open(_one(name), DIRECTORY_FLAGS, dir_fd=self.fd)))
+            return Present(Directory(os.open(one(name), DIRECTORY_FLAGS, dir_fd=self.fd)))
         except OSError as error:
             if error.errno in {errno.ENOTDIR, errno.ELOOP}:
                 return self._in_place_of(name, FileType.DIRECTORY)
@@ -144,7 +144,7 @@ class Directory:
         """As `read`, with the file's ctime in nanoseconds, taken before its content; 0 where it could not be opened."""
         # The loop of every reading: what other methods delegate is written out here.
         try:
-            fd = os.open(_one(name), FILE_FLAGS, dir_fd=self.fd)
+            fd = os.open(one(name), FILE_FLAGS, dir_fd=self.fd)
         except OSError as error:
             return self._not_opened(name, error), 0
         try:
@@ -169,7 +169,7 @@ class Directory:
         file's ctime as in `read_stamped`. The ends overlap, or are shorter, in a short file.
         """
         try:
-            fd = os.open(_one(name), FILE_FLAGS, dir_fd=self.fd)
+            fd = os.open(one(name), FILE_FLAGS, dir_fd=self.fd)
         except OSError as error:
             return self._not_opened(name, error), 0
         try:
@@ -191,14 +191,14 @@ class Directory:
 
     def lstat(self, name: str) -> Reading[os.stat_result]:
         try:
-            return Present(os.stat(_one(name), dir_fd=self.fd, follow_symlinks=False))
+            return Present(os.stat(one(name), dir_fd=self.fd, follow_symlinks=False))
         except OSError as error:
             return refusal(error)
 
     def readlink(self, name: str) -> Reading[str]:
         """The text of the symlink `name`; anything else by that name is `Malformed`."""
         try:
-            return Present(os.readlink(_one(name), dir_fd=self.fd))
+            return Present(os.readlink(one(name), dir_fd=self.fd))
         except OSError as error:
             if error.errno == errno.EINVAL:
                 return self._in_place_of(name, FileType.SYMLINK)
@@ -303,7 +303,7 @@ def combined(*states: SourceState) -> SourceState:
     return SourceState(worst.coverage, "; ".join(dict.fromkeys(state.why for state in states if state.why)))
 
 
-def _one(name: str) -> str:
+def one(name: str) -> str:
     """`name`, which must be one component: a slash in it would let the system resolve symlinks on the way."""
     if not _is_one(name):
         message = f"not one name: {name!r}"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.inpython import read_in_python
 from support.trees import DIRECTORY, FIFO, Link, plant, within
 
 from gcd.demo.dockerroot import DockerRoot
@@ -77,6 +78,7 @@ class Steps:
         self.flags: set[int] = set()
         self._root = root
         self._open, self._scandir = os.open, os.scandir
+        read_in_python(monkeypatch)
         monkeypatch.setattr(os, "open", self.open)
         monkeypatch.setattr(os, "scandir", self.scandir)
 

@@ -1,0 +1,344 @@
+/*
+ * Many small records read at once: gcd.root.bulk says what is promised, and is the same in Python.
+ *
+ * Only what costs time is here: going from one file to the next. Nothing is interpreted: a record is given as it is if it
+ * has the form asked for, else None stands for it, whatever the trouble, and Python reads it again with care.
+ *
+ * Names are opened one by one relative to a descriptor, no symlink is followed, nothing is waited for, and all memory
+ * is of a size known beforehand.
+ */
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MOST_PARTS 8
+#define TEXT_BYTES 8192
+#define ENDS_BYTES 4096
+#define HEAD_BYTES 10
+#define TAIL_BYTES 8
+#define LISTING_BYTES 2048
+
+/* The members of gcd.root.bulk.Kind, in their order. */
+enum kind { TEXT, ENDS, MARK, DIRECTORY, DATED_DIRECTORY, KINDS };
+
+struct part {
+	const char *name;
+	enum kind kind;
+	Py_ssize_t most;
+};
+
+struct form {
+	struct part parts[MOST_PARTS];
+	int count;
+	bool has_age;
+};
+
+struct record {
+	unsigned seen; /* a bit for each part that is there */
+	int64_t newest_ns;
+	int texts;
+	size_t text_length;
+	size_t ends_length;
+	int64_t size;
+	char text[TEXT_BYTES];
+	char ends[ENDS_BYTES];
+};
+
+struct entry {
+	uint64_t inode;
+	int64_t offset;
+	unsigned short length;
+	unsigned char type;
+	char name[];
+};
+
+static int64_t ctime_ns(const struct stat *status)
+{
+	return (int64_t)status->st_ctim.tv_sec * 1000000000 + status->st_ctim.tv_nsec;
+}
+
+static void note_age(struct record *record, const struct stat *status)
+{
+	if (ctime_ns(status) > record->newest_ns)
+		record->newest_ns = ctime_ns(status);
+}
+
+static bool note_entry(const struct form *form, struct record *record, const struct entry *entry)
+{
+	for (int i = 0; i < form->count; i++) {
+		const struct part *part = &form->parts[i];
+		unsigned char type = part->kind >= DIRECTORY ? DT_DIR : DT_REG;
+
+		if (strcmp(entry->name, part->name))
+			continue;
+		if (entry->type != type || record->seen & 1u << i)
+			return false;
+		record->seen |= 1u << i;
+		return true;
+	}
+	return false;
+}
+
+/* Whether every entry of the directory is a part of the form; notes which are there. */
+static bool list_parts(int fd, const struct form *form, struct record *record)
+{
+	_Alignas(struct entry) char listing[LISTING_BYTES];
+	long got;
+
+	while ((got = syscall(SYS_getdents64, fd, listing, sizeof listing)) > 0) {
+		for (long at = 0; at < got;) {
+			const struct entry *entry = (const struct entry *)(listing + at);
+
+			at += entry->length;
+			if (!strcmp(entry->name, ".") || !strcmp(entry->name, ".."))
+				continue;
+			if (!note_entry(form, record, entry))
+				return false;
+		}
+	}
+	return got == 0;
+}
+
+static bool read_text(int fd, const struct part *part, struct record *record)
+{
+	ssize_t got;
+
+	if (record->texts++)
+		record->text[record->text_length++] = '\n';
+	got = read(fd, record->text + record->text_length, part->most + 1);
+	if (got < 0 || got > part->most)
+		return false;
+	record->text_length += got;
+	return true;
+}
+
+static bool read_ends(int fd, struct record *record)
+{
+	ssize_t got = read(fd, record->ends, ENDS_BYTES);
+	off_t tail;
+
+	if (got < HEAD_BYTES + TAIL_BYTES)
+		return false;
+	record->size = got;
+	record->ends_length = HEAD_BYTES + TAIL_BYTES;
+	if (got < ENDS_BYTES) {
+		memmove(record->ends + HEAD_BYTES, record->ends + got - TAIL_BYTES, TAIL_BYTES);
+		return true;
+	}
+	tail = lseek(fd, -TAIL_BYTES, SEEK_END);
+	record->size = tail + TAIL_BYTES;
+	return tail >= HEAD_BYTES && pread(fd, record->ends + HEAD_BYTES, TAIL_BYTES, tail) == TAIL_BYTES;
+}
+
+static bool read_file(int home, const struct form *form, const struct part *part, struct record *record)
+{
+	int fd = openat(home, part->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat status;
+	bool is_sound;
+
+	if (fd < 0)
+		return false;
+	is_sound = !form->has_age || (!fstat(fd, &status) && S_ISREG(status.st_mode));
+	if (is_sound && form->has_age)
+		note_age(record, &status);
+	is_sound = is_sound && (part->kind == TEXT ? read_text(fd, part, record) : read_ends(fd, record));
+	close(fd);
+	return is_sound;
+}
+
+static bool read_part(int home, const struct form *form, const struct part *part, struct record *record)
+{
+	struct stat status;
+
+	if (part->kind == TEXT || part->kind == ENDS)
+		return read_file(home, form, part, record);
+	if (part->kind == DATED_DIRECTORY && form->has_age) {
+		if (fstatat(home, part->name, &status, AT_SYMLINK_NOFOLLOW))
+			return false;
+		note_age(record, &status);
+	}
+	return true;
+}
+
+static bool read_record(int home, const char *name, const struct form *form, struct record *record)
+{
+	int fd = openat(home, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+	struct stat status;
+	bool is_sound;
+
+	if (fd < 0)
+		return false;
+	memset(record, 0, offsetof(struct record, text));
+	is_sound = list_parts(fd, form, record);
+	if (is_sound && form->has_age) {
+		is_sound = !fstat(fd, &status);
+		note_age(record, &status);
+	}
+	for (int i = 0; is_sound && i < form->count; i++)
+		if (record->seen & 1u << i)
+			is_sound = read_part(fd, form, &form->parts[i], record);
+	close(fd);
+	return is_sound;
+}
+
+/* The form that the tuple of (name, kind, most) says; ValueError where it fits no record. */
+static bool take_form(PyObject *parts, struct form *form)
+{
+	Py_ssize_t count = PyTuple_Size(parts);
+	Py_ssize_t text = 0;
+
+	if (count < 0)
+		return false;
+	for (form->count = 0; form->count < count && form->count < MOST_PARTS; form->count++) {
+		struct part *part = &form->parts[form->count];
+		PyObject *given = PyTuple_GetItem(parts, form->count);
+		int kind;
+
+		if (!PyArg_ParseTuple(given, "sin", &part->name, &kind, &part->most))
+			return false;
+		if (kind < 0 || kind >= KINDS || part->most < 0 || part->most > TEXT_BYTES || strchr(part->name, '/'))
+			break;
+		part->kind = kind;
+		text += part->most + 2;
+	}
+	if (form->count == count && text <= TEXT_BYTES)
+		return true;
+	PyErr_SetString(PyExc_ValueError, "no form of a record");
+	return false;
+}
+
+/* The name as the system takes it, a new bytes object; ValueError where it is not one name. */
+static PyObject *one_name(PyObject *given, const char **name)
+{
+	PyObject *encoded = PyUnicode_EncodeFSDefault(given);
+	char *bytes;
+
+	if (!encoded)
+		return NULL;
+	if (PyBytes_AsStringAndSize(encoded, &bytes, NULL) == 0) {
+		if (*bytes && !strchr(bytes, '/') && strcmp(bytes, ".") && strcmp(bytes, "..")) {
+			*name = bytes;
+			return encoded;
+		}
+		PyErr_Format(PyExc_ValueError, "not one name: %R", given);
+	}
+	Py_DECREF(encoded);
+	return NULL;
+}
+
+static PyObject *one_record(int home, PyObject *given, const struct form *form)
+{
+	struct record record;
+	const char *name;
+	PyObject *encoded = one_name(given, &name);
+	bool is_sound;
+
+	if (!encoded)
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	is_sound = read_record(home, name, form, &record);
+	Py_END_ALLOW_THREADS
+	Py_DECREF(encoded);
+	if (!is_sound)
+		Py_RETURN_NONE;
+	return Py_BuildValue("(INy#LL)", record.seen,
+			     PyUnicode_DecodeLatin1(record.text, record.text_length, NULL), record.ends,
+			     (Py_ssize_t)record.ends_length, (long long)record.size, (long long)record.newest_ns);
+}
+
+static PyObject *read_records(PyObject *module, PyObject *args, PyObject *named)
+{
+	static char *keywords[] = {"", "", "", "has_age", NULL};
+	PyObject *names, *parts, *found;
+	struct form form;
+	int home, has_age;
+
+	(void)module;
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iOO$p", keywords, &home, &names, &parts, &has_age) ||
+	    !take_form(parts, &form))
+		return NULL;
+	form.has_age = has_age;
+	found = PyList_New(0);
+	for (Py_ssize_t i = 0, count = PySequence_Size(names); found && i < count; i++) {
+		PyObject *name = PySequence_GetItem(names, i);
+		PyObject *record = name ? one_record(home, name, &form) : NULL;
+
+		Py_XDECREF(name);
+		if (!record || PyList_Append(found, record) || PyErr_CheckSignals())
+			Py_CLEAR(found);
+		Py_XDECREF(record);
+	}
+	return found;
+}
+
+static PyObject *one_symlink(int home, PyObject *given, bool has_age)
+{
+	char text[TEXT_BYTES];
+	struct stat status = {0};
+	const char *name;
+	PyObject *encoded = one_name(given, &name);
+	ssize_t length;
+
+	if (!encoded)
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	length = has_age ? fstatat(home, name, &status, AT_SYMLINK_NOFOLLOW) : 0;
+	if (!length)
+		length = readlinkat(home, name, text, sizeof text);
+	Py_END_ALLOW_THREADS
+	Py_DECREF(encoded);
+	if (length < 0 || length == sizeof text)
+		Py_RETURN_NONE;
+	return Py_BuildValue("(NL)", PyUnicode_DecodeLatin1(text, length, NULL), (long long)ctime_ns(&status));
+}
+
+static PyObject *read_symlinks(PyObject *module, PyObject *args, PyObject *named)
+{
+	static char *keywords[] = {"", "", "has_age", NULL};
+	PyObject *names, *found;
+	int home, has_age;
+
+	(void)module;
+	if (!PyArg_ParseTupleAndKeywords(args, named, "iO$p", keywords, &home, &names, &has_age))
+		return NULL;
+	found = PyList_New(0);
+	for (Py_ssize_t i = 0, count = PySequence_Size(names); found && i < count; i++) {
+		PyObject *name = PySequence_GetItem(names, i);
+		PyObject *symlink = name ? one_symlink(home, name, has_age) : NULL;
+
+		Py_XDECREF(name);
+		if (!symlink || PyList_Append(found, symlink) || PyErr_CheckSignals())
+			Py_CLEAR(found);
+		Py_XDECREF(symlink);
+	}
+	return found;
+}
+
+#define SAYS "What it promises stands in gcd.root.bulk."
+
+static PyMethodDef methods[] = {
+	{"read_records", (PyCFunction)(void (*)(void))read_records, METH_VARARGS | METH_KEYWORDS, SAYS},
+	{"read_symlinks", (PyCFunction)(void (*)(void))read_symlinks, METH_VARARGS | METH_KEYWORDS, SAYS},
+	{NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+	.m_base = PyModuleDef_HEAD_INIT,
+	.m_name = "gcd.root._bulk",
+	.m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__bulk(void)
+{
+	return PyModuleDef_Init(&definition);
+}

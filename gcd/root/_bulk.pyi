@@ -1,0 +1,6 @@
+from collections.abc import Sequence
+
+from gcd.root.bulk import Form, Found
+
+def read_records(home: int, names: Sequence[str], form: Form, /, *, has_age: bool) -> list[Found | None]: ...
+def read_symlinks(home: int, names: Sequence[str], /, *, has_age: bool) -> list[tuple[str, int] | None]: ...

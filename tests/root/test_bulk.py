@@ -1,0 +1,175 @@
+"""The compiled reader of records and the one in Python are the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.trees import DIRECTORY, FIFO, Link, plant
+
+from gcd.root import _bulk, bulk, rows
+from gcd.root.bulk import Kind
+
+FORM = (
+    ("text", Kind.TEXT, 5),
+    ("long", Kind.TEXT, 3000),
+    ("ends", Kind.ENDS, 0),
+    ("mark", Kind.MARK, 0),
+    ("plain", Kind.DIRECTORY, 0),
+    ("dated", Kind.DATED_DIRECTORY, 0),
+)
+SOUND = {
+    "text": b"12345",
+    "long": b"\xff\n" * 1500,
+    "ends": bytes(range(250)) * 4,
+    "mark": b"whatever",
+    "plain": DIRECTORY,
+    "dated": DIRECTORY,
+}
+CONTENTS = st.one_of(
+    st.binary(max_size=8),
+    st.sampled_from([b"x" * 3000, b"x" * 3001, b"ab" * 9, b"ab" * 2047, b"ab" * 2048, b"ab" * 2049, b"ab" * 5000]),
+    st.sampled_from([DIRECTORY, FIFO, Link("text"), Link("/")]),
+)
+NAMES = st.sampled_from([*SOUND, "texts", "tex", "Text", "mar\udcffk", "x" * 255])
+
+both = pytest.mark.parametrize("reader", [bulk, _bulk], ids=["python", "compiled"])
+
+
+def found_by(reader, home, names, has_age=True):
+    fd = os.open(home, os.O_RDONLY)
+    try:
+        return reader.read_records(fd, names, FORM, has_age=has_age)
+    finally:
+        os.close(fd)
+
+
+def test_the_compiled_one_is_what_reads_here():
+    assert rows.read_records is _bulk.read_records
+    assert rows.read_symlinks is _bulk.read_symlinks
+
+
+@both
+def test_a_record_is_given_as_it_is(tmp_path, reader):
+    plant(tmp_path / "record", SOUND)
+    os.utime(tmp_path / "record" / "plain")  # the newest, and not asked for
+    newest = max((tmp_path / "record" / name).stat().st_ctime_ns for name in ("text", "long", "ends", "dated"))
+    newest = max(newest, (tmp_path / "record").stat().st_ctime_ns)
+
+    texts = "12345\n" + "\xff\n" * 1500
+    ends = SOUND["ends"][:10] + SOUND["ends"][-8:]
+    assert found_by(reader, tmp_path, ["record"]) == [(0b111111, texts, ends, 1000, newest)]
+    assert found_by(reader, tmp_path, ["record"], has_age=False) == [(0b111111, texts, ends, 1000, 0)]
+
+
+@both
+def test_a_part_that_is_not_there_leaves_no_line(tmp_path, reader):
+    plant(tmp_path, {"record/long": b"x", "empty/text": b"", "empty/long": b"x", "none/mark": b""})
+
+    assert found_by(reader, tmp_path, ["none", "record", "gone", "empty"], has_age=False) == [
+        (0b1000, "", b"", 0, 0),
+        (0b10, "x", b"", 0, 0),
+        None,
+        (0b11, "\nx", b"", 0, 0),
+    ]
+
+
+@both
+@pytest.mark.parametrize("size", [18, 4095, 4096, 4097, 100_000])
+def test_the_ends_of_a_file_of_any_size(tmp_path, reader, size):
+    content = os.urandom(size)
+    plant(tmp_path, {"record/ends": content})
+
+    assert found_by(reader, tmp_path, ["record"], has_age=False) == [(0b100, "", content[:10] + content[-8:], size, 0)]
+
+
+@both
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": b"123456"},
+        {"text": DIRECTORY},
+        {"text": Link("mark")},
+        {"text": FIFO},
+        {"mark": FIFO},
+        {"plain": b""},
+        {"dated": Link("plain")},
+        {"ends": b"x" * 17},
+        {"Text": b""},
+        {"texts": b""},
+        {"": b""},
+    ],
+)
+def test_nothing_is_given_of_one_that_has_another_form(tmp_path, reader, change):
+    changed = {name: entry for name, entry in (SOUND | change).items() if name}
+    plant(tmp_path / "record", changed)
+    if "" in change:
+        (tmp_path / "record").rename(tmp_path / "elsewhere")
+        (tmp_path / "record").symlink_to("elsewhere")
+
+    assert found_by(reader, tmp_path, ["record"]) == [None]
+
+
+@both
+@pytest.mark.parametrize("name", ["", ".", "..", "record/plain", "/", "record\0"])
+def test_what_is_not_one_name_is_refused(tmp_path, reader, name):
+    plant(tmp_path / "record", SOUND)
+
+    with pytest.raises(ValueError, match=r"not one name|null byte"):
+        found_by(reader, tmp_path, ["record", name])
+    with pytest.raises(ValueError, match=r"not one name|null byte"):
+        reader.read_symlinks(0, [name], has_age=True)
+
+
+@pytest.mark.parametrize("kind", [-1, 5])
+def test_the_compiled_one_refuses_a_form_that_it_does_not_know(kind):
+    for form in ((("text", kind, 1),), (("text", 0, 9000),), (("text", 0, -1),), (("a/b", 0, 1),), FORM * 2):
+        with pytest.raises(ValueError, match="no form of a record"):
+            _bulk.read_records(0, ["record"], form, has_age=False)
+
+
+@both
+def test_a_symlink_is_given_as_it_is(tmp_path, reader):
+    plant(tmp_path, {"one": Link("\udcff/../x"), "file": b"", "dir": DIRECTORY})
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        ctime_ns = (tmp_path / "one").lstat().st_ctime_ns
+        names = ["file", "one", "gone", "dir"]
+        assert reader.read_symlinks(fd, names, has_age=False) == [None, ("\xff/../x", 0), None, None]
+        assert reader.read_symlinks(fd, names, has_age=True) == [None, ("\xff/../x", ctime_ns), None, None]
+    finally:
+        os.close(fd)
+
+
+@given(st.lists(st.dictionaries(NAMES, CONTENTS), max_size=4), st.booleans())
+def test_both_give_the_same_of_any_record(tmp_path_factory, records, has_age):
+    home = tmp_path_factory.mktemp("records")
+    for number, entries in enumerate(records):
+        plant(home, {f"{number}": DIRECTORY} | {f"{number}/{name}": entry for name, entry in entries.items()})
+    names = [f"{number}" for number in range(len(records) + 1)]
+
+    assert found_by(_bulk, home, names, has_age=has_age) == found_by(bulk, home, names, has_age=has_age)
+
+
+@both
+def test_no_descriptor_stays_open(tmp_path, reader):
+    plant(tmp_path / "sound", SOUND)
+    plant(tmp_path / "odd", SOUND | {"text": b"123456"})
+    plant(tmp_path / "odder", SOUND | {"other": b""})
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    found_by(reader, tmp_path, ["sound", "odd", "odder", "gone"] * 50)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_the_compiled_one_opens_nothing_for_writing():
+    source = (Path(bulk.__file__).parent / "_bulk.c").read_text()
+    flags = set(re.findall(r"\bO_[A-Z]+\b", source))
+
+    assert flags == {"O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_DIRECTORY"}
+    calls = set(re.findall(r"\b(\w*(?:at|read\w*|seek|stat|close|syscall))\(", source))
+    assert {"unlinkat", "renameat", "mkdirat", "write"}.isdisjoint(calls)

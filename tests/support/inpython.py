@@ -1,0 +1,16 @@
+"""Reading without what is compiled: its system calls are not seen by who replaces the functions of ``os``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcd.root import bulk, rows
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def read_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here to the end of the test nothing that is compiled reads a root."""
+    monkeypatch.setattr(rows, "read_records", bulk.read_records)
+    monkeypatch.setattr(rows, "read_symlinks", bulk.read_symlinks)

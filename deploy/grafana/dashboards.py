@@ -156,6 +156,71 @@ _FINDINGS: Final = (
     ),
 )
 
+_CONTENT: Final = (
+    _stat(
+        "Damaged layers",
+        "Layers that do not hold what was unpacked into them. gcd scrub status says which files, and what to do.",
+        f'sum(gcd_scrub_layers{{{_HOST}, state="damaged"}})',
+        steps=_FAILS,
+    ),
+    Panel(
+        "Not looked at for",
+        "Since the layer was looked at that was not for longest, of those that ever were.",
+        Kind.STAT,
+        Unit.SECONDS,
+        (
+            Query(
+                f"max((time() - gcd_scrub_oldest_verified_timestamp_seconds{{{_HOST}}}) "
+                f"and gcd_scrub_oldest_verified_timestamp_seconds{{{_HOST}}} > 0)"
+            ),
+        ),
+        width=4,
+        height=4,
+        empty="Empty where no layer was ever looked at.",
+    ),
+    _stat(
+        "Scrub period",
+        "Within which all layers are to be looked at (scrub.every). 0 where nobody wants that.",
+        f"max(gcd_scrub_period_seconds{{{_HOST}}})",
+        Unit.SECONDS,
+    ),
+    _stat(
+        "Last scrub",
+        "How much of the last scrub is done, of the host that is the least far. gcd run begins one each day, of a part.",
+        f"min(gcd_scrub_progress_ratio{{{_HOST}}})",
+        Unit.RATIO,
+    ),
+    Panel(
+        "Verdicts",
+        "Whether what scrubs keep could be read the last time. If not, the figures of scrubs are those of before.",
+        Kind.STAT,
+        Unit.NONE,
+        (Query(f"min(gcd_scrub_readable{{{_HOST}}})"),),
+        width=4,
+        height=4,
+        words={0: "not readable", 1: "readable"},
+    ),
+    _stat(
+        "Read by scrubs",
+        "Bytes of layers that scrubs were done with, in the time that is shown.",
+        f"sum(increase(gcd_scrub_bytes_total{{{_HOST}}}[$__range]))",
+        Unit.BYTES,
+    ),
+    _graph(
+        "Layers by what scrubs say",
+        "Pending are those that were never looked at, or not within the period.",
+        Unit.COUNT,
+        Query(f"sum by (state) (gcd_scrub_layers{{{_HOST}}})", "{{state}}"),
+        is_stacked=True,
+    ),
+    _graph(
+        "Scrubs",
+        "Bytes a second that scrubs read, over an hour: a layer counts when it is done.",
+        Unit.BYTES_PER_SECOND,
+        Query(f"sum(rate(gcd_scrub_bytes_total{{{_HOST}}}[1h]))", "read"),
+    ),
+)
+
 _DEEDS: Final = (
     _graph(
         "Quarantine",
@@ -171,7 +236,7 @@ _DEEDS: Final = (
     ),
     Panel(
         "Age of the oldest entry",
-        "When it reaches the retention (14 days unless set), a purge takes it.",
+        "When it reaches the retention, a purge takes it.",
         Kind.STAT,
         Unit.SECONDS,
         (
@@ -180,9 +245,15 @@ _DEEDS: Final = (
                 f"and gcd_quarantine_entries{{{_HOST}}} > 0)"
             ),
         ),
-        width=12,
+        width=8,
         height=4,
         empty="Empty where the quarantine is.",
+    ),
+    _stat(
+        "Retention",
+        "How long an entry of the quarantine is kept (quarantine.retention).",
+        f"min(gcd_quarantine_retention_seconds{{{_HOST}}})",
+        Unit.SECONDS,
     ),
     _stat(
         "Reclaimed",
@@ -263,7 +334,7 @@ HOST: Final = Dashboard(
     title="gcd: a Docker host",
     description="What gcd found in the Docker root of a host, what it costs, and what was done about it.",
     variables=(Variable("job", "gcd_up"), Variable("instance", 'gcd_up{job=~"$job"}')),
-    panels=(*_STATE, *_FINDINGS, *_DEEDS, *_SELF),
+    panels=(*_STATE, *_FINDINGS, *_CONTENT, *_DEEDS, *_SELF),
 )
 
 _OVERVIEW: Final = (
@@ -368,6 +439,23 @@ FLEET: Final = Dashboard(
             Unit.BYTES,
             Query(f"cluster:gcd_blocked_bytes:sum{{{_CLUSTER}}}", "{{cluster}}"),
             is_stacked=True,
+        ),
+        _graph(
+            "Layers by what scrubs say",
+            "Of all hosts together. Pending are those that were never looked at, or not within the period.",
+            Unit.COUNT,
+            Query(f"sum by (state) (cluster_state:gcd_scrub_layers:sum{{{_CLUSTER}}})", "{{state}}"),
+            is_stacked=True,
+        ),
+        Panel(
+            "Damaged layers",
+            "Hosts with layers that do not hold what was unpacked into them. gcd scrub status says there what to do.",
+            Kind.TABLE,
+            Unit.COUNT,
+            (Query(f'sum by (cluster, instance) (gcd_scrub_layers{{{_FLEET}, state="damaged"}}) > 0', "layers"),),
+            width=12,
+            height=8,
+            empty="Empty where none is known to be damaged.",
         ),
         _graph(
             "Actions",

@@ -39,6 +39,7 @@ class Unit(StrEnum):
     SECONDS = "s"
     COUNT = "short"
     PER_SECOND = "cps"
+    RATIO = "percentunit"
     NONE = "none"
 
 

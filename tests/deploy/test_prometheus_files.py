@@ -20,9 +20,11 @@ ALERTS = (
     "GcdEngineWillNotStart",
     "GcdContainerLost",
     "GcdImageUnloadable",
+    "GcdLayerDamaged",
     "GcdSourceUnreadable",
     "GcdOrphanedBytesHigh",
     "GcdOrphanedBytesGrowing",
+    "GcdScrubStale",
     "GcdQuarantineExpiring",
     "GcdRefusing",
     "GcdWatchOverflow",
@@ -144,6 +146,18 @@ def test_each_alert_has_its_page(alerts):
     assert tuple(sections()) == ALERTS
     for name, alert in alerts.items():
         assert alert["annotations"]["runbook_url"] == f"docs/alerts.md#{name.lower()}"
+
+
+def test_the_links_become_addresses_by_the_command_on_the_page(folder):
+    page = (Path(__file__).resolve().parent.parent.parent / "docs" / "alerts.md").read_text()
+    (command,) = re.findall(r"^sed .+$", page, re.MULTILINE)
+    words = shlex.split(command)
+
+    done = subprocess.run(words[: words.index(">")], cwd=folder, capture_output=True, text=True, check=True)
+
+    (group,) = yaml.safe_load(done.stdout)["groups"]
+    links = [rule["annotations"]["runbook_url"] for rule in group["rules"]]
+    assert links == [f"https://wiki.example.com/gcd/docs/alerts.md#{name.lower()}" for name in ALERTS]
 
 
 @pytest.mark.parametrize("name", ALERTS)

@@ -186,7 +186,7 @@ _CONTENT: Final = (
     ),
     _stat(
         "Last scrub",
-        "How much of the last scrub is done, of the host that is the least far. gcd run begins one each day, of a part.",
+        "How much of the last scrub is done, where it is the least far. gcd run begins one each day, of a part.",
         f"min(gcd_scrub_progress_ratio{{{_HOST}}})",
         Unit.RATIO,
     ),

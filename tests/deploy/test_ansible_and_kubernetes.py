@@ -29,7 +29,7 @@ def settings_of(tmp_path, monkeypatch):
         (tmp_path / "gcd.toml").write_text(text)
         return load({}, directory=tmp_path).settings
 
-    for key in ("root", "web.listen_address", "daemon.act"):
+    for key in ("root", "web.listen_address", "daemon.act", "scrub.every"):
         monkeypatch.delenv(variable(key), raising=False)
     return settings
 
@@ -62,12 +62,18 @@ def test_the_role_installs_where_the_units_look(role, deploy):
 @pytest.mark.parametrize("act", [True, False])
 def test_the_settings_of_the_role_fit(role, settings_of, act):
     text = (role / "templates" / "gcd.toml.j2").read_text()
-    said = {"ansible_managed": "x", "gcd_listen_address": ":9871", "gcd_act | bool | string | lower": str(act).lower()}
+    said = {
+        "ansible_managed": "x",
+        "gcd_listen_address": ":9871",
+        "gcd_act | bool | string | lower": str(act).lower(),
+        "gcd_scrub_every": "0s",
+    }
     for name, value in said.items():
         assert f"{{{{ {name} }}}}" in text
         text = text.replace(f"{{{{ {name} }}}}", value)
 
     assert settings_of(text).daemon.act is act
+    assert not settings_of(text).scrub.every
 
 
 def test_by_default_the_role_only_reports(role):

@@ -2,8 +2,8 @@
 A real Prometheus with the shipped rules: what it gathers is what was planted, what should fire fires, and every panel
 of the dashboards has something to show.
 
-It scrapes four hosts: `planted`, a gcd that watches a broken root of which a scrub was made; `broken`, the metrics of a root with all that can be
-wrong, in a copy of the rules without patience; `healthy`; and `down`, where nobody listens.
+It scrapes four hosts: `planted`, a gcd that watches a broken root whose layers were scrubbed; `broken`, the metrics of
+a root with all that can be wrong, in a copy of the rules without patience; `healthy`; and `down`, where nobody listens.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 /*
- * Many small records read at once: gcd.root.bulk says what is promised, and is the same in Python.
+ * Many small things read at once: gcd.root.bulk says what is promised, and is the same in Python.
  *
  * Only what costs time is here: going from one file to the next. Nothing is interpreted: a record is given as it is if it
  * has the form asked for, else None stands for it, whatever the trouble, and Python reads it again with care.
@@ -12,6 +12,7 @@
 #include <Python.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +28,7 @@
 #define HEAD_BYTES 10
 #define TAIL_BYTES 8
 #define LISTING_BYTES 2048
+#define LISTED_BYTES 16384
 
 /* The members of gcd.root.bulk.Kind, in their order. */
 enum kind { TEXT, ENDS, MARK, DIRECTORY, DATED_DIRECTORY, KINDS };
@@ -324,11 +326,116 @@ static PyObject *read_symlinks(PyObject *module, PyObject *args, PyObject *named
 	return found;
 }
 
+struct stated {
+	const struct entry *entry;
+	int error;
+	struct stat status;
+};
+
+struct counted {
+	int64_t blocks;
+	int64_t inodes;
+	int64_t size;
+	int64_t unreadable;
+};
+
+/* Status of all entries in a part of a listing; how many there are. */
+static int state_entries(int fd, const char *listing, long length, struct stated *stated)
+{
+	int count = 0;
+
+	for (long at = 0; at < length; count++) {
+		const struct entry *entry = (const struct entry *)(listing + at);
+
+		stated[count].entry = entry;
+		stated[count].error = fstatat(fd, entry->name, &stated[count].status, AT_SYMLINK_NOFOLLOW) ? errno : 0;
+		at += entry->length;
+	}
+	return count;
+}
+
+static bool append(PyObject *list, PyObject *item)
+{
+	bool is_done = item && !PyList_Append(list, item);
+
+	Py_XDECREF(item);
+	return is_done;
+}
+
+static bool count_one(const struct stated *one, dev_t device, struct counted *sums, PyObject *directories, PyObject *links)
+{
+	const struct stat *status = &one->status;
+	const char *name = one->entry->name;
+
+	if (!strcmp(name, ".") || !strcmp(name, ".."))
+		return true;
+	if (one->error) {
+		sums->unreadable += one->error != ENOENT && one->error != ENOTDIR && one->error != ELOOP;
+		return true;
+	}
+	if (status->st_dev != device)
+		return true;
+	if (!S_ISDIR(status->st_mode) && status->st_nlink > 1)
+		return append(links, Py_BuildValue("(KLL)", (unsigned long long)status->st_ino,
+						   (long long)status->st_blocks, (long long)status->st_size));
+	sums->blocks += status->st_blocks;
+	sums->inodes++;
+	if (S_ISDIR(status->st_mode))
+		return append(directories, PyUnicode_DecodeFSDefault(name));
+	sums->size += status->st_size;
+	return true;
+}
+
+static PyObject *count_into(int fd, dev_t device, PyObject *directories, PyObject *links)
+{
+	_Alignas(struct entry) char listing[LISTED_BYTES];
+	struct stated stated[LISTED_BYTES / sizeof(struct entry) + 1];
+	struct counted sums = {0};
+	long got;
+
+	do {
+		int count = 0;
+
+		Py_BEGIN_ALLOW_THREADS
+		got = syscall(SYS_getdents64, fd, listing, sizeof listing);
+		if (got > 0)
+			count = state_entries(fd, listing, got, stated);
+		Py_END_ALLOW_THREADS
+		for (int i = 0; i < count; i++)
+			if (!count_one(&stated[i], device, &sums, directories, links))
+				return NULL;
+		if (PyErr_CheckSignals())
+			return NULL;
+	} while (got > 0);
+	sums.unreadable += got < 0;
+	return Py_BuildValue("(LLLOOL)", (long long)sums.blocks, (long long)sums.inodes, (long long)sums.size, directories,
+			     links, (long long)sums.unreadable);
+}
+
+static PyObject *count_entries(PyObject *module, PyObject *args)
+{
+	PyObject *directories, *links, *counted = NULL;
+	unsigned long long device;
+	int fd;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iK", &fd, &device))
+		return NULL;
+	directories = PyList_New(0);
+	links = PyList_New(0);
+	if (directories && links)
+		counted = count_into(fd, device, directories, links);
+	Py_XDECREF(directories);
+	Py_XDECREF(links);
+	return counted;
+}
+
 #define SAYS "What it promises stands in gcd.root.bulk."
 
 static PyMethodDef methods[] = {
 	{"read_records", (PyCFunction)(void (*)(void))read_records, METH_VARARGS | METH_KEYWORDS, SAYS},
 	{"read_symlinks", (PyCFunction)(void (*)(void))read_symlinks, METH_VARARGS | METH_KEYWORDS, SAYS},
+	{"count_entries", count_entries, METH_VARARGS, SAYS},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -1,5 +1,6 @@
 """
-Many small records read at once, each of which is given only if it has just the form that a sound one has.
+Many small things read at once: records, each of which is given only if it has just the form that a sound one has;
+symlinks; what the entries of a directory take on disk.
 
 Going from one small file to the next is most of what reading a root costs, and Python takes longer over it than the
 kernel does. So this part exists twice: here, and compiled in ``_bulk.c``, which does the same and takes its place where
@@ -12,6 +13,7 @@ in a file's place after that at most the bytes of a sound one are read, without 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from enum import IntEnum
@@ -62,6 +64,16 @@ _ENDS_BYTES: Final = 4096
 """Most files of which the ends are read are read whole with this; of a longer one the end is sought."""
 
 
+Counted = tuple[int, int, int, list[str], list[tuple[int, int, int]], int]
+"""
+What the entries of a directory take: blocks of 512 bytes, inodes, bytes of what is no directory; the names of the
+directories among them; inode, blocks and bytes of what has several names, which is in no sum; how many
+could not be read.
+"""
+
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
 class _Unsound(Exception):
     """Something about the record is not as it should be."""
 
@@ -81,6 +93,39 @@ def read_symlinks(home: int, names: Sequence[str], /, *, has_age: bool) -> list[
     it was not asked for. None for what cannot be read as one. Raises ValueError for what is not one name.
     """
     return [_symlink(home, one(name), has_age) for name in names]
+
+
+def count_entries(directory: int, device: int, /) -> Counted:
+    """
+    What the entries of the open `directory` that are on `device` take. No symlink is followed; what vanishes meanwhile
+    is not counted. The directory's position is at its end afterwards.
+    """
+    blocks = inodes = size = unreadable = 0
+    directories: list[str] = []
+    links: list[tuple[int, int, int]] = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except OSError as error:
+                    unreadable += error.errno not in _GONE
+                    continue
+                is_directory = stat.S_ISDIR(status.st_mode)
+                if status.st_dev != device:
+                    continue
+                if status.st_nlink > 1 and not is_directory:
+                    links.append((status.st_ino, status.st_blocks, status.st_size))
+                    continue
+                if is_directory:
+                    directories.append(entry.name)
+                else:
+                    size += status.st_size
+                blocks += status.st_blocks
+                inodes += 1
+    except OSError:
+        unreadable += 1
+    return blocks, inodes, size, directories, links, unreadable
 
 
 def _record(home: int, name: str, form: Form, has_age: bool) -> Found | None:

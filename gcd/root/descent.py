@@ -12,6 +12,11 @@ import os
 import stat
 from dataclasses import dataclass
 
+try:
+    from gcd.root._bulk import count_entries
+except ImportError:  # not compiled where it was installed
+    from gcd.root.bulk import count_entries
+
 BLOCK = 512
 """The unit of ``st_blocks``, whatever the block size of the file system."""
 
@@ -20,8 +25,6 @@ OPEN = 16
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-_FORMAT = 0o170000
-_DIRECTORY = stat.S_IFDIR
 
 Identity = tuple[int, int]
 
@@ -69,7 +72,7 @@ class Descent:
             return
         if not stat.S_ISDIR(status.st_mode):
             if status.st_nlink > 1:
-                self._note(status)
+                self._note(status.st_ino, status.st_blocks, status.st_size)
             else:
                 self._blocks += status.st_blocks
                 self._inodes += 1
@@ -127,46 +130,25 @@ class Descent:
 
     def _scan(self, fd: int) -> list[str]:
         """Count all entries of `fd`; the names of the directories among them that are to be entered."""
-        pending: list[str] = []
-        blocks = inodes = size = 0
-        device = self.device
-        try:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    # The loop of every walk: nothing here may be looked up twice.
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except OSError as error:
-                        self.unreadable += error.errno not in _GONE
-                        continue
-                    if status.st_dev != device:
-                        continue
-                    if status.st_mode & _FORMAT == _DIRECTORY:
-                        pending.append(entry.name)
-                    elif status.st_nlink > 1:
-                        self._note(status)
-                        continue
-                    else:
-                        size += status.st_size
-                    blocks += status.st_blocks
-                    inodes += 1
-        except OSError:
-            self.unreadable += 1
+        blocks, inodes, size, pending, links, unreadable = count_entries(fd, self.device)
         self._blocks += blocks
         self._inodes += inodes
         self._size += size
+        self.unreadable += unreadable
+        for link in links:
+            self._note(*link)
         return pending
 
-    def _note(self, status: os.stat_result) -> None:
+    def _note(self, inode: int, blocks: int, size: int) -> None:
         """Keep an inode that has several names, for the caller to decide whose it is."""
-        known = self.links.get(status.st_ino)
+        known = self.links.get(inode)
         if known is None:
-            self.links[status.st_ino] = (status.st_blocks, [self._unit])
+            self.links[inode] = (blocks, [self._unit])
         elif self._unit in known[1]:
             return
         else:
             known[1].append(self._unit)
-        self._size += status.st_size
+        self._size += size
 
     def _enter(self, parent_fd: int, name: str) -> int | None:
         """The directory `name`, opened; None if it vanished, was replaced or cannot be opened (which is counted)."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.trees import DIRECTORY, FIFO, Link, plant
+from support.trees import DIRECTORY, FIFO, Link, plant, without_rights
 
-from gcd.root import _bulk, bulk, rows
+from gcd.root import _bulk, bulk, descent, rows
 from gcd.root.bulk import Kind
 
 FORM = (
@@ -51,6 +51,7 @@ def found_by(reader, home, names, has_age=True):
 def test_the_compiled_one_is_what_reads_here():
     assert rows.read_records is _bulk.read_records
     assert rows.read_symlinks is _bulk.read_symlinks
+    assert descent.count_entries is _bulk.count_entries
 
 
 @both
@@ -164,6 +165,71 @@ def test_no_descriptor_stays_open(tmp_path, reader):
     found_by(reader, tmp_path, ["sound", "odd", "odder", "gone"] * 50)
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def counted_by(reader, home, device=None):
+    fd = os.open(home, os.O_RDONLY)
+    try:
+        *sums, directories, links, unreadable = reader.count_entries(fd, device or os.fstat(fd).st_dev)
+        return *sums, sorted(directories), sorted(links), unreadable
+    finally:
+        os.close(fd)
+
+
+@both
+def test_what_the_entries_of_a_directory_take(tmp_path, reader):
+    home = tmp_path / "home"
+    plant(home, {"a": b"x" * 5000, "b": b"", "\udcff": Link("a" * 100), "fifo": FIFO, "d/e": b"x" * 9000})
+    plant(home, {"twice": b"x" * 3})
+    (home / "again").hardlink_to(home / "twice")
+    (tmp_path / "elsewhere").hardlink_to(home / "twice")
+    status = (home / "twice").lstat()
+    blocks = sum((home / name).lstat().st_blocks for name in ("a", "b", "\udcff", "fifo", "d"))
+
+    link = (status.st_ino, status.st_blocks, 3)
+    assert counted_by(reader, home) == (blocks, 5, 5100, ["d"], [link, link], 0)
+    assert counted_by(reader, home, device=1) == (0, 0, 0, [], [], 0)
+
+
+@both
+def test_a_directory_of_many_entries_is_counted_whole(tmp_path, reader):
+    names = [f"{number}".rjust(250, "x") for number in range(2_000)]
+    plant(tmp_path, {f"{name}/x" if number % 2 else name: b"1" for number, name in enumerate(names)})
+    blocks = sum(path.lstat().st_blocks for path in tmp_path.iterdir())
+
+    assert counted_by(reader, tmp_path) == (blocks, 2_000, 1_000, sorted(names[1::2]), [], 0)
+
+
+@both
+def test_a_directory_that_cannot_be_listed_counts_as_unreadable(tmp_path, reader):
+    (tmp_path / "file").write_bytes(b"")
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    try:
+        assert reader.count_entries(fd, os.fstat(fd).st_dev) == (0, 0, 0, [], [], 1)
+    finally:
+        os.close(fd)
+
+
+@both
+def test_an_entry_that_cannot_be_looked_at_counts_as_unreadable(tmp_path, reader):
+    """A directory may be read but not entered."""
+    plant(tmp_path, {"a": b"", "b": b""})
+    fd = os.open(tmp_path, os.O_RDONLY)
+    tmp_path.chmod(0o644)
+    try:
+        with without_rights():
+            assert reader.count_entries(fd, os.fstat(fd).st_dev) == (0, 0, 0, [], [], 2)
+    finally:
+        tmp_path.chmod(0o755)
+        os.close(fd)
+
+
+@given(st.dictionaries(NAMES, CONTENTS))
+def test_both_count_the_same(tmp_path_factory, entries):
+    home = tmp_path_factory.mktemp("entries")
+    plant(home, entries)
+
+    assert counted_by(_bulk, home) == counted_by(bulk, home)
 
 
 def test_the_compiled_one_opens_nothing_for_writing():

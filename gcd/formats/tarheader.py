@@ -15,9 +15,10 @@ Source: vbatts/tar-split v0.12.1 ``archive/tar/reader.go``, ``archive/tar/strcon
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gcd.model.errors import FormatError
 
@@ -54,13 +55,14 @@ _TYPES: Final = {
     b"6": MemberType.FIFO, b"S": MemberType.FILE,
 }  # fmt: skip
 _WITHOUT_CONTENT: Final = b"123456"
+_EXTENDING: Final = b"xLK"
+_NO_RECORDS: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """
-    `link` is the target of a link, raw. `stored` are the bytes of content that follow in the stream: less than the
-    member's size where it `is_sparse`. `xattrs` are extended attributes by name.
+    `link` is the target of a link, raw. Of a member that `is_sparse` less may follow in the stream than its size.
+    `xattrs` are extended attributes by name.
     """
 
     type: MemberType
@@ -70,24 +72,29 @@ class Header:
     gid: int
     major: int
     minor: int
-    stored: int
     is_sparse: bool = False
-    xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
+    xattrs: Mapping[bytes, bytes] = _NO_RECORDS
 
 
 class Headers:
     """The headers of one stream: `feed` it the segments, and ask it at each member for its `header`."""
 
     def __init__(self) -> None:
-        self._waiting = bytearray()
+        self._waiting: bytes | bytearray = b""
         self._padding = 0
         self._is_overlong = False
 
     def feed(self, segment: bytes) -> None:
         """What is more than any member's headers is not kept: the padding behind the last one may be long."""
         self._is_overlong = self._is_overlong or len(self._waiting) + len(segment) > MOST_WAITING
-        if not self._is_overlong:
-            self._waiting += segment
+        if self._is_overlong:
+            return
+        if not self._waiting:
+            self._waiting = segment
+            return
+        if isinstance(self._waiting, bytes):
+            self._waiting = bytearray(self._waiting)
+        self._waiting += segment
 
     def header(self, name: bytes) -> Header:
         """
@@ -95,65 +102,91 @@ class Headers:
         one, or more.
         """
         raw, at = bytes(self._waiting), self._padding
-        self._waiting.clear()
+        self._waiting = b""
         if self._is_overlong:
             raise _error("headers of a bearable size", "more")
-        records: dict[bytes, bytes] = {}
-        long_link: bytes | None = None
-        while True:
-            block = raw[at : at + BLOCK]
-            if len(block) < BLOCK or block == _ZEROS:
-                raise _error("a header", "its end")
-            flag = block[156:157]
-            at += BLOCK
-            if flag in b"xgLK":
-                length = _number(block[124:136])
-                data = raw[at : at + length]
-                if len(data) < length:
-                    raise _error("an extended header", "its end")
-                at += length
-                if flag == b"g":
-                    # Its padding comes only with what follows it, as if the data were its content.
-                    self._padding = -length % BLOCK
-                    return Header(MemberType.GLOBAL, b"", 0, 0, 0, 0, 0, 0)
-                at += -length % BLOCK
-                if flag == b"x":
-                    records = _records(data)
-                elif flag == b"K":
-                    long_link = data.partition(b"\0")[0]
-                continue
-            break
-        header = _header(block, name, records, long_link)
+        block, at = _block(raw, at), at + BLOCK
+        records, long_link = _NO_RECORDS, None
+        if block[156:157] in _EXTENDING:
+            block, at, records, long_link = _extensions(raw, block, at)
+        flag, size = block[156:157], _number(block[124:136])
+        if flag == b"g":
+            if len(raw) - at < size:
+                raise _error("an extended header", "its end")
+            # Its padding comes only with what follows it, as if the data were its content.
+            self._padding = -size % BLOCK
+            return _GLOBAL
+        header = _plain(block[100:124], block[156:257], block[329:345])
+        if flag == b"\0" and name.endswith(b"/"):
+            header = header._replace(type=MemberType.DIRECTORY)
+        if records or long_link is not None:
+            header = _extended(header, records, long_link)
+            size = _decimal(records, b"size", size)
         if at < len(raw) and not header.is_sparse:
             raise _error("the content of a member", "another header")
-        self._padding = -header.stored % BLOCK
+        self._padding = 0 if flag in _WITHOUT_CONTENT else -size % BLOCK
         return header
 
 
-def _header(block: bytes, name: bytes, records: dict[bytes, bytes], long_link: bytes | None) -> Header:
-    flag = block[156:157]
+def _block(raw: bytes, at: int) -> bytes:
+    block = raw[at : at + BLOCK]
+    if len(block) < BLOCK or block == _ZEROS:
+        raise _error("a header", "its end")
+    return block
+
+
+def _extensions(raw: bytes, block: bytes, at: int) -> tuple[bytes, int, Mapping[bytes, bytes], bytes | None]:
+    """
+    What `block`, which ends at `at`, and those behind it say about the member after them: the first that says something
+    else, where that ends, the records, and a long target of a link.
+    """
+    records, long_link = _NO_RECORDS, None
+    while (flag := block[156:157]) in _EXTENDING:
+        length = _number(block[124:136])
+        data = raw[at : at + length]
+        if len(data) < length:
+            raise _error("an extended header", "its end")
+        if flag == b"x":
+            records = _records(data)
+        elif flag == b"K":
+            long_link = data.partition(b"\0")[0]
+        at += length + -length % BLOCK
+        block, at = _block(raw, at), at + BLOCK
+    return block, at, records, long_link
+
+
+_GLOBAL: Final = Header(MemberType.GLOBAL, b"", 0, 0, 0, 0, 0)
+
+
+@lru_cache(256)
+def _plain(owner: bytes, link: bytes, device: bytes) -> Header:
+    """What these fields of a header say; the members of a layer differ little in them."""
+    flag = link[:1]
     kind = _TYPES.get(flag, MemberType.OTHER)
-    if flag == b"\0" and name.endswith(b"/"):
-        kind = MemberType.DIRECTORY
-    size = _decimal(records, b"size", block[124:136])
-    link = records.get(b"linkpath") or (block[157:257].partition(b"\0")[0] if long_link is None else long_link)
-    is_device = kind in {MemberType.CHARACTER_DEVICE, MemberType.BLOCK_DEVICE}
+    is_device = flag in b"34"
     return Header(
         type=kind,
-        link=link,
-        mode=_number(block[100:108]),
-        uid=_decimal(records, b"uid", block[108:116]),
-        gid=_decimal(records, b"gid", block[116:124]),
-        major=_number(block[329:337]) if is_device else 0,
-        minor=_number(block[337:345]) if is_device else 0,
-        stored=0 if flag in _WITHOUT_CONTENT else size,
-        is_sparse=flag == b"S" or any(key.startswith(_SPARSE) for key in records),
-        xattrs={key[len(_XATTR) :]: value for key, value in records.items() if key.startswith(_XATTR)}
-        if records
-        else {},
+        link=link[1:].partition(b"\0")[0],
+        mode=_number(owner[:8]),
+        uid=_number(owner[8:16]),
+        gid=_number(owner[16:]),
+        major=_number(device[:8]) if is_device else 0,
+        minor=_number(device[8:]) if is_device else 0,
+        is_sparse=flag == b"S",
     )
 
 
+def _extended(plain: Header, records: Mapping[bytes, bytes], long_link: bytes | None) -> Header:
+    return plain._replace(
+        link=records.get(b"linkpath") or (plain.link if long_link is None else long_link),
+        uid=_decimal(records, b"uid", plain.uid),
+        gid=_decimal(records, b"gid", plain.gid),
+        is_sparse=plain.is_sparse or any(key.startswith(_SPARSE) for key in records),
+        xattrs={key[len(_XATTR) :]: value for key, value in records.items() if key.startswith(_XATTR)},
+    )
+
+
+@lru_cache(256)
 def _number(raw: bytes) -> int:
     """A field of a header: base-256 where its first bit is set, else octal digits among blanks and zeros."""
     if raw[0] & 0x80:
@@ -169,11 +202,11 @@ def _number(raw: bytes) -> int:
     return int(digits, 8) if digits else 0
 
 
-def _decimal(records: dict[bytes, bytes], key: bytes, otherwise: bytes) -> int:
-    """The number that an extended header says, else that of the header's own field."""
+def _decimal(records: Mapping[bytes, bytes], key: bytes, otherwise: int) -> int:
+    """The number that an extended header says, else `otherwise`."""
     text = records.get(key)
     if not text:
-        return _number(otherwise)
+        return otherwise
     if not text.isdigit() or len(text) > _MOST_DIGITS:
         raise _error("a decimal number", "something else")
     return int(text)

@@ -14,10 +14,10 @@ Source: vbatts/tar-split v0.12.1 ``tar/storage/entry.go``, ``tar/storage/packer.
 from __future__ import annotations
 
 import json
+import re
 import zlib
-from base64 import b64decode
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from binascii import a2b_base64
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gcd.model.errors import FormatError
 
@@ -36,15 +36,24 @@ _CHUNK = 1 << 18
 _GZIP = 31
 """``wbits`` for a gzip header and trailer, whose checksum is then verified."""
 _CRC_BYTES = 8
+_USUAL = re.compile(
+    rb'\{"type":(?:2,"payload":"([^"]*)"'
+    rb'|1,"name":"([ !#-\[\]-~]+)"(?:,"size":([1-9]\d{,17}))?,"payload":(?:null|"([^"]*)"))'
+    rb',"position":(?:0|[1-9]\d{,17})\}'
+)
+"""
+An entry just as engines write it, if nothing in it needs escapes: there may be a hundred thousand, and this takes a
+third of the time that JSON does. Of a segment its payload, of a member name, size and payload.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
+    """A tuple, as `Member` is: there are too many of them for anything that takes longer to make."""
+
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """
     `name` is as it stands in the stream, raw; `size` bytes of content follow in it, whose CRC-64/ISO is `crc` (None
     where none is kept: members without content).
@@ -92,6 +101,19 @@ def _unpacked(compressed: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _entry(line: bytes) -> Segment | Member:
+    usual = _USUAL.fullmatch(line)
+    if usual is not None:
+        segment, name, size, crc = usual.groups()
+        try:
+            if segment is not None:
+                return Segment(a2b_base64(segment, strict_mode=True))
+            return Member(name, int(size or 0), _crc(a2b_base64(crc, strict_mode=True)) if crc else None)
+        except ValueError:
+            pass  # no base64: said below
+    return _any_entry(line)
+
+
+def _any_entry(line: bytes) -> Segment | Member:
     try:
         entry: Any = json.loads(line)
     except (ValueError, RecursionError):
@@ -131,7 +153,7 @@ def _bytes(text: object) -> bytes:
         return b""
     if isinstance(text, str):
         try:
-            return b64decode(text, validate=True)
+            return a2b_base64(text, strict_mode=True)
         except ValueError:
             pass  # binascii.Error, its subclass, is not what a character beyond ASCII raises
     raise FormatError(_WHAT, expected="base64", found="something else")

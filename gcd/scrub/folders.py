@@ -23,12 +23,14 @@ class Folders:
 
     def __init__(self, base: int) -> None:
         self._base = base
-        self._last = ""
+        self._last: str | None = ""
+        """The folder that was asked for last; None where it could not be opened."""
         self._parts: list[str] = []
         self._fds: list[int] = []
 
     def close(self) -> None:
         self._shrink(0)
+        self._last = ""
 
     def open(self, path: str) -> int:
         """
@@ -41,18 +43,23 @@ class Folders:
         if len(parts) > MOST_OPEN:
             return self._open_deep(path, parts)
         shared = 0
-        while shared < min(len(parts), len(self._parts)) and parts[shared] == self._parts[shared]:
+        for part, last in zip(parts, self._parts, strict=False):
+            if part != last:
+                break
             shared += 1
+        self._last = None
         self._shrink(shared)
+        here = self._fds[-1] if self._fds else self._base
         for part in parts[shared:]:
-            here = self._fds[-1] if self._fds else self._base
-            self._fds.append(os.open(part, DIRECTORY_FLAGS, dir_fd=here))
+            here = os.open(part, DIRECTORY_FLAGS, dir_fd=here)
+            self._fds.append(here)
             self._parts.append(part)
-            self._last = "/".join(self._parts)
-        return self._fds[-1] if self._fds else self._base
+        self._last = path
+        return here
 
     def _open_deep(self, path: str, parts: list[str]) -> int:
         """One that is too deep to keep all above it open: only itself stays."""
+        self._last = None
         self._shrink(0)
         here = self._base
         for part in parts:
@@ -68,4 +75,3 @@ class Folders:
         while len(self._fds) > depth:
             os.close(self._fds.pop())
         del self._parts[depth:]
-        self._last = "/".join(self._parts)

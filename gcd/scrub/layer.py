@@ -151,16 +151,17 @@ def _look(root: Directory, layer: Layer, contents: Contents, manner: Manner) -> 
 def _compare_all(record: Directory, members: Members, seen: Seen, digest: Digest | None, manner: Manner) -> bool:
     """Whether the tar-split could be read to its end."""
     headers = Headers()
+    sink = None if digest is None else digest.add
     try:
         with pieces_of(record) as pieces:
             for entry in parse_tar_split(pieces):
                 if isinstance(entry, Member):
-                    members.compare(entry, headers.header(entry.name), None if digest is None else digest.add)
+                    members.compare(entry, headers.header(entry.name), sink)
+                    manner.told(seen.read_bytes)
                 else:
                     headers.feed(entry.payload)
-                    if digest is not None:
-                        digest.add(entry.payload)
-                manner.told(seen.read_bytes)
+                    if sink is not None:
+                        sink(entry.payload)
     except FileNotFoundError:
         seen.doubt("it has no tar-split")
     except OSError as error:

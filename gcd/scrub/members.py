@@ -24,6 +24,7 @@ from gcd.model.content import MOST_DIFFERENCES, MOST_REASONS, Damage, Difference
 from gcd.root.tree import FILE_FLAGS, name_of
 from gcd.scrub.below import MOVED, OPAQUE_ATTRIBUTES, is_whiteout
 from gcd.scrub.folders import Folders
+from gcd.scrub.reading import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,6 +44,8 @@ _MODES: Final = {
 }  # fmt: skip
 _NOUNS: Final = {mode: str(kind) for kind, mode in _MODES.items()} | {stat.S_IFSOCK: "socket"}
 _DEVICES: Final = frozenset({MemberType.CHARACTER_DEVICE, MemberType.BLOCK_DEVICE})
+_FILE, _HARD_LINK, _GLOBAL, _OTHER = MemberType.FILE, MemberType.HARD_LINK, MemberType.GLOBAL, MemberType.OTHER
+"""Named once: each look into an enum takes as long as a system call."""
 FAILURES: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 """What says that not somebody's rights or a race, but the disk or its filesystem is at fault."""
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -123,16 +126,16 @@ class Members:
 
     def compare(self, member: Member, header: Header, sink: Sink | None = None) -> None:
         """`sink` gets the content of the member, if there is one of its size."""
-        seen = self._seen
+        seen, kind = self._seen, header.type
         path = clean(os.fsdecode(member.name))
-        if header.type in {MemberType.GLOBAL, MemberType.OTHER} or path is None:
-            if header.type is not MemberType.GLOBAL:
+        if path is None or kind is _GLOBAL or kind is _OTHER:
+            if kind is not _GLOBAL:
                 seen.doubt(f"its tar-split has {escaped(os.fsdecode(member.name))}, which the engine does not unpack")
             seen.is_whole = seen.is_whole and not member.size
             return
-        if member.size and header.type is not MemberType.FILE:
+        if member.size and kind is not _FILE:
             # A size without content: what the engine itself cannot put together again.
-            seen.doubt(f"its tar-split gives {escaped(path)}, a {header.type}, a size")
+            seen.doubt(f"its tar-split gives {escaped(path)}, a {kind}, a size")
             seen.is_whole = False
         if header.is_sparse:
             seen.doubt(f"{escaped(path)} was sparse in its archive, whose stream cannot be made again")
@@ -145,7 +148,10 @@ class Members:
             self._lost_folder(path, folder, member, header, error)
             return
         try:
-            self._at(parent, folder, name, member, header, sink)
+            if name.startswith(WHITEOUT):
+                self._whiteout(parent, folder, name, member, header)
+            else:
+                self._at(parent, name, path, member, header, sink)
         except OSError as error:
             seen.is_whole = seen.is_whole and not member.size
             if error.errno in FAILURES:
@@ -154,34 +160,44 @@ class Members:
             seen.doubt(f"{escaped(path)} cannot be looked at ({name_of(error)})")
             seen.is_placed = False
 
-    def _at(self, parent: int, folder: str, name: str, member: Member, header: Header, sink: Sink | None) -> None:
+    def _whiteout(self, parent: int, folder: str, name: str, member: Member, header: Header) -> None:
         if name == OPAQUE:
             self._opaque(parent, folder)
             return
-        hides = name.startswith(WHITEOUT)
         name = name.removeprefix(WHITEOUT)
         path = f"{folder}/{name}" if folder else name
+        self._seen.is_whole = self._seen.is_whole and not member.size
+        if member.size:
+            self._seen.doubt(f"its tar-split gives {escaped(path)}, a whiteout, a size")
+        if not self._expect(path):
+            return
+        try:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            self._missing(path, member, header, hides=True)
+            return
+        if not is_whiteout(status):
+            self._differs(path, Damage.RETYPED, "a whiteout", a(_NOUNS.get(stat.S_IFMT(status.st_mode), "thing")))
+
+    def _at(self, parent: int, name: str, path: str, member: Member, header: Header, sink: Sink | None) -> None:
         if not self._expect(path):
             self._seen.is_whole = self._seen.is_whole and not member.size
             return
         try:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
-            self._missing(path, member, header, hides=hides)
+            self._missing(path, member, header, hides=False)
             return
-        mode = stat.S_IFMT(status.st_mode)
-        if hides:
-            if mode != stat.S_IFCHR or status.st_rdev:
-                self._differs(path, Damage.RETYPED, "a whiteout", a(_NOUNS.get(mode, "thing")))
-        elif header.type is MemberType.HARD_LINK:
+        kind = header.type
+        if kind is _HARD_LINK:
             self._hard_link(path, status, header)
-        elif mode != _MODES[header.type]:
-            self._retyped(path, status, member, header)
-        elif header.type is MemberType.FILE:
+        elif kind is _FILE and stat.S_ISREG(status.st_mode):
             self._file(parent, name, path, status, member, sink)
+        elif kind is _FILE or stat.S_IFMT(status.st_mode) != _MODES[kind]:
+            self._retyped(path, status, member, header)
         else:
             self._other(parent, name, path, status, header)
-        if self._owner is not None and not hides and header.type is not MemberType.HARD_LINK:
+        if self._owner is not None and kind is not _HARD_LINK:
             self._dress(parent, name, path, status, header)
 
     def _retyped(self, path: str, status: os.stat_result, member: Member, header: Header) -> None:
@@ -215,23 +231,24 @@ class Members:
             return
         if not size:
             return
-        content = self._contents.read(opened(parent, name), size, sink)
         seen.read_bytes += size
-        self._waiting.append((path, size, member.crc or 0, content))
+        fd, crc = opened(parent, name), member.crc or 0
+        if size <= CHUNK and self._contents.has(fd, size, crc, sink):
+            return
+        self._waiting.append((path, size, crc, self._contents.read(fd, size, sink)))
         if len(self._waiting) >= _WAITING or sink is not None:
             self.settle()
 
     def _judge(self, path: str, size: int, crc: int, content: Callable[[], Content]) -> None:
-        expected = described(size, crc)
         try:
             read = content()
         except OSError as error:
-            self._differs(path, Damage.UNREADABLE, expected, name_of(error), size=size, crc=crc)
+            self._differs(path, Damage.UNREADABLE, described(size, crc), name_of(error), size=size, crc=crc)
             return
         if read.size != size:
-            self._differs(path, Damage.RESIZED, expected, f"{read.size} bytes", size=size, crc=crc)
+            self._differs(path, Damage.RESIZED, described(size, crc), f"{read.size} bytes", size=size, crc=crc)
         elif read.crc != crc:
-            self._differs(path, Damage.CHANGED, expected, described(size, read.crc), size=size, crc=crc)
+            self._differs(path, Damage.CHANGED, described(size, crc), described(size, read.crc), size=size, crc=crc)
 
     def _other(self, parent: int, name: str, path: str, status: os.stat_result, header: Header) -> None:
         match header.type:
@@ -390,6 +407,8 @@ def opened(parent: int, name: str) -> int:
 
 def clean(name: str) -> str | None:
     """`name` as the engine cleans it: relative, without what leads nowhere; None where it leads out of the layer."""
+    if name and "//" not in name and "/." not in name and name[0] not in "./" and name[-1] != "/":
+        return name
     parts: list[str] = []
     for part in name.split("/"):
         if part == "..":

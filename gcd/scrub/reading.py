@@ -85,6 +85,23 @@ class Contents:
             os.close(fd)
         return lambda: content
 
+    def has(self, fd: int, size: int, crc: int, sink: Sink | None = None) -> bool:
+        """
+        Whether `fd` has all of its first `size` bytes, `CHUNK` at most, in the page cache, and `crc` is their checksum.
+        It is closed then, and a `sink` has had them; else nothing is known, and `read` tells.
+        """
+        view = self._buffer[:size]
+        try:
+            if os.preadv(fd, [view], 0, os.RWF_NOWAIT) != size or go_iso(view) != crc:
+                return False
+        except OSError:
+            return False
+        os.close(fd)
+        self._pace.spend(size)
+        if sink is not None:
+            sink(view)
+        return True
+
     def _at_once(self, fd: int, size: int, sink: Sink | None) -> Content:
         was_resident = _is_resident(fd, size - 1, self._buffer) if size > CHUNK else None
         done = crc = 0

@@ -146,3 +146,59 @@ def test_base64_beyond_ascii_is_damage():
         list(parse_tar_split([gzip.compress(line)]))
 
     assert (caught.value.expected, caught.value.found) == ("base64", "something else")
+
+
+def as_engines_write(name, size, payload):
+    """As Go writes an entry: no blanks, and characters escaped that need it in HTML."""
+    said = {"type": 1, "name": name, **({"size": size} if size else {}), "payload": payload, "position": 7}
+    line = json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+    return line.replace("<", "\\u003c").encode() + b"\n"
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    st.sampled_from([0, 1, 10**17, 1 << 62]),
+    st.sampled_from([None, "", text(bytes(8)), text(b"12345678")]),
+)
+def test_entries_as_engines_write_them_are_those_of_json(name, size, payload):
+    line = as_engines_write(name, size, payload)
+
+    [member] = parse_tar_split([gzip.compress(line)])
+
+    crc = int.from_bytes(base64.b64decode(payload)) if payload else None
+    assert member == Member(name.encode(), size, crc)
+    assert tarsplit._any_entry(line) == member
+
+
+@given(st.binary(max_size=30), st.integers(0, 90), st.integers(0, 3))
+def test_what_looks_like_an_entry_is_read_as_json_reads_it(instead, at, cut):
+    line = b'{"type":1,"name":"bin/x","size":12,"payload":"AAAAAAAAAAc=","position":3}'
+    segment = b'{"type":2,"payload":"aGVhZGVy","position":2}'
+    for whole in (line, segment):
+        changed = whole[:at] + instead + whole[at + cut :]
+        found, expected = (value_or_format_error(read, changed) for read in (tarsplit._entry, tarsplit._any_entry))
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":1,"name":"x","size":012,"payload":null,"position":3}',
+        b'{"type":1,"name":"x","size":0,"payload":null,"position":3}',
+        b'{"type":1,"name":"x","payload":null,"position":03}',
+        b'{"type":1,"name":"x\x01","payload":null,"position":3}',
+        b'{"type":1,"name":"x\xff","payload":null,"position":3}',
+        b'{"type":1,"name":"\\u0078","payload":null,"position":3}',
+        b'{"type":1,"name":"","payload":null,"position":3}',
+        b'{"type":1,"name":"x","payload":"AA==","position":3}',
+        b'{"type":1,"name":"x","payload":null,"position":3} ',
+        b'{"type":1,"name":"x","payload":null,"position":3}{}',
+        b'{"type":2,"payload":"A\\u0041==","position":3}',
+        b'{"type":2,"payload":"AA","position":3}',
+        b'{"type":2,"payload":"AA==\n","position":3}',
+        b'{"type":2,"payload":null,"position":3}',
+        b'{"type":2,"payload":"AA==","position":3,"type":1}',
+    ],
+)
+def test_what_engines_do_not_write_is_read_as_json_reads_it(line):
+    assert value_or_format_error(tarsplit._entry, line) == value_or_format_error(tarsplit._any_entry, line)

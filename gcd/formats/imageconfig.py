@@ -61,7 +61,7 @@ def parse_image_config(raw: bytes) -> ImageConfig:
     image = struct_of(decode_document(raw, _WHAT), _WHAT) or Struct((), _WHAT)
     image.require(_SHAPE)
     for entry in image.items("history"):
-        if step := struct_of(entry, f"{_WHAT}: history"):
+        if not _HISTORY_SHAPE.fits(entry) and (step := struct_of(entry, f"{_WHAT}: history")):
             step.require(_HISTORY_SHAPE)
     runs = {name: image.struct(name) for name in ("config", "container_config")}
     for run in runs.values():

@@ -197,3 +197,41 @@ def test_any_bytes_are_json_or_refused_and_a_document_is_a_first_value(raw):
     document = value_or_format_error(lambda r: decode_document(r, "file"), raw)
     first = value_or_format_error(lambda r: decode_first(r, "file"), raw)
     assert document is None or document == first
+
+
+# --- a shape that fits -----------------------------------------------------------------------------------------------
+
+SHAPE = Shape({"Text": Kind.TEXT, "flag": Kind.FLAG, "Time": Kind.TIME, "count": Kind.INTEGER, "texts": Kind.TEXTS})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "{}",
+        '{"Text": "", "flag": false, "count": 1}',
+        '{"flag": true, "flag": false}',
+        '{"Time": "2020-09-13T12:26:40Z"}',
+    ],
+)
+def test_what_is_just_as_the_shape_says_fits(raw):
+    assert SHAPE.fits(decode_first(raw.encode(), "file"))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["null", "[]", '"Text"', '{"text": ""}', '{"Text": null}', '{"Text": 1}', '{"Text": "", "Text": 1}', '{"other": ""}',
+     '{"count": 1.5}', '{"Time": "now"}', '{"texts": []}'],
+)  # fmt: skip
+def test_all_else_is_left_to_the_slower_question(raw):
+    assert not SHAPE.fits(decode_first(raw.encode(), "file"))
+
+
+KEYS = st.sampled_from(["Text", "text", "flag", "Flag", "Time", "count", "texts", "other"])
+VALUES = st.sampled_from(["null", "true", '"x"', '"2020-09-13T12:26:40Z"', "1", "1.5", "[]", '["x"]', "[1]", "{}"])
+
+
+@given(st.lists(st.tuples(KEYS, VALUES), max_size=4))
+def test_at_what_fits_there_is_nothing_to_refuse(members):
+    raw = "{" + ", ".join(f'"{key}": {value}' for key, value in members) + "}"
+    if SHAPE.fits(decode_first(raw.encode(), "file")):
+        struct(raw).require(SHAPE)

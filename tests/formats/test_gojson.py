@@ -219,7 +219,8 @@ def test_what_is_just_as_the_shape_says_fits(raw):
 
 @pytest.mark.parametrize(
     "raw",
-    ["null", "[]", '"Text"', '{"text": ""}', '{"Text": null}', '{"Text": 1}', '{"Text": "", "Text": 1}', '{"other": ""}',
+    ["null", "[]", '"Text"',
+     '{"text": ""}', '{"Text": null}', '{"Text": 1}', '{"Text": "", "Text": 1}', '{"other": ""}',
      '{"count": 1.5}', '{"Time": "now"}', '{"texts": []}'],
 )  # fmt: skip
 def test_all_else_is_left_to_the_slower_question(raw):

@@ -5,6 +5,9 @@ That process is ``gcd scrub start`` as a person would type it (`gcd.daemon.scrub
 that there is one at a time, goes last for processor and disk, and keeps its verdicts in the state. The loop never waits
 for it, but asks now and then whether it has ended. When the daemon ends, so does it, with the layer in hand; the next
 part begins with what was left, since that was not looked at for longest.
+
+While the engine is stopped nobody scrubs here: what another process has open keeps everything from being proven then
+(S7), and a person from repairs that need a stopped engine.
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ FIRST_SECONDS = 3600.0
 AGAIN_SECONDS = 60.0
 """When to ask again, where somebody else scrubs."""
 RETRY_SECONDS = 3600.0
+"""When to begin again, at the latest, after one that failed or was ended for the engine's sake."""
 ASKED_EVERY_SECONDS = 5.0
 ENDS_WITHIN_SECONDS = 1.5
 """Then it is killed: whoever stops the daemon waits for five seconds in all."""
@@ -155,14 +159,19 @@ class Scrubber:
         assert self._settings is not None
         return portion(self._settings.scrub.every.total_seconds())
 
-    def tend(self) -> bool:
+    def tend(self, *, is_engine_stopped: bool) -> bool:
         """
         See to the process, and begin a part if one is due. Whether anything may be known since that was not known the
         last time.
         """
         has_ended = self._part is not None and self._hear(self._part)
         now = self._clock()
-        if self._part is None and self._due is not None and now >= self._due:
+        if self._part is not None and is_engine_stopped:
+            self.end()
+            self._due = now + self._retry_seconds
+            has_ended = True
+            structlog.get_logger().info("scrub_cut_short", why="the engine was stopped")
+        if self._part is None and self._due is not None and now >= self._due and not is_engine_stopped:
             self._begin(now)
         if not has_ended and now - self._asked_at < ASKED_EVERY_SECONDS:
             return False
@@ -207,7 +216,11 @@ class Scrubber:
         if why != self._failure:
             structlog.get_logger().warning("scrub_failed", why=printable(why))
         self._failure = why
-        self._due = self._clock() + min(RETRY_SECONDS, self._portion.interval_seconds)
+        self._due = self._clock() + self._retry_seconds
+
+    @property
+    def _retry_seconds(self) -> float:
+        return min(RETRY_SECONDS, self._portion.interval_seconds)
 
     def scrubbing(self, layers: Mapping[ChainId, LayerRecord], now_ns: int, *, is_anew: bool) -> Scrubbing:
         """What is known of `layers`; see `Register`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gcd.model.finding import Severity
-from gcd.model.published import Scope
+from gcd.model.published import LayerState, Scope
 from gcd.report.printable import printable
 from gcd.report.units import counted, iec, instant, listed
 from gcd.state import stored
@@ -75,7 +75,9 @@ def status_line(published: Published) -> str:
         for severity in reversed(Severity)
         if (number := result.summary.by_severity.get(severity, 0)) and severity is not Severity.INFO
     ]
-    found = "healthy" if result.is_healthy else listed(bad) or "nothing above info"
+    if damaged := published.scrubbing.layers.get(LayerState.DAMAGED, 0):
+        bad.append(counted(damaged, "damaged layer"))
+    found = "healthy" if result.is_healthy and not bad else listed(bad) or "nothing above info"
     parts = [
         f"{printable(result.root)}: {found}",
         f"{iec(result.summary.orphaned_bytes)} orphaned",

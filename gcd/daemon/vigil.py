@@ -23,6 +23,7 @@ from gcd.daemon.telling import Chronicle
 from gcd.model import layout
 from gcd.model.changed import EVERYTHING, NOTHING
 from gcd.model.errors import CannotAct
+from gcd.model.facts import EngineState
 from gcd.model.published import Scope
 from gcd.model.reading import value_of
 from gcd.planning import identity_of
@@ -212,7 +213,9 @@ class Vigil:
                 return EVERYTHING
 
     def _tend_scrubs(self) -> None:
-        if self._tools.scrubber.tend():
+        assert self._recheck.sight is not None
+        is_stopped = self._recheck.sight.inventory.engine.state is EngineState.STOPPED
+        if self._tools.scrubber.tend(is_engine_stopped=is_stopped):
             self._tools.board.scrub(self._scrubbing(is_anew=False))
 
     def _scrubbing(self, *, is_anew: bool) -> Scrubbing:

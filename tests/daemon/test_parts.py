@@ -21,7 +21,7 @@ from gcd.model.audit import Act, ActKind
 from gcd.model.entry import RunId
 from gcd.model.errors import ExitBits
 from gcd.model.plan import Outcome, Reason
-from gcd.model.published import Durations, Published, Scope
+from gcd.model.published import Durations, LayerState, Published, Scope, Scrubbing
 from gcd.notify import Notifier
 
 
@@ -216,6 +216,11 @@ def test_the_status_is_one_line_that_an_operator_understands():
     assert status_line(published(damaged_host(), is_watching=False)) == (
         "/var/lib/docker: 2 error and 3 warning; 2 rules not checked; 1.3 GiB orphaned; engine running; "
         "read in full at 2025-11-25T12:00:00Z; looking by the clock, for it cannot be watched"
+    )
+    rotten = Scrubbing(layers={LayerState.VERIFIED: 3, LayerState.DAMAGED: 2})
+    assert status_line(published(result(), scrubbing=rotten)).startswith("/var/lib/docker: 2 damaged layers; 0 B")
+    assert status_line(published(damaged_host(), scrubbing=rotten)).startswith(
+        "/var/lib/docker: 2 error, 3 warning and 2 damaged layers; 2 rules not checked; "
     )
     assert status_line(published(result(), trouble="no\x1b[31m root")).startswith("TROUBLE: no\\x1b[31m root; /var")
     assert trouble_line("why") == "TROUBLE: why"

@@ -1,5 +1,5 @@
 /*
- * Many small things read at once: gcd.root.bulk says what is promised, and is the same in Python.
+ * Many small things read at once: gcd.root.bulk and gcd.root.listing say what is promised, and are the same in Python.
  *
  * Only what costs time is here: going from one file to the next. Nothing is interpreted: a record is given as it is if it
  * has the form asked for, else None stands for it, whatever the trouble, and Python reads it again with care.
@@ -326,6 +326,83 @@ static PyObject *read_symlinks(PyObject *module, PyObject *args, PyObject *named
 	return found;
 }
 
+/* Which of the types (a file, a directory, a symlink, anything else) an entry is; a negative errno if nobody knows. */
+static int type_of(int fd, const struct entry *entry)
+{
+	struct stat status;
+	unsigned char type = entry->type;
+
+	if (type == DT_UNKNOWN) {
+		if (fstatat(fd, entry->name, &status, AT_SYMLINK_NOFOLLOW))
+			return -errno;
+		type = IFTODT(status.st_mode);
+	}
+	return type == DT_REG ? 0 : type == DT_DIR ? 1 : type == DT_LNK ? 2 : 3;
+}
+
+static bool note_name(PyObject *entries, const char *name, PyObject *type)
+{
+	PyObject *key = PyUnicode_DecodeFSDefault(name);
+	bool is_done = key && type && !PyDict_SetItem(entries, key, type);
+
+	Py_XDECREF(key);
+	return is_done;
+}
+
+/* What stopped the listing: an errno, -1 at more than `most` entries, 0 at the end; -2 with an exception set. */
+static int list_into(int fd, Py_ssize_t most, PyObject *types, PyObject *entries)
+{
+	_Alignas(struct entry) char listing[LISTED_BYTES];
+	long got;
+
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return errno;
+	for (;;) {
+		Py_BEGIN_ALLOW_THREADS
+		got = syscall(SYS_getdents64, fd, listing, sizeof listing);
+		Py_END_ALLOW_THREADS
+		if (got <= 0)
+			return got ? errno : 0;
+		for (long at = 0; at < got;) {
+			const struct entry *entry = (const struct entry *)(listing + at);
+			int type;
+
+			at += entry->length;
+			if (!strcmp(entry->name, ".") || !strcmp(entry->name, ".."))
+				continue;
+			type = type_of(fd, entry);
+			if (type == -ENOENT)
+				continue;
+			if (type < 0)
+				return -type;
+			if (PyDict_Size(entries) >= most)
+				return -1;
+			if (!note_name(entries, entry->name, PyTuple_GetItem(types, type)))
+				return -2;
+		}
+		if (PyErr_CheckSignals())
+			return -2;
+	}
+}
+
+static PyObject *list_entries(PyObject *module, PyObject *args)
+{
+	PyObject *types, *entries;
+	Py_ssize_t most;
+	int fd, stopped;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "inO", &fd, &most, &types))
+		return NULL;
+	entries = PyDict_New();
+	if (!entries)
+		return NULL;
+	stopped = list_into(fd, most, types, entries);
+	if (stopped == -2)
+		Py_CLEAR(entries);
+	return entries ? Py_BuildValue("(Ni)", entries, stopped) : NULL;
+}
+
 struct stated {
 	const struct entry *entry;
 	int error;
@@ -393,6 +470,7 @@ static PyObject *count_into(int fd, dev_t device, PyObject *directories, PyObjec
 	struct counted sums = {0};
 	long got;
 
+	lseek(fd, 0, SEEK_SET);
 	do {
 		int count = 0;
 
@@ -430,11 +508,12 @@ static PyObject *count_entries(PyObject *module, PyObject *args)
 	return counted;
 }
 
-#define SAYS "What it promises stands in gcd.root.bulk."
+#define SAYS "What it promises stands in gcd.root.bulk and gcd.root.listing."
 
 static PyMethodDef methods[] = {
 	{"read_records", (PyCFunction)(void (*)(void))read_records, METH_VARARGS | METH_KEYWORDS, SAYS},
 	{"read_symlinks", (PyCFunction)(void (*)(void))read_symlinks, METH_VARARGS | METH_KEYWORDS, SAYS},
+	{"list_entries", list_entries, METH_VARARGS, SAYS},
 	{"count_entries", count_entries, METH_VARARGS, SAYS},
 	{NULL, NULL, 0, NULL},
 };

@@ -98,7 +98,7 @@ def read_symlinks(home: int, names: Sequence[str], /, *, has_age: bool) -> list[
 def count_entries(directory: int, device: int, /) -> Counted:
     """
     What the entries of the open `directory` that are on `device` take. No symlink is followed; what vanishes meanwhile
-    is not counted. The directory's position is at its end afterwards.
+    is not counted. The directory is read from its beginning, wherever somebody else stopped.
     """
     blocks = inodes = size = unreadable = 0
     directories: list[str] = []

@@ -23,6 +23,12 @@ from gcd.model.errors import FormatError, NotADockerRoot, RootNotFound, RootUnre
 from gcd.model.facts import FileType
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Malformed, Present, Reading, Unreadable, describe
+from gcd.root.listing import MORE
+
+try:
+    from gcd.root._bulk import list_entries
+except ImportError:  # not compiled where it was installed
+    from gcd.root.listing import list_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -35,6 +41,8 @@ DIRECTORY_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 VANISHED = "ENOENT"
 """The failure of a listing whose directory was removed after it was opened."""
+
+_TYPES = (FileType.FILE, FileType.DIRECTORY, FileType.SYMLINK, FileType.OTHER)
 
 MAX_ENTRIES = 1_000_000
 """Above this many entries a listing is cut, and what it lists counts as incomplete."""
@@ -98,19 +106,11 @@ class Directory:
 
     def list(self, limit: int = MAX_ENTRIES) -> Listing:
         """The entries, of which at most `limit` are read; trouble, even at the first, shows as `failure`."""
-        entries: dict[str, FileType] = {}
-        file, directory = FileType.FILE, FileType.DIRECTORY
-        try:
-            with os.scandir(self.fd) as scan:
-                for entry in scan:
-                    if len(entries) >= limit:
-                        return Listing(entries, f"more than {limit} entries")
-                    if entry.is_file(follow_symlinks=False):
-                        entries[entry.name] = file
-                    else:
-                        entries[entry.name] = directory if entry.is_dir(follow_symlinks=False) else _other_type(entry)
-        except OSError as error:
-            return Listing(entries, name_of(error))
+        entries, stopped = list_entries(self.fd, limit, _TYPES)
+        if stopped == MORE:
+            return Listing(entries, f"more than {limit} entries")
+        if stopped:
+            return Listing(entries, _word_for(stopped))
         # The C library shows a directory that was removed while it was open as an empty one.
         is_removed = not entries and self.stat().st_nlink == 0
         return Listing(entries, VANISHED if is_removed else "")
@@ -244,7 +244,11 @@ def open_root(path: str) -> Directory:
 
 def name_of(error: OSError) -> str:
     """The system's own word for `error`, such as ``EACCES``."""
-    return errno.errorcode.get(error.errno or 0, f"errno {error.errno}")
+    return _word_for(error.errno or 0)
+
+
+def _word_for(number: int) -> str:
+    return errno.errorcode.get(number, f"errno {number}")
 
 
 def refusal(error: OSError) -> Absent | Unreadable:
@@ -313,10 +317,6 @@ def one(name: str) -> str:
 
 def _is_one(name: str) -> bool:
     return "/" not in name and "\0" not in name and name not in {"", ".", ".."}
-
-
-def _other_type(entry: os.DirEntry[str]) -> FileType:
-    return FileType.SYMLINK if entry.is_symlink() else FileType.OTHER
 
 
 def _read_rest(fd: int, raw: bytes, limit: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.trees import DIRECTORY, FIFO, Link, plant, without_rights
 
-from gcd.root import _bulk, bulk, descent, rows
+from gcd.root import _bulk, bulk, descent, listing, rows, tree
 from gcd.root.bulk import Kind
 
 FORM = (
@@ -51,6 +52,7 @@ def found_by(reader, home, names, has_age=True):
 def test_the_compiled_one_is_what_reads_here():
     assert rows.read_records is _bulk.read_records
     assert rows.read_symlinks is _bulk.read_symlinks
+    assert tree.list_entries is _bulk.list_entries
     assert descent.count_entries is _bulk.count_entries
 
 
@@ -167,9 +169,58 @@ def test_no_descriptor_stays_open(tmp_path, reader):
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+TYPES = ("file", "directory", "symlink", "other")
+
+lister = pytest.mark.parametrize("lister", [listing, _bulk], ids=["python", "compiled"])
+
+
+def listed_by(lister, home, most=1_000_000):
+    fd = os.open(home, os.O_RDONLY)
+    try:
+        listed = lister.list_entries(fd, most, TYPES)
+        assert lister.list_entries(fd, most, TYPES) == listed
+        return listed
+    finally:
+        os.close(fd)
+
+
+@lister
+def test_the_entries_of_a_directory_with_their_types(tmp_path, lister):
+    plant(tmp_path, {"a": b"", "d/e": b"", "\udcff": Link("d"), "fifo": FIFO, ".x": b"", "...": DIRECTORY})
+    entries = {
+        "a": "file", "d": "directory", "\udcff": "symlink", "fifo": "other", ".x": "file", "...": "directory",
+    }  # fmt: skip
+
+    assert listed_by(lister, tmp_path) == (entries, 0)
+    assert listed_by(lister, tmp_path, most=6) == (entries, 0)
+    cut, stopped = listed_by(lister, tmp_path, most=5)
+    assert (len(cut), cut.items() < entries.items(), stopped) == (5, True, listing.MORE)
+
+
+@lister
+def test_many_entries_are_listed_whole(tmp_path, lister):
+    names = [f"{number}".rjust(250, "x") for number in range(2_000)]
+    plant(tmp_path, dict.fromkeys(names, b""))
+
+    assert listed_by(lister, tmp_path) == (dict.fromkeys(names, "file"), 0)
+
+
+@lister
+def test_what_is_no_directory_or_gone_has_no_entries(tmp_path, lister):
+    plant(tmp_path, {"file": b"", "gone": DIRECTORY})
+    assert listed_by(lister, tmp_path / "file") == ({}, errno.ENOTDIR)
+    fd = os.open(tmp_path / "gone", os.O_RDONLY)
+    try:
+        (tmp_path / "gone").rmdir()
+        assert lister.list_entries(fd, 1, TYPES) in [({}, 0), ({}, errno.ENOENT)]
+    finally:
+        os.close(fd)
+
+
 def counted_by(reader, home, device=None):
     fd = os.open(home, os.O_RDONLY)
     try:
+        reader.count_entries(fd, 0)
         *sums, directories, links, unreadable = reader.count_entries(fd, device or os.fstat(fd).st_dev)
         return *sums, sorted(directories), sorted(links), unreadable
     finally:

@@ -65,6 +65,34 @@ def test_where_to_listen(directory, address):
     assert load({}, directory=directory).settings.web.listen_address == address
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('every = "30s"', "scrub.every = '30s' does not fit: it must be 0s, for never, or lie between 1m and 3650d"),
+        (
+            'every = "3651d"',
+            "scrub.every = '3651d' does not fit: it must be 0s, for never, or lie between 1m and 3650d",
+        ),
+        ("bandwidth = 0", "scrub.bandwidth = 0 does not fit: it must be more than nothing, or a scrub would never end"),
+        ('depth = "deep"', "scrub.depth = 'deep' does not fit: Input should be 'quick' or 'full'"),
+    ],
+)
+def test_scrubs_that_cannot_be(directory, text, told):
+    (directory / "gcd.toml").write_text(f"[scrub]\n{text}\n")
+
+    with pytest.raises(UsageError) as raised:
+        load({}, directory=directory)
+
+    assert str(raised.value) == f"{directory}/gcd.toml: {told}"
+
+
+def test_scrubs_by_default_and_none(directory):
+    assert load({}, directory=directory).settings.scrub.every == timedelta(days=30)
+    (directory / "gcd.toml").write_text('[scrub]\nevery = "0s"\n')
+
+    assert load({}, directory=directory).settings.scrub.every == timedelta(0)
+
+
 def test_a_hash_is_a_secret(directory):
     hashed = "$2y$10$" + "a" * 53
     (directory / "gcd.toml").write_text(f'[web.users]\nann = "{hashed}"\n')

@@ -8,6 +8,7 @@ import shlex
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -17,8 +18,13 @@ from gcd import cli, settings
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import FAULTS
 from gcd.demo.faults.targets import find_targets
+from gcd.model.content import Course, Depth, Soundness, Sweep, Verdict
 from gcd.model.errors import ExitBits
+from gcd.model.ids import ChainId, LayerDirId
+from gcd.planning import identity_of
 from gcd.rules.table import RULES
+from gcd.scrubs import Scrubs
+from gcd.state import FILE, open_state
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "check.schema.json").read_text())
 
@@ -373,6 +379,66 @@ def test_metrics_of_one_check_say_nothing_of_a_daemon_and_carry_no_times(root, t
     samples = [line for line in target.read_text().splitlines() if not line.startswith("#")]
     assert {line.count(" ") for line in samples} == {1}
     assert not any(word in line for line in samples for word in ("_total", "watch", "quarantine", "duration"))
+
+
+def told_of_scrubs(root, target):
+    """What the metrics of a check say of scrubs, without their prefix."""
+    check(root, "--textfile", target)
+    lines = [line for line in target.read_text().splitlines() if line.startswith("gcd_scrub")]
+    return {name[10:]: float(value) for name, value in (line.split(" ") for line in lines)}
+
+
+def verdict_on(root, soundness, checked_ns):
+    """Keep one on the first layer."""
+    record = min((root / "image/overlay2/layerdb/sha256").iterdir())
+    chain, layer_dir = ChainId(f"sha256:{record.name}"), LayerDirId((record / "cache-id").read_text())
+    with open_state(Path(os.environ["GCD_STATE_DIR"])) as state:
+        scrubs = Scrubs(state, identity_of(str(root)), str(root))
+        scrubs.keep(Verdict(chain, layer_dir, Depth.QUICK, soundness, checked_ns, 1, 1))
+        scrubs.begin(Sweep(Course.FINISHED, checked_ns, Depth.QUICK, is_dressed=False, layers=(chain,)))
+
+
+def test_metrics_say_what_scrubs_found_before(root, tmp_path):
+    target, now_ns = tmp_path / "gcd.prom", time.time_ns()
+    nothing = {
+        'layers{state="verified"}': 0,
+        'layers{state="damaged"}': 0,
+        'layers{state="unverifiable"}': 0,
+        'layers{state="pending"}': 4,
+        "progress_ratio": 0,
+        "oldest_verified_timestamp_seconds": 0,
+        "period_seconds": 0,
+        "readable": 1,
+    }
+
+    assert told_of_scrubs(root, target) == nothing
+    assert not (tmp_path / "state").exists()
+
+    known = {"progress_ratio": 1, "oldest_verified_timestamp_seconds": now_ns / 1e9, "period_seconds": 2_592_000}
+    verdict_on(root, Soundness.VERIFIED, now_ns)
+    assert told_of_scrubs(root, target) == {
+        **nothing,
+        'layers{state="verified"}': 1,
+        'layers{state="pending"}': 3,
+        **known,
+    }
+    verdict_on(root, Soundness.DAMAGED, now_ns)
+    assert told_of_scrubs(root, target) == {
+        **nothing,
+        'layers{state="damaged"}': 1,
+        'layers{state="pending"}': 3,
+        **known,
+    }
+
+
+def test_metrics_say_that_what_scrubs_found_cannot_be_read(root, tmp_path):
+    verdict_on(root, Soundness.DAMAGED, time.time_ns())
+    (tmp_path / "state" / FILE).write_bytes(b"no database at all, but as long as one" * 100)
+
+    told = told_of_scrubs(root, tmp_path / "gcd.prom")
+
+    assert (told["readable"], told['layers{state="pending"}'], told['layers{state="damaged"}']) == (0, 4, 0)
+    assert told["period_seconds"] == 0
 
 
 def test_metrics_are_not_written_below_the_root(root, capsys):

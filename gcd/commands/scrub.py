@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ from gcd.run import reader
 from gcd.scrub.layer import Manner, verify
 from gcd.scrub.order import PERCENT, chosen, layers_of, remaining
 from gcd.scrub.pace import PRESSURE, Pace
+from gcd.scrub.platforms import others
 from gcd.scrub.reading import Contents
 from gcd.scrubbing import alone, is_under_way, work
 from gcd.scrubs import Scrubs
@@ -330,8 +332,12 @@ def _scrubbed(place: _Place, scrubs: Scrubs) -> Scrubbed:
 
 def _again(inventory: Inventory, graph: StoreGraph, findings: list[Finding]) -> dict[FindingId, Again]:
     found = {}
-    for finding in findings:
-        if finding.severity is not Severity.INFO:
-            way = pull_again(inventory, graph, ChainId(finding.subject.id))
-            found[finding.id] = Again(way.commands, way.containers, way.made)
+    needed = [finding for finding in findings if finding.severity is not Severity.INFO]
+    if not needed:
+        return {}
+    with open_root(inventory.root) as root:
+        platforms = others(root, inventory.images, platform.machine())
+    for finding in needed:
+        way = pull_again(inventory, graph, ChainId(finding.subject.id), platforms)
+        found[finding.id] = Again(way.commands, way.containers, way.made)
     return found

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 MOST_SHOWN = 50
 """How many files one finding names; its summary counts them all."""
 
+MOST_MENDED_BYTES = 16 << 20
+"""Of all files that one repair writes (`gcd.scrub.twins`)."""
+
 _ALTERED = frozenset(Damage) - {Damage.MISSING, Damage.EXTRA}
+_MENDED = frozenset({Damage.EMPTIED, Damage.RESIZED, Damage.CHANGED})
 
 _SAID = {
     Damage.EMPTIED: "emptied",
@@ -65,7 +69,8 @@ def damaged_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterato
     below ``overlay2``.
     Remedy: remove all images and containers with this layer and pull again, as ``gcd scrub`` prints it. Where another
     layer of the same root holds the file whole, ``gcd repair`` with the id of the finding writes it back, with the
-    engine stopped.
+    engine stopped; else its ``--dry-run`` says why not. Only content is written back, of 16 MiB at most, and only if
+    then the whole layer is as it was. Hard links and files with attributes (capabilities) are not.
     Not this rule: other times of files; other modes and owners, unless ``--metadata`` asks for them, as info.
     """
     del graph
@@ -74,12 +79,14 @@ def damaged_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterato
     if verdict is None or not altered:
         return
     is_harmless = all(difference.damage is Damage.DRESSED for difference in altered)
+    obstacle = "" if is_harmless else _obstacle(verdict)
+    said = f" None of it can be written back: {obstacle}." if obstacle else ""
     yield Fault(
         node,
-        f"{_counted(verdict, altered)} not what was unpacked: {_kinds(altered)}.",
+        f"{_counted(verdict, altered)} not what was unpacked: {_kinds(altered)}.{said}",
         _evidence(verdict, altered),
         severity=Severity.INFO if is_harmless else None,
-        remedies=() if is_harmless else None,
+        remedies=() if is_harmless or obstacle else None,
     )
 
 
@@ -193,6 +200,21 @@ def content_findings(inventory: Inventory, graph: StoreGraph) -> tuple[Finding, 
 
 def _of(verdict: Verdict | None, kinds: Collection[Damage]) -> tuple[Difference, ...]:
     return tuple(d for d in verdict.differences if d.damage in kinds) if verdict is not None else ()
+
+
+def _obstacle(verdict: Verdict) -> str:
+    """Why nothing of the layer can be written back, as one clause; "" where the verdict does not tell."""
+    damaged = _of(verdict, _MENDED)
+    lost = next((d for d in verdict.differences if d.size and d.damage not in _MENDED), None)
+    if not damaged:
+        return "only content of files is"
+    if verdict.differing > len(verdict.differences):
+        return "more is damaged than is known"
+    if lost is not None:
+        return f"the content of {lost.path} is lost as well, without which nothing can be proven"
+    if sum(difference.size for difference in damaged) > MOST_MENDED_BYTES:
+        return f"it is more than {MOST_MENDED_BYTES >> 20} MiB"
+    return ""
 
 
 def _counted(verdict: Verdict, differences: tuple[Difference, ...]) -> str:

@@ -5,15 +5,17 @@ A layer is there as long as an image, a container or BuildKit's cache needs it. 
 with most layers first, by every name that they have; images that only stand below others, as the classic builder makes
 them, go with those.
 
-An image comes back by its digest, and gets its tags again from there: a tag may name another image by now. A registry
-may have lost what it once had, so it is asked before anything goes.
+An image comes back by its digest, and gets its tags again from there: a tag may name another image by now. Of a digest
+that means images of many platforms, a pull brings that of the host unless it is told. A registry may have lost what it
+once had, so it is asked before anything goes.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Node, NodeKind
@@ -49,6 +51,8 @@ class PullAgain:
     pulled: tuple[str, ...]
     tagged: tuple[tuple[str, str], ...]
     made: tuple[str, ...]
+    platforms: Mapping[str, str] = field(default_factory=dict)
+    """By name, the platform of those of `pulled` that are not of the host's."""
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -57,12 +61,19 @@ class PullAgain:
         lines += [_docker("rm -f", *self.containers)] if self.containers else []
         lines += [_docker("rmi", name) for name in self.removed]
         lines += ["docker builder prune -af"] if self.is_in_build_cache else []
-        lines += [_docker("pull", name) for name in self.pulled]
+        lines += [_docker(self._pull(name), name) for name in self.pulled]
         return (*lines, *(_docker("tag", name, tag) for name, tag in self.tagged))
 
+    def _pull(self, name: str) -> str:
+        return f"pull --platform {shlex.quote(self.platforms[name])}" if name in self.platforms else "pull"
 
-def pull_again(inventory: Inventory, graph: StoreGraph, chain: ChainId) -> PullAgain:
-    """What it takes to have the layer `chain` fetched again."""
+
+def pull_again(
+    inventory: Inventory, graph: StoreGraph, chain: ChainId, platforms: Mapping[ImageId, str] = MappingProxyType({})
+) -> PullAgain:
+    """
+    What it takes to have the layer `chain` fetched again; `platforms` are those of images that are not the host's own.
+    """
     needing = graph.dependents(Node(NodeKind.LAYER, chain))
     images = [ImageId(node.id) for node in needing if node.kind is NodeKind.IMAGE]
     images.sort(key=lambda image: (-len(graph.image_chains.get(image, ())), image))
@@ -72,6 +83,7 @@ def pull_again(inventory: Inventory, graph: StoreGraph, chain: ChainId) -> PullA
     pulled: list[str] = []
     tagged: list[tuple[str, str]] = []
     made: list[str] = []
+    foreign: dict[str, str] = {}
     for image in images:
         said = names.get(image, ())
         digests = tuple(name for name in said if "@" in name)
@@ -80,6 +92,7 @@ def pull_again(inventory: Inventory, graph: StoreGraph, chain: ChainId) -> PullA
         # With the last tag of a repository go its digests.
         removed += (name for name in digests if repository_of(name) not in set(map(repository_of, tags)))
         pulled += digests
+        foreign |= dict.fromkeys(digests, platforms[image]) if image in platforms else {}
         tagged += ((digests[0], tag) for tag in tags if digests)
         if not digests:
             made += tags
@@ -95,6 +108,7 @@ def pull_again(inventory: Inventory, graph: StoreGraph, chain: ChainId) -> PullA
         pulled=tuple(pulled),
         tagged=tuple(tagged),
         made=tuple(made),
+        platforms=foreign,
     )
 
 

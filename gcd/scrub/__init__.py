@@ -12,6 +12,7 @@ Scrub: is what a layer's dir holds still what was unpacked into it?
     layer.py      one layer: all members, nothing else, and a second look at whatever differs
     twins.py      whole copies of damaged files in other layers
     order.py      which layers are looked at next
+    platforms.py  which images a pull would not bring back as they were, unless it is told their platform
 
 Reads only, through directory descriptors, and follows no symlink. What cannot be compared is said with its reason, and
 is no damage. What looks wrong is looked at again, so that what changed while it was read is no damage either.

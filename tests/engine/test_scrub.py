@@ -360,3 +360,33 @@ def test_where_the_registry_has_lost_the_image_nothing_is_removed(make_engine, r
 
     assert (done.returncode, done.stderr) == (1, f"no such manifest: {digest}\n")
     assert engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}") == name
+
+
+def test_an_image_of_another_platform_comes_back_as_such(make_engine, registry, tmp_path):
+    """Its digest means an index, from which a pull takes the host's image unless it is told."""
+    engine, name = make_engine(flags=("--experimental",)), f"{registry.address}/many:v1"
+    for number, platform in enumerate(("linux/amd64", "linux/s390x")):
+        engine.build(
+            f"{name}-{number}",
+            f"FROM scratch\nCOPY {number} /file\n",
+            {f"{number}": b"%d" % number},
+            "--platform",
+            platform,
+        )
+        engine.docker("push", f"{name}-{number}")
+    engine.docker("manifest", "create", "--insecure", name, f"{name}-0", f"{name}-1")
+    index = engine.docker("manifest", "push", "--insecure", name)
+    engine.docker("rmi", f"{name}-0", f"{name}-1")
+    engine.docker("pull", "--platform", "linux/s390x", name)
+    before = engine.inspect(name)
+    [layer] = layers_of(engine.root).values()
+    os.truncate(diff_of(engine.root, layer) / "file", 0)
+
+    done = as_printed(engine, tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    after = engine.inspect(name)
+    assert before["RepoDigests"] == [f"{registry.address}/many@{index}"]
+    assert (after["Id"], after["Architecture"], after["RepoDigests"]) == (before["Id"], "s390x", before["RepoDigests"])
+    [layer] = layers_of(engine.root).values()
+    assert (diff_of(engine.root, layer) / "file").read_bytes() == b"1"

@@ -85,3 +85,14 @@ def test_a_registry_on_the_loopback_is_asked_without_tls_as_the_engine_does(repo
     [first, *_] = way_of(named(f"{repository}@{DIGEST}")).commands
 
     assert first == f"docker manifest inspect {words}{repository}@{DIGEST} >/dev/null"
+
+
+def test_an_image_of_another_platform_comes_back_as_such():
+    inventory = named("reg/app:v1", f"reg/app@{DIGEST}")
+
+    way = pull_again(inventory, graph_of(inventory), BASE_CHAIN, {IMAGE: "linux/arm/v7", OTHER: "linux/386"})
+
+    assert way.commands[-2:] == (
+        f"docker pull --platform linux/arm/v7 -- reg/app@{DIGEST}",
+        f"docker tag -- reg/app@{DIGEST} reg/app:v1",
+    )

@@ -1,0 +1,66 @@
+"""What GCD701 says about writing content back, where a verdict tells already that nothing will be."""
+
+from __future__ import annotations
+
+import pytest
+from support.inventories import BASE_CHAIN, BASE_DIR, graph_of, healthy_inventory
+
+from gcd.model.content import Damage, Depth, Difference, Soundness, Verdict
+from gcd.rules.content import MOST_MENDED_BYTES, content_findings
+from gcd.rules.remedies import REPAIR_STOPPED_MANUAL
+from gcd.scrub.twins import MOST_BYTES
+
+EMPTIED = Difference("bin/sh", Damage.EMPTIED, "3 bytes, CRC-64 0000000000000007", "0 bytes", 3, 7)
+CHANGED = Difference("large", Damage.CHANGED, "x", "y", MOST_BYTES - 3, 8)
+LARGER = Difference("large", Damage.CHANGED, "x", "y", MOST_BYTES - 2, 8)
+RETARGETED = Difference("link", Damage.RETARGETED, "a symlink to x", "one to y")
+LOST = Difference("lost", Damage.UNREADABLE, "4 bytes, CRC-64 0000000000000008", "EIO", 4, 8)
+GONE = Difference("gone", Damage.MISSING, "4 bytes, CRC-64 0000000000000008", "absent", 4, 8)
+DRESSED = Difference("bin", Damage.DRESSED, "mode 0755", "mode 0700")
+
+
+def damaged_file(*differences, differing=0):
+    verdict = Verdict(
+        BASE_CHAIN, BASE_DIR, Depth.QUICK, Soundness.DAMAGED, 1, 0, 1, differences, differing or len(differences)
+    )
+    inventory = healthy_inventory(contents={BASE_CHAIN: verdict})
+    [finding] = [f for f in content_findings(inventory, graph_of(inventory)) if f.code == "GCD701"]
+    return finding
+
+
+@pytest.mark.parametrize("differences", [(EMPTIED,), (EMPTIED, CHANGED), (EMPTIED, RETARGETED), (EMPTIED, DRESSED)])
+def test_what_may_be_written_back(differences):
+    finding = damaged_file(*differences)
+
+    assert finding.remedies == (REPAIR_STOPPED_MANUAL,)
+    assert "written back" not in finding.summary
+
+
+@pytest.mark.parametrize(
+    ("differences", "why"),
+    [
+        ((RETARGETED,), "only content of files is"),
+        ((EMPTIED, LARGER), "it is more than 16 MiB"),
+        ((EMPTIED, LOST), "the content of lost is lost as well, without which nothing can be proven"),
+        ((EMPTIED, GONE), "the content of gone is lost as well, without which nothing can be proven"),
+    ],
+)
+def test_what_cannot_be_written_back_is_said_with_its_reason(differences, why):
+    finding = damaged_file(*differences)
+
+    assert finding.remedies == ()
+    assert finding.summary.endswith(f". None of it can be written back: {why}.")
+
+
+def test_of_more_than_a_verdict_keeps_nothing_is_written_back():
+    finding = damaged_file(EMPTIED, differing=2)
+
+    assert (finding.remedies, finding.summary.rpartition(": ")[2]) == ((), "more is damaged than is known.")
+
+
+def test_other_rights_alone_are_nobodys_harm():
+    assert damaged_file(DRESSED).summary == "One file is not what was unpacked: 1 of other rights."
+
+
+def test_the_limit_is_the_one_that_repairs_have():
+    assert MOST_MENDED_BYTES == MOST_BYTES

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from support.daemons import Forked, orphan, wait_until
+from support.daemons import Forked, orphan, wait_until, watching
 from support.prometheus import free_port, is_ready
 
 from gcd.daemon import scrubber
@@ -181,6 +181,34 @@ def test_a_root_is_scrubbed_by_the_clock_though_it_is_stopped_in_the_middle(begi
     assert [event["event"] for event in daemon.events if "layer" in event] == ["layer_damaged"]
     wait_until(lambda: "docker: 1 damaged layer; " in daemon.systemd.statuses[-1], "so does the status")
     daemon.kill()
+
+
+class Endless:
+    """A part that ends when it is told to."""
+
+    begun: list[Endless]
+
+    def __init__(self, *_):
+        self.was_ended = False
+        self.begun.append(self)
+
+    def ended(self):
+        return None
+
+    def end(self):
+        self.was_ended = True
+
+
+def test_a_daemon_that_ends_has_ended_its_scrub(root, tmp_path, monkeypatch):
+    Endless.begun = []
+    monkeypatch.setattr(scrubber, "Part", Endless)
+    monkeypatch.setattr(scrubber, "PARTS", 6000)
+    with engine(root), watching(tmp_path, root, QUICK) as watched:
+        wait_until(lambda: Endless.begun, "it scrubs")
+        assert watched.named("scrub_begun") != []
+        assert not Endless.begun[0].was_ended
+
+    assert [part.was_ended for part in Endless.begun] == [True]
 
 
 @pytest.mark.slow

@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import astuple, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gcd.model.content import Course, Damage, Depth, Difference, Soundness, Sweep, Verdict
 from gcd.model.ids import ChainId, LayerDirId
 from gcd.model.published import LayerState, Scrubbing
 from gcd.model.reading import value_of
+from gcd.model.shelf import shelved_layers
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from gcd.model.facts import LayerRecord
     from gcd.model.plan import Identity
     from gcd.state import State
+
+
+_SOUNDNESS = {str(soundness): soundness for soundness in Soundness}
 
 
 class Scrubs:
@@ -114,9 +118,8 @@ def kept_verdicts(state: State, identity: Identity) -> dict[ChainId, Verdict]:
     return {} if root is None else _verdicts(state.connection, root)
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """A verdict in short."""
+class Glance(NamedTuple):
+    """A verdict in short; a tuple, for there are as many as layers."""
 
     layer_dir: LayerDirId
     soundness: Soundness
@@ -126,14 +129,17 @@ class Glance:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The verdicts on the layers of a root, and its last sweep; nothing of a root that was never scrubbed."""
+    """
+    The verdicts on the layers of a root, and its last sweep; nothing of a root that was never scrubbed. `mark` is
+    another one as soon as the state holds anything else.
+    """
 
     verdicts: Mapping[ChainId, Glance] = field(default_factory=dict)
     sweep: Sweep | None = None
+    mark: tuple[object, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """Of a layer: its dir, None where its record does not say, and the bytes that were unpacked into it."""
 
     layer_dir: LayerDirId | None
@@ -141,22 +147,40 @@ class Extent:
 
 
 def extents(layers: Mapping[ChainId, LayerRecord]) -> dict[ChainId, Extent]:
-    return {chain: Extent(value_of(record.cache_id), value_of(record.size) or 0) for chain, record in layers.items()}
+    shelf = shelved_layers(layers)
+    found = {chain: Extent(layer_dir, size) for chain, (_, size, layer_dir, *_) in shelf.rows.items()}
+    for chain, record in shelf.odd.items():
+        found[chain] = Extent(value_of(record.cache_id), value_of(record.size) or 0)
+    return found
 
 
-def known_of(state: State, identity: Identity) -> Known:
-    """What is known of a root, by a state that may be open for reading alone."""
+def known_of(state: State, identity: Identity, before: Known | None = None) -> Known:
+    """
+    What is known of a root, by a state that may be open for reading alone: `before`, which was it the last time, where
+    nothing came since.
+    """
     root = state.known_number(identity)
     if root is None:
         return Known()
+    mark = _mark(state.connection, root)
+    if before is not None and before.mark == mark:
+        return before
     rows = state.connection.execute(
         "SELECT chain, layer_dir, soundness, checked_ns, read_bytes FROM verdicts WHERE root = ?", (root,)
     )
     verdicts = {
-        ChainId(chain): Glance(LayerDirId(layer_dir), Soundness(soundness), checked_ns, read_bytes)
+        ChainId(chain): Glance(LayerDirId(layer_dir), _SOUNDNESS[soundness], checked_ns, read_bytes)
         for chain, layer_dir, soundness, checked_ns, read_bytes in rows
     }
-    return Known(verdicts, _sweep(state.connection, root))
+    return Known(verdicts, _sweep(state.connection, root), mark)
+
+
+def _mark(connection: sqlite3.Connection, root: int) -> tuple[object, ...]:
+    verdicts = connection.execute(
+        "SELECT count(*), max(checked_ns), total(checked_ns) FROM verdicts WHERE root = ?", (root,)
+    ).fetchone()
+    sweep = connection.execute("SELECT course, began_ns FROM sweeps WHERE root = ?", (root,)).fetchone()
+    return (*verdicts, sweep)
 
 
 def in_force(known: Known, layers: Mapping[ChainId, Extent]) -> dict[ChainId, Glance]:
@@ -164,7 +188,7 @@ def in_force(known: Known, layers: Mapping[ChainId, Extent]) -> dict[ChainId, Gl
     return {
         chain: glance
         for chain, glance in known.verdicts.items()
-        if chain in layers and layers[chain].layer_dir == glance.layer_dir
+        if (extent := layers.get(chain)) is not None and extent.layer_dir == glance.layer_dir
     }
 
 
@@ -172,20 +196,17 @@ def scrubbing_of(known: Known, layers: Mapping[ChainId, Extent], now_ns: int, pe
     """What is `known` of `layers`, which are all that there are, at the wall clock time `now_ns`."""
     verdicts = in_force(known, layers)
     since_ns = now_ns - int(period_seconds * 1e9) if period_seconds else 0
-    counts = Counter(_state_of(glance, since_ns) for glance in verdicts.values())
-    counts[LayerState.PENDING] += len(layers) - len(verdicts)
+    told = Counter((glance.soundness, glance.checked_ns < since_ns) for glance in verdicts.values())
+    counts = Counter({LayerState.PENDING: len(layers) - len(verdicts)})
+    for (soundness, is_old), number in told.items():
+        is_pending = is_old and soundness is not Soundness.DAMAGED
+        counts[LayerState.PENDING if is_pending else LayerState(soundness)] += number
     return Scrubbing(
         layers={state: counts[state] for state in LayerState},
         oldest_ns=min((glance.checked_ns for glance in verdicts.values()), default=None),
         progress=0.0 if known.sweep is None else _progress(known.sweep, verdicts, layers),
         period_seconds=period_seconds,
     )
-
-
-def _state_of(glance: Glance, since_ns: int) -> LayerState:
-    if glance.soundness is not Soundness.DAMAGED and glance.checked_ns < since_ns:
-        return LayerState.PENDING
-    return LayerState(glance.soundness)
 
 
 def _progress(sweep: Sweep, verdicts: Mapping[ChainId, Glance], layers: Mapping[ChainId, Extent]) -> float:

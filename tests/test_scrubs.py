@@ -129,8 +129,35 @@ def test_what_the_state_keeps_is_known_in_short(tmp_path):
         scrubs.keep(verdict)
         scrubs.begin(begun)
     with read_state(tmp_path) as state:
-        assert known_of(state, HERE) == known(begun, a=glance("a", Soundness.DAMAGED, read_bytes=11))
+        found = known_of(state, HERE)
+        assert (found.verdicts, found.sweep) == ({chain("a"): glance("a", Soundness.DAMAGED, read_bytes=11)}, begun)
         assert known_of(state, Identity(1, 1, "")) == Known()
+
+
+def test_what_is_known_already_is_not_read_again_until_something_comes(tmp_path):
+    def verdict(seed, days_ago):
+        checked_ns = NOON_NS - days_ago * DAY_NS
+        return Verdict(chain(seed), LayerDirId(hex64(seed)), Depth.FULL, Soundness.VERIFIED, checked_ns, 11, 2)
+
+    with open_state(tmp_path) as state:
+        scrubs = Scrubs(state, HERE, "/docker")
+        scrubs.keep(verdict("a", 9))
+        scrubs.keep(verdict("b", 2))
+        before = known_of(state, HERE)
+        assert known_of(state, HERE, before) is before
+        changes = (
+            lambda: scrubs.keep(verdict("a", 8)),
+            lambda: scrubs.keep(verdict("c", 7)),
+            lambda: scrubs.forget_others({chain("a"): None, chain("b"): None}),
+            lambda: scrubs.begin(sweep("a")),
+            lambda: scrubs.steer(Course.PAUSED),
+        )
+        for change in changes:
+            change()
+            after = known_of(state, HERE, before)
+            assert after is not before
+            assert after == known_of(state, HERE)
+            before = after
 
 
 def test_all_that_is_said_of_a_scrub():

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from gcd.settings import Settings
 
 
-def known_in(directory: Path, identity: Identity) -> Known | None:
-    """What scrubs kept of a root in the state in `directory`, nothing where there is no state; None: unreadable."""
+def known_in(directory: Path, identity: Identity, before: Known | None = None) -> Known | None:
+    """
+    What scrubs kept of a root in the state in `directory`, nothing where there is no state; None: unreadable. It is
+    `before` itself where nothing came since that was read.
+    """
     try:
         with read_state(directory) as state:
-            return Known() if state is None else known_of(state, identity)
+            return Known() if state is None else known_of(state, identity, before)
     except CannotCheck:
         return None
 

@@ -51,13 +51,16 @@ class Register:
             self._read()
 
     def ask(self) -> bool:
-        """Read what is kept if it may have changed; whether it was read."""
+        """Read what is kept if it may have changed; whether it has."""
         return self._stamped() != self._stamp and self._read()
 
     def _read(self) -> bool:
+        """Whether it is other than before."""
         assert self._place is not None
         self._stamp = self._stamped()  # before it is read: what is written meanwhile is read the next time
-        known = known_in(*self._place)
+        known = known_in(*self._place, self.known)
+        if known is self.known and self._is_readable:
+            return False
         self._last, self._is_readable = None, known is not None
         if known is not None:
             if self._has_read:
@@ -83,6 +86,7 @@ class Register:
         """
         if is_anew:
             self._read()
+            self._last = None
         if self._layers is not layers:
             self._layers, self._extents, self._last = layers, extents(layers), None
         if self._last is None or self._last.period_seconds != period_seconds:

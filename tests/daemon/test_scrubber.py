@@ -414,8 +414,8 @@ def test_damage_is_said_when_it_comes_and_when_it_goes(register, tmp_path):
     layers = records("a", "b")
     with capture_logs() as told:
         states(register, layers)
-        for soundness in (Soundness.DAMAGED, Soundness.DAMAGED, Soundness.VERIFIED):
-            keep(tmp_path, verdict("b", soundness))
+        for hours, soundness in enumerate((Soundness.DAMAGED, Soundness.DAMAGED, Soundness.VERIFIED)):
+            keep(tmp_path, verdict("b", soundness, hours_ago=9 - hours))
             register.ask()
             states(register, layers)
             states(register, layers, is_anew=True)

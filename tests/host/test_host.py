@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -275,6 +276,21 @@ def test_a_part_of_the_layers_is_verified_by_the_clock(host):
     assert known["layers"]["verified"] >= 1
     assert known["layers"]["damaged"] == 0
     assert timer == ["yes", "1h", "active"]
+
+
+def test_the_daemon_verifies_layers_in_its_sandbox(host):
+    with settings(host, '[scrub]\nevery = "1m"\n'), drop_in(host, "gcd.service", "WatchdogSec=4"):
+        before = len(host.journal("gcd.service"))
+        host.command("systemctl", "restart", "gcd.service")
+        wait_for(lambda: events(host.journal("gcd.service")[before:], "scrub_ended", "scrub_failed"))
+        told = events(host.journal("gcd.service")[before:], "scrub_begun", "scrub_ended", "scrub_failed")
+        began = time.monotonic()
+        host.command("systemctl", "stop", "gcd.service")
+        took = time.monotonic() - began
+    host.command("systemctl", "restart", "gcd.service")
+
+    assert [event["event"] for event in told][:2] == ["scrub_begun", "scrub_ended"]
+    assert took < 5
 
 
 def test_a_check_by_the_clock_can_write_figures_for_another_exporter(host):

@@ -95,7 +95,7 @@ def check(
     Raises `CannotCheck` where the run cannot begin: no such root, no rights, a store that gcd does not read.
     """
     began_ns = time.monotonic_ns()
-    sight = see(path, now_ns=now_ns, codes=codes, progress=progress, proc=proc, has_ages=False)
+    sight = see(path, now_ns=now_ns, codes=codes, progress=progress, proc=proc)
     return result_of(sight, now_ns=now_ns, began_ns=began_ns, codes=codes, acceptances=acceptances)
 
 
@@ -138,14 +138,10 @@ def see(
     codes: Collection[Code] = ALL_CODES,
     progress: Progress | None = None,
     proc: str = "/proc",
-    has_ages: bool = True,
 ) -> Sight:
-    """
-    Read the root at `path` and let the rules of `codes` judge it; errors are those of `check`. Without `has_ages` the
-    inventory has them only if there are findings.
-    """
+    """Read the root at `path` and let the rules of `codes` judge it; errors are those of `check`."""
     store = detect_store(path, proc=proc)
-    return see_store(store, now_ns=now_ns, codes=codes, progress=progress, proc=proc, has_ages=has_ages)
+    return see_store(store, now_ns=now_ns, codes=codes, progress=progress, proc=proc)
 
 
 def see_store(
@@ -155,11 +151,9 @@ def see_store(
     codes: Collection[Code] = ALL_CODES,
     progress: Progress | None = None,
     proc: str = "/proc",
-    has_ages: bool = True,
 ) -> Sight:
     """As `see`, of a root whose store is known."""
-    tell = partial(reader, store, now_ns=now_ns, progress=progress, proc=proc, readers=_readers())
-    return see_twice(tell(), now_ns, codes, glance=None if has_ages else tell(has_ages=False))
+    return see_twice(reader(store, now_ns=now_ns, progress=progress, proc=proc, readers=_readers()), now_ns, codes)
 
 
 def reader(
@@ -169,14 +163,13 @@ def reader(
     progress: Progress | None = None,
     proc: str = "/proc",
     readers: int = 1,
-    has_ages: bool = True,
 ) -> Callable[[], Inventory]:
     """
     What reads `store`, as often as it is called, in so many processes; a change later than `now_ns` and the time since
     is doubted.
     """
     started = time.monotonic_ns()
-    pace = Pace(progress, readers, has_ages)
+    pace = Pace(progress, readers)
 
     def read() -> Inventory:
         inventory = read_inventory(store.path, driver=store.driver, dormant=store.dormant, proc=proc, pace=pace)
@@ -191,34 +184,21 @@ def _readers() -> int:
 
 
 def look_twice(
-    read: Callable[[], Inventory],
-    now_ns: int,
-    codes: Collection[Code],
-    *,
-    glance: Callable[[], Inventory] | None = None,
+    read: Callable[[], Inventory], now_ns: int, codes: Collection[Code]
 ) -> tuple[Inventory, tuple[Finding, ...], tuple[NotChecked, ...]]:
     """As `see_twice`: the inventory, the findings, and what could not be checked."""
-    sight = see_twice(read, now_ns, codes, glance=glance)
+    sight = see_twice(read, now_ns, codes)
     return sight.inventory, sight.findings, sight.not_checked
 
 
-def see_twice(
-    read: Callable[[], Inventory],
-    now_ns: int,
-    codes: Collection[Code],
-    *,
-    glance: Callable[[], Inventory] | None = None,
-) -> Sight:
+def see_twice(read: Callable[[], Inventory], now_ns: int, codes: Collection[Code]) -> Sight:
     """
     The findings that two readings, one after the other, agree upon; they and the inventory are those of the second.
 
     Without findings one reading is enough. What was only in passing is in one of them at most. A rule that did not run
     in one of the two has confirmed nothing: it is not checked.
-
-    `glance` is what reads for the first look, if that is not `read`: it may take things for older than they are. Age
-    only ever excuses, so such a look finds all that there is, and perhaps more; the second look decides.
     """
-    sight = _look_past_the_busy(glance or read, now_ns, codes)
+    sight = _look_past_the_busy(read, now_ns, codes)
     if not sight.findings:
         return sight
     first, not_checked = sight.findings, sight.not_checked

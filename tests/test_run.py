@@ -1,7 +1,10 @@
 """The second look: what two readings agree upon, and what one of them could not see."""
 
+import os
+import time
 from dataclasses import replace
 
+import pytest
 from support.inventories import (
     BASE_DIFF,
     BASE_DIR,
@@ -14,9 +17,11 @@ from support.inventories import (
     with_records,
 )
 
+from gcd.demo.dockerroot import DockerRoot
+from gcd.model.finding import Confidence
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import EMPTY
-from gcd.run import ALL_CODES, MAX_READINGS, look_twice
+from gcd.run import ALL_CODES, MAX_READINGS, check, look_twice
 
 NOW_NS = BOUND_NS * 2
 ORPHAN = dir_id("orphan")
@@ -61,3 +66,15 @@ def test_a_rule_that_ran_in_one_of_two_readings_only_is_not_checked():
 
     assert (codes, left) == (set(), 0)
     assert {"GCD101", "GCD102", "GCD116", "GCD211"} <= lacks
+
+
+@pytest.mark.parametrize("later", [0, 7_200_000_000_000])
+def test_a_check_knows_how_old_an_orphan_is(tmp_path, later):
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as root:
+        root.image("web:1", layers=2)
+        root.layer_dir()
+    result = check(str(tmp_path / "docker"), now_ns=time.time_ns() + later)
+    (finding,) = result.findings
+
+    assert (finding.code, finding.confidence is Confidence.PROVEN) == ("GCD101", later > 0)
+    assert replace(finding, since_ns=0) != finding

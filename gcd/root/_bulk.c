@@ -42,7 +42,6 @@ struct part {
 struct form {
 	struct part parts[MOST_PARTS];
 	int count;
-	bool has_age;
 };
 
 struct record {
@@ -142,7 +141,7 @@ static bool read_ends(int fd, struct record *record)
 	return tail >= HEAD_BYTES && pread(fd, record->ends + HEAD_BYTES, TAIL_BYTES, tail) == TAIL_BYTES;
 }
 
-static bool read_file(int home, const struct form *form, const struct part *part, struct record *record)
+static bool read_file(int home, const struct part *part, struct record *record)
 {
 	int fd = openat(home, part->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	struct stat status;
@@ -150,21 +149,22 @@ static bool read_file(int home, const struct form *form, const struct part *part
 
 	if (fd < 0)
 		return false;
-	is_sound = !form->has_age || (!fstat(fd, &status) && S_ISREG(status.st_mode));
-	if (is_sound && form->has_age)
+	is_sound = !fstat(fd, &status) && S_ISREG(status.st_mode);
+	if (is_sound) {
 		note_age(record, &status);
-	is_sound = is_sound && (part->kind == TEXT ? read_text(fd, part, record) : read_ends(fd, record));
+		is_sound = part->kind == TEXT ? read_text(fd, part, record) : read_ends(fd, record);
+	}
 	close(fd);
 	return is_sound;
 }
 
-static bool read_part(int home, const struct form *form, const struct part *part, struct record *record)
+static bool read_part(int home, const struct part *part, struct record *record)
 {
 	struct stat status;
 
 	if (part->kind == TEXT || part->kind == ENDS)
-		return read_file(home, form, part, record);
-	if (part->kind == DATED_DIRECTORY && form->has_age) {
+		return read_file(home, part, record);
+	if (part->kind == DATED_DIRECTORY) {
 		if (fstatat(home, part->name, &status, AT_SYMLINK_NOFOLLOW))
 			return false;
 		note_age(record, &status);
@@ -181,14 +181,12 @@ static bool read_record(int home, const char *name, const struct form *form, str
 	if (fd < 0)
 		return false;
 	memset(record, 0, offsetof(struct record, text));
-	is_sound = list_parts(fd, form, record);
-	if (is_sound && form->has_age) {
-		is_sound = !fstat(fd, &status);
+	is_sound = list_parts(fd, form, record) && !fstat(fd, &status);
+	if (is_sound)
 		note_age(record, &status);
-	}
 	for (int i = 0; is_sound && i < form->count; i++)
 		if (record->seen & 1u << i)
-			is_sound = read_part(fd, form, &form->parts[i], record);
+			is_sound = read_part(fd, &form->parts[i], record);
 	close(fd);
 	return is_sound;
 }
@@ -258,18 +256,15 @@ static PyObject *one_record(int home, PyObject *given, const struct form *form)
 			     (Py_ssize_t)record.ends_length, (long long)record.size, (long long)record.newest_ns);
 }
 
-static PyObject *read_records(PyObject *module, PyObject *args, PyObject *named)
+static PyObject *read_records(PyObject *module, PyObject *args)
 {
-	static char *keywords[] = {"", "", "", "has_age", NULL};
 	PyObject *names, *parts, *found;
 	struct form form;
-	int home, has_age;
+	int home;
 
 	(void)module;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iOO$p", keywords, &home, &names, &parts, &has_age) ||
-	    !take_form(parts, &form))
+	if (!PyArg_ParseTuple(args, "iOO", &home, &names, &parts) || !take_form(parts, &form))
 		return NULL;
-	form.has_age = has_age;
 	found = PyList_New(0);
 	for (Py_ssize_t i = 0, count = PySequence_Size(names); found && i < count; i++) {
 		PyObject *name = PySequence_GetItem(names, i);
@@ -283,10 +278,10 @@ static PyObject *read_records(PyObject *module, PyObject *args, PyObject *named)
 	return found;
 }
 
-static PyObject *one_symlink(int home, PyObject *given, bool has_age)
+static PyObject *one_symlink(int home, PyObject *given)
 {
 	char text[TEXT_BYTES];
-	struct stat status = {0};
+	struct stat status;
 	const char *name;
 	PyObject *encoded = one_name(given, &name);
 	ssize_t length;
@@ -294,7 +289,7 @@ static PyObject *one_symlink(int home, PyObject *given, bool has_age)
 	if (!encoded)
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	length = has_age ? fstatat(home, name, &status, AT_SYMLINK_NOFOLLOW) : 0;
+	length = fstatat(home, name, &status, AT_SYMLINK_NOFOLLOW);
 	if (!length)
 		length = readlinkat(home, name, text, sizeof text);
 	Py_END_ALLOW_THREADS
@@ -304,19 +299,18 @@ static PyObject *one_symlink(int home, PyObject *given, bool has_age)
 	return Py_BuildValue("(NL)", PyUnicode_DecodeLatin1(text, length, NULL), (long long)ctime_ns(&status));
 }
 
-static PyObject *read_symlinks(PyObject *module, PyObject *args, PyObject *named)
+static PyObject *read_symlinks(PyObject *module, PyObject *args)
 {
-	static char *keywords[] = {"", "", "has_age", NULL};
 	PyObject *names, *found;
-	int home, has_age;
+	int home;
 
 	(void)module;
-	if (!PyArg_ParseTupleAndKeywords(args, named, "iO$p", keywords, &home, &names, &has_age))
+	if (!PyArg_ParseTuple(args, "iO", &home, &names))
 		return NULL;
 	found = PyList_New(0);
 	for (Py_ssize_t i = 0, count = PySequence_Size(names); found && i < count; i++) {
 		PyObject *name = PySequence_GetItem(names, i);
-		PyObject *symlink = name ? one_symlink(home, name, has_age) : NULL;
+		PyObject *symlink = name ? one_symlink(home, name) : NULL;
 
 		Py_XDECREF(name);
 		if (!symlink || PyList_Append(found, symlink) || PyErr_CheckSignals())
@@ -511,8 +505,8 @@ static PyObject *count_entries(PyObject *module, PyObject *args)
 #define SAYS "What it promises stands in gcd.root.bulk and gcd.root.listing."
 
 static PyMethodDef methods[] = {
-	{"read_records", (PyCFunction)(void (*)(void))read_records, METH_VARARGS | METH_KEYWORDS, SAYS},
-	{"read_symlinks", (PyCFunction)(void (*)(void))read_symlinks, METH_VARARGS | METH_KEYWORDS, SAYS},
+	{"read_records", read_records, METH_VARARGS, SAYS},
+	{"read_symlinks", read_symlinks, METH_VARARGS, SAYS},
 	{"list_entries", list_entries, METH_VARARGS, SAYS},
 	{"count_entries", count_entries, METH_VARARGS, SAYS},
 	{NULL, NULL, 0, NULL},

@@ -53,7 +53,7 @@ Found = tuple[int, str, bytes, int, int]
 """
 Of a record: which parts are there (bit n: part n of the form); the texts that are there, a line each, byte by byte as
 Latin-1; the two ends (`HEAD_BYTES` and `TAIL_BYTES`) and the size of the file that was asked for them, else nothing and
-0; its newest ctime in nanoseconds, 0 if it was not asked for.
+0; its newest ctime in nanoseconds.
 """
 
 HEAD_BYTES: Final = 10
@@ -78,21 +78,21 @@ class _Unsound(Exception):
     """Something about the record is not as it should be."""
 
 
-def read_records(home: int, names: Sequence[str], form: Form, /, *, has_age: bool) -> list[Found | None]:
+def read_records(home: int, names: Sequence[str], form: Form, /) -> list[Found | None]:
     """
     The records `names` in the directory `home`, in their order. None for one that has not `form`, whatever the trouble:
     it cannot be opened, has an entry that is no part or of another type, a text that is longer. Raises ValueError for
     what is not one name.
     """
-    return [_record(home, one(name), form, has_age) for name in names]
+    return [_record(home, one(name), form) for name in names]
 
 
-def read_symlinks(home: int, names: Sequence[str], /, *, has_age: bool) -> list[tuple[str, int] | None]:
+def read_symlinks(home: int, names: Sequence[str], /) -> list[tuple[str, int] | None]:
     """
-    The symlinks `names` in the directory `home`: the text, byte by byte as Latin-1, and the ctime in nanoseconds, 0 if
-    it was not asked for. None for what cannot be read as one. Raises ValueError for what is not one name.
+    The symlinks `names` in the directory `home`: the text, byte by byte as Latin-1, and the ctime in nanoseconds.
+    None for what cannot be read as one. Raises ValueError for what is not one name.
     """
-    return [_symlink(home, one(name), has_age) for name in names]
+    return [_symlink(home, one(name)) for name in names]
 
 
 def count_entries(directory: int, device: int, /) -> Counted:
@@ -128,20 +128,20 @@ def count_entries(directory: int, device: int, /) -> Counted:
     return blocks, inodes, size, directories, links, unreadable
 
 
-def _record(home: int, name: str, form: Form, has_age: bool) -> Found | None:
+def _record(home: int, name: str, form: Form) -> Found | None:
     try:
         record = os.open(name, DIRECTORY_FLAGS, dir_fd=home)
         try:
-            return _parts(record, form, has_age)
+            return _parts(record, form)
         finally:
             os.close(record)
     except (OSError, _Unsound):
         return None
 
 
-def _parts(record: int, form: Form, has_age: bool) -> Found:
+def _parts(record: int, form: Form) -> Found:
     seen = _seen(record, form)
-    newest_ns = os.fstat(record).st_ctime_ns if has_age else 0
+    newest_ns = os.fstat(record).st_ctime_ns
     texts, ends, size = [], b"", 0
     for number, (name, kind, most) in enumerate(form):
         if not seen >> number & 1:
@@ -149,15 +149,14 @@ def _parts(record: int, form: Form, has_age: bool) -> Found:
         if kind in (Kind.TEXT, Kind.ENDS):
             file = os.open(name, FILE_FLAGS, dir_fd=record)
             try:
-                if has_age:
-                    newest_ns = max(newest_ns, _ctime_of_file(file))
+                newest_ns = max(newest_ns, _ctime_of_file(file))
                 if kind is Kind.TEXT:
                     texts.append(_text(file, most))
                 else:
                     ends, size = _ends(file)
             finally:
                 os.close(file)
-        elif kind is Kind.DATED_DIRECTORY and has_age:
+        elif kind is Kind.DATED_DIRECTORY:
             newest_ns = max(newest_ns, os.stat(name, dir_fd=record, follow_symlinks=False).st_ctime_ns)
     return seen, b"\n".join(texts).decode("latin-1"), ends, size, newest_ns
 
@@ -203,9 +202,9 @@ def _ends(file: int) -> tuple[bytes, int]:
     return head[:HEAD_BYTES] + tail[-TAIL_BYTES:], size
 
 
-def _symlink(home: int, name: str, has_age: bool) -> tuple[str, int] | None:
+def _symlink(home: int, name: str) -> tuple[str, int] | None:
     try:
-        ctime_ns = os.stat(name, dir_fd=home, follow_symlinks=False).st_ctime_ns if has_age else 0
+        ctime_ns = os.stat(name, dir_fd=home, follow_symlinks=False).st_ctime_ns
         text = os.readlink(os.fsencode(name), dir_fd=home)
     except OSError:
         return None

@@ -80,7 +80,7 @@ def read_layerdb(root: Directory, driver: str, pace: Pace = ALONE, only: Changed
             layerdb, layout.layer_records(driver), pace, only.layers if only is not None else None
         )
         rw_layers, rw_layers_state = _read_rw_layers(
-            layerdb, layout.rw_layer_records(driver), pace, only.rw_layers if only is not None else None
+            layerdb, layout.rw_layer_records(driver), only.rw_layers if only is not None else None
         )
     return LayerDb(layers, removing, write_sets, combined(layers_state, write_sets_state), rw_layers, rw_layers_state)
 
@@ -133,7 +133,7 @@ def _layer_rows(directory: Directory, pace: Pace, names: Sequence[str], shares: 
     """The rows of those of the records `names` that have one."""
     rows: dict[ChainId, LayerRow] = {}
     for batch in in_batches(names, Source.LAYERS, pace, shares):
-        rows |= {_chain(name): row for name, row in layer_rows(directory.fd, batch, has_age=pace.has_ages).items()}
+        rows |= {_chain(name): row for name, row in layer_rows(directory.fd, batch).items()}
     return rows
 
 
@@ -160,13 +160,11 @@ def _removing_record(name: str, chain: ChainId, record: Record) -> RemovingRecor
     return RemovingRecord(name, chain, cache_id, parent, record.ctime_ns)
 
 
-def _read_rw_layers(
-    layerdb: Directory, path: str, pace: Pace, only: Only
-) -> tuple[dict[RwLayerName, RwLayerRecord], SourceState]:
+def _read_rw_layers(layerdb: Directory, path: str, only: Only) -> tuple[dict[RwLayerName, RwLayerRecord], SourceState]:
     opened = layerdb.open(path.rpartition("/")[2])
     if not isinstance(opened, Present):
         return {}, _lazily_made(path, opened)
-    walk = _RwLayers({}, [], pace.has_ages)
+    walk = _RwLayers({}, [])
     with opened.value as directory:
         listing = directory.list_named(only)
         walk.visit(directory, list(listing.entries), "")
@@ -182,14 +180,13 @@ class _RwLayers:
 
     found: dict[RwLayerName, RwLayerRecord]
     failures: list[str]
-    has_ages: bool
 
     def visit(self, parent: Directory, names: Sequence[str], prefix: str) -> None:
         """
         Take each of `names` in `parent` for a record, unless it holds directories and no record's file: such a one is
         part of a nested name.
         """
-        rows = rw_layer_rows(parent.fd, names, has_age=self.has_ages)
+        rows = rw_layer_rows(parent.fd, names)
         for name in names:
             path = prefix + name
             if name in rows:

@@ -91,7 +91,7 @@ def _dir_rows(home: Directory, pace: Pace, names: Sequence[str], shares: int) ->
     """The rows of those of the dirs `names` that have one."""
     rows: dict[LayerDirId, DirRow] = {}
     for batch in in_batches(names, Source.OVERLAY2, pace, shares):
-        read = dir_rows(home.fd, batch, has_age=pace.has_ages)
+        read = dir_rows(home.fd, batch)
         rows |= {LayerDirId(sys.intern(name)): row for name, row in read.items()}
     return rows
 
@@ -209,7 +209,7 @@ def _link_rows(farm: Directory, pace: Pace, names: Sequence[LinkId], shares: int
     """The rows of those of the symlinks `names` that have one."""
     rows: dict[LinkId, LinkRow] = {}
     for batch in in_batches(names, Source.LINKS, pace, shares):
-        read = link_rows(farm.fd, batch, has_age=pace.has_ages)
+        read = link_rows(farm.fd, batch)
         rows |= {LinkId(sys.intern(link)): row for link, row in read.items()}
     return rows
 

@@ -1,4 +1,4 @@
-"""How a reading is done: by how many, with which ages, and who is told how far it has come."""
+"""How a reading is done: by how many, and who is told how far it has come."""
 
 from __future__ import annotations
 
@@ -22,14 +22,10 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """
-    `readers`: in how many processes, this one among them. `has_ages`: whether sound records are asked for their ctime;
-    else it is 0, before everything: enough for a look that may only see more because of it.
-    """
+    """`readers`: in how many processes, this one among them."""
 
     progress: Progress | None = None
     readers: int = 1
-    has_ages: bool = True
 
 
 ALONE = Pace()

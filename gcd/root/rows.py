@@ -5,8 +5,6 @@ Each function here reads many records (`gcd.root.bulk`) and gives the rows (`gcd
 everything is as it should be. Where anything is not, whatever it is, there is no row: then the record is read once more
 with care (`gcd.root.record`), which says what. So nothing here tells one trouble from another, and no row is given for
 anything in doubt.
-
-A look that finds nothing wrong needs no ages: where they are not wanted, the ctime is 0.
 """
 
 from __future__ import annotations
@@ -93,10 +91,10 @@ _SOUND_RW_LAYER: Final = re.compile(rf"({HEX64})\n({INIT_DIR})\n({DIGEST})")
 """All texts of a sound record, a line each."""
 
 
-def layer_rows(home: int, names: Sequence[str], *, has_age: bool) -> dict[str, LayerRow]:
+def layer_rows(home: int, names: Sequence[str]) -> dict[str, LayerRow]:
     """The layer records `names` in the directory `home`."""
     rows = {}
-    for name, found in zip(names, read_records(home, names, _LAYER, has_age=has_age), strict=True):
+    for name, found in zip(names, read_records(home, names, _LAYER), strict=True):
         if found is None:
             continue
         parts, texts, ends, size, newest_ns = found
@@ -113,19 +111,19 @@ def layer_rows(home: int, names: Sequence[str], *, has_age: bool) -> dict[str, L
     return rows
 
 
-def rw_layer_rows(home: int, names: Sequence[str], *, has_age: bool) -> dict[str, RwLayerRow]:
+def rw_layer_rows(home: int, names: Sequence[str]) -> dict[str, RwLayerRow]:
     """The rw layer records `names` in the directory `home` that have an init layer and a parent."""
     rows = {}
-    for name, found in zip(names, read_records(home, names, _RW_LAYER, has_age=has_age), strict=True):
+    for name, found in zip(names, read_records(home, names, _RW_LAYER), strict=True):
         if found is not None and found[0] == _RW_LAYERS_PARTS and (sound := _SOUND_RW_LAYER.fullmatch(found[1])):
             rows[name] = sound[1], sound[2], sound[3], found[-1]
     return rows
 
 
-def dir_rows(home: int, names: Sequence[str], *, has_age: bool) -> dict[str, DirRow]:
+def dir_rows(home: int, names: Sequence[str]) -> dict[str, DirRow]:
     """The layer dirs `names` in the directory `home`."""
     rows: dict[str, DirRow] = {}
-    for name, found in zip(names, read_records(home, names, _DIR, has_age=has_age), strict=True):
+    for name, found in zip(names, read_records(home, names, _DIR), strict=True):
         if found is None or found[0] not in _DIRS or not is_layer_dir_id(name):
             continue
         parts, texts, _, _, newest_ns = found
@@ -136,10 +134,10 @@ def dir_rows(home: int, names: Sequence[str], *, has_age: bool) -> dict[str, Dir
     return rows
 
 
-def link_rows(home: int, names: Sequence[LinkId], *, has_age: bool) -> dict[LinkId, LinkRow]:
+def link_rows(home: int, names: Sequence[LinkId]) -> dict[LinkId, LinkRow]:
     """The entries `names` of the link farm `home`."""
     rows = {}
-    for name, found in zip(names, read_symlinks(home, names, has_age=has_age), strict=True):
+    for name, found in zip(names, read_symlinks(home, names), strict=True):
         if found is not None:
             target, newest_ns = found
             dir_id = target[3:-5]

@@ -80,7 +80,7 @@ def planted(tmp_path, tree):
     return tmp_path
 
 
-def row_at(root_path, place, *, has_age=True):
+def row_at(root_path, place):
     home, _, name = place.rpartition("/")
     read = {
         LAYERS: rows.layer_rows,
@@ -90,7 +90,7 @@ def row_at(root_path, place, *, has_age=True):
     }[place]
     fd = os.open(root_path / home, os.O_RDONLY)
     try:
-        return read(fd, [name], has_age=has_age).get(name)
+        return read(fd, [name]).get(name)
     finally:
         os.close(fd)
 
@@ -102,16 +102,6 @@ def test_a_sound_record_has_a_row_that_says_what_reading_with_care_says(tmp_path
 
     assert row_at(tmp_path, place) is not None
     assert facts(tmp_path, monkeypatch, is_fast=True) == facts(tmp_path, monkeypatch, is_fast=False)
-
-
-@pytest.mark.parametrize("tree", SOUND.values(), ids=SOUND)
-def test_a_row_without_age_is_the_same_but_for_that(tmp_path, tree):
-    planted(tmp_path, tree)
-    place = f"{FARM}/{LINK}" if FARM in tree else next(iter(tree))
-    young = row_at(tmp_path, place)
-
-    assert young[-1] > 0
-    assert row_at(tmp_path, place, has_age=False) == (*young[:-1], 0)
 
 
 ODD = {
@@ -164,13 +154,12 @@ SOUND_AT = {LAYERS: LAYER, DIRS: LAYER_DIR, MOUNTS: RW_LAYER}
 CASES = [pytest.param(place, change, id=name) for place, changes in ODD.items() for name, change in changes.items()]
 
 
-@pytest.mark.parametrize("has_age", [True, False])
 @pytest.mark.parametrize(("place", "change"), CASES)
-def test_anything_unusual_has_no_row(tmp_path, place, change, has_age):
+def test_anything_unusual_has_no_row(tmp_path, place, change):
     entries = {name: entry for name, entry in (SOUND_AT[place] | change).items() if entry is not None}
     planted(tmp_path, {place: entries})
 
-    assert row_at(tmp_path, place, has_age=has_age) is None
+    assert row_at(tmp_path, place) is None
 
 
 @pytest.mark.parametrize("place", [LAYERS, DIRS, MOUNTS])
@@ -208,7 +197,7 @@ def test_what_is_put_in_a_files_place_after_the_listing_is_not_waited_for(tmp_pa
     swapping.start()
     try:
         while len(seen) < 2 or seen.total() < 500:
-            row = row_at(tmp_path, LAYERS, has_age=False)
+            row = row_at(tmp_path, LAYERS)
             seen[row is None] += 1
             assert row is None or row[1] == 7
     finally:

@@ -267,7 +267,7 @@ def _go_on(
     seconds = None if max_duration is None else max_duration.total_seconds()
     with ExitStack() as stack:
         root = stack.enter_context(open_root(place.store.path))
-        contents = stack.enter_context(Contents(pace))
+        contents = stack.enter_context(Contents(pace, has_fork=True))
         told = stack.enter_context(ScrubBar())
         work(root, layers_of(inventory.layers), scrubs, place.scrubs, sweep, contents, told, seconds=seconds)
 

@@ -4,6 +4,7 @@ Scrub: is what a layer's dir holds still what was unpacked into it?
 ::
 
     folders.py    the directories of a layer, opened name by name and kept while they are needed
+    recipe.py     what a layer shall hold, read by a process of its own
     reading.py    the content of one file: its checksum, with regard for others (rate, page cache)
     pace.py       how fast it may go: a limit of bytes a second, and the pressure that others feel
     below.py      what the layers below a layer show through it

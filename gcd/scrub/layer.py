@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gcd.formats.escape import escaped
-from gcd.formats.tarheader import Headers
-from gcd.formats.tarsplit import Member, parse_tar_split
 from gcd.formats.texts import parse_layer_dir_id
 from gcd.model import layout
 from gcd.model.content import DISK_FAILS, MOST_REASONS, Damage, Depth, Difference, Soundness, Verdict
@@ -34,9 +32,9 @@ if TYPE_CHECKING:
     from gcd.model.ids import ChainId, DiffId, LayerDirId
     from gcd.model.reading import Reading
     from gcd.scrub.reading import Contents
+    from gcd.scrub.recipe import Clerk
 
 TEXT_LIMIT: Final = 4096
-_PIECE: Final = 1 << 18
 MORE_LOOKS: Final = 2
 _FAILURES: Final = frozenset(errno.errorcode[number] for number in FAILURES)
 
@@ -138,7 +136,7 @@ def _look(root: Directory, layer: Layer, contents: Contents, manner: Manner) -> 
             diff_dir.fd, contents, seen, below, is_dressed=manner.is_dressed, has_devices=root.stat().st_uid == 0
         )
         try:
-            is_complete = _compare_all(record_dir, members, seen, digest, manner)
+            is_complete = _compare_all(contents.clerk, record_dir, members, seen, digest, manner)
         finally:
             members.close()
             if digest is not None:
@@ -148,20 +146,19 @@ def _look(root: Directory, layer: Layer, contents: Contents, manner: Manner) -> 
     return _Look(seen, found if is_complete and seen.is_whole else "")
 
 
-def _compare_all(record: Directory, members: Members, seen: Seen, digest: Digest | None, manner: Manner) -> bool:
+def _compare_all(
+    clerk: Clerk, record: Directory, members: Members, seen: Seen, digest: Digest | None, manner: Manner
+) -> bool:
     """Whether the tar-split could be read to its end."""
-    headers = Headers()
     sink = None if digest is None else digest.add
     try:
-        with pieces_of(record) as pieces:
-            for entry in parse_tar_split(pieces):
-                if isinstance(entry, Member):
-                    members.compare(entry, headers.header(entry.name), sink)
+        with tar_split_of(record) as fd:
+            for entry in clerk.entries(fd, has_segments=sink is not None):
+                if not isinstance(entry, bytes):
+                    members.compare(*entry, sink)
                     manner.told(seen.read_bytes)
-                else:
-                    headers.feed(entry.payload)
-                    if sink is not None:
-                        sink(entry.payload)
+                elif sink is not None:
+                    sink(entry)
     except FileNotFoundError:
         seen.doubt("it has no tar-split")
     except OSError as error:
@@ -175,13 +172,13 @@ def _compare_all(record: Directory, members: Members, seen: Seen, digest: Digest
 
 
 @contextmanager
-def pieces_of(record: Directory) -> Iterator[Iterator[bytes]]:
-    """The file ``tar-split.json.gz`` of the open layer record, in pieces."""
+def tar_split_of(record: Directory) -> Iterator[int]:
+    """The file ``tar-split.json.gz`` of the open layer record, open."""
     fd = os.open(layout.TAR_SPLIT, FILE_FLAGS, dir_fd=record.fd)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise FormatError("tar-split", expected="a file", found="something else")
-        yield iter(lambda: os.read(fd, _PIECE), b"")
+        yield fd
     finally:
         os.close(fd)
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from fastcrc.crc64 import go_iso
 
+from gcd.scrub.recipe import Clerk
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -48,9 +50,12 @@ class Content:
 class Contents:
     """
     Reads files. A context manager, whose threads end with it; `read` may be called by one thread only.
+
+    Its `clerk` reads what layers shall hold, in a process of its own if it `has_fork`: for long scrubs.
     """
 
-    def __init__(self, pace: Pace, threads: int = THREADS) -> None:
+    def __init__(self, pace: Pace, threads: int = THREADS, *, has_fork: bool = False) -> None:
+        self.clerk = Clerk(is_forked=has_fork)
         self._pace = pace
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="scrub")
         self._buffer = memoryview(bytearray(CHUNK))
@@ -65,6 +70,7 @@ class Contents:
         if kind is not None:
             self.stop()
         self._pool.shutdown(cancel_futures=True)
+        self.clerk.end()
 
     def stop(self) -> None:
         """Read nothing more, by any thread: who waits for content has `Stopped` raised."""

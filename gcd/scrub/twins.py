@@ -19,10 +19,11 @@ from gcd.model.errors import FormatError
 from gcd.model.reading import Present
 from gcd.root.tree import name_of
 from gcd.scrub.folders import Folders
-from gcd.scrub.layer import Manner, pieces_of, verify
+from gcd.scrub.layer import Manner, tar_split_of, verify
 from gcd.scrub.members import clean, opened
 from gcd.scrub.pace import Pace
 from gcd.scrub.reading import Contents
+from gcd.scrub.recipe import pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -129,8 +130,8 @@ def _copies_in(root: Directory, layer: Layer, wanted: set[_Key], contents: Conte
     with _opened(root, layout.layer_record(layer.chain)) as record, _diff(root, layer) as diff:
         folders = Folders(diff.fd)
         try:
-            with pieces_of(record) as pieces:
-                for entry in parse_tar_split(pieces):
+            with tar_split_of(record) as fd:
+                for entry in parse_tar_split(pieces_of(fd)):
                     if not isinstance(entry, Member) or (entry.size, entry.crc or 0) not in wanted:
                         continue
                     content = _content(folders, entry, contents)
@@ -159,8 +160,8 @@ def _stream_digest(root: Directory, layer: Layer, diff: Directory, instead: Mapp
     digest = hashlib.sha256()
     folders = Folders(diff.fd)
     try:
-        with _opened(root, layout.layer_record(layer.chain)) as record, pieces_of(record) as pieces:
-            for entry in parse_tar_split(pieces):
+        with _opened(root, layout.layer_record(layer.chain)) as record, tar_split_of(record) as fd:
+            for entry in parse_tar_split(pieces_of(fd)):
                 if not isinstance(entry, Member):
                     digest.update(entry.payload)
                 elif entry.size:

@@ -15,7 +15,7 @@ from gcd import cli, settings
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model.errors import ExitBits
 from gcd.planning import identity_of
-from gcd.scrub import layer
+from gcd.scrub import recipe
 from gcd.scrubbing import alone
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/scrub.schema.json").read_text())
@@ -198,7 +198,7 @@ def test_a_disk_that_fails_is_a_warning(root, capsys, monkeypatch):
     def failing(_):
         raise OSError(errno.EIO, "fails")
 
-    monkeypatch.setattr(layer, "parse_tar_split", failing)
+    monkeypatch.setattr(recipe, "parse_tar_split", failing)
 
     bits, report = told(capsys, "start", root)
 

@@ -17,8 +17,7 @@ from support.layers import CACHE_ID, Member, folder, verdict_on, written
 from gcd.demo.tarsplit import crc64_iso
 from gcd.model.content import Damage, Depth, Soundness
 from gcd.root.tree import Directory, Listing
-from gcd.scrub import layer as scrub_layer
-from gcd.scrub import members
+from gcd.scrub import members, recipe
 from gcd.scrub.layer import Manner
 
 QUICK, FULL = Manner(Depth.QUICK), Manner(Depth.FULL)
@@ -255,7 +254,7 @@ def test_a_tar_split_that_the_disk_does_not_give_says_so(tmp_path, monkeypatch):
         raise OSError(errno.EIO, "fails")
         yield
 
-    monkeypatch.setattr(scrub_layer, "parse_tar_split", failing)
+    monkeypatch.setattr(recipe, "parse_tar_split", failing)
 
     verdict = verdict_on(tmp_path, layer, QUICK)
 

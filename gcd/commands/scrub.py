@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gcd.commands.check import FAIL_ON
 from gcd.commands.output import keep_out, write
-from gcd.commands.scrubbar import ScrubBar
+from gcd.commands.progress import ScrubBar
 from gcd.commands.terminal import width_and_colour
 from gcd.daemon.gentle import be_gentle
 from gcd.formats.escape import escaped

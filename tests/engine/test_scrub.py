@@ -5,6 +5,7 @@ found and named and nothing else, and the engine fails to save what gcd says it 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -12,11 +13,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.contents import image_archive
 from support.engine import EngineError, copy_root
 
 from gcd.model.content import Damage, Depth, Soundness
@@ -303,6 +306,49 @@ def test_paused_killed_and_resumed_it_tells_what_an_undisturbed_one_does(copied,
     assert len(set(ends)) > 1
     assert known(tmp_path / "rough", copied) == known(tmp_path / "calm", copied)
     assert len(known(tmp_path / "calm", copied)) == len(layers_of(copied))
+
+
+MEASURED = """
+import sys
+from gcd import cli
+bits = cli.run(["scrub", "start", *sys.argv[1:]])
+with open("/proc/self/status") as status:
+    print(next(line.split()[1] for line in status if line.startswith("VmHWM")), file=sys.stderr)
+sys.exit(bits)
+"""
+
+
+def many_files(count: int) -> bytes:
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for number in range(count):
+            info = tarfile.TarInfo(f"d{number // 200}/f{number}")
+            content = f"{number}\n".encode()
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return whole.getvalue()
+
+
+def test_of_many_small_files_the_one_that_is_damaged_is_named(make_engine, tmp_path):
+    engine = make_engine()
+    engine.docker("load", stdin=image_archive("many:1", many_files(3000)))
+    [layer] = layers_of(engine.root).values()
+    path = diff_of(engine.root, layer) / "d7/f1500"
+    words = ("--full", "--format", "json", "--root", str(engine.root))
+
+    for status, paths in ((0, []), (4, ["d7/f1500"])):
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, *words],
+            env={**os.environ, "GCD_STATE_DIR": str(tmp_path)},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        [verdict] = json.loads(done.stdout)["verdicts"]
+        assert (done.returncode, [d["path"] for d in verdict["differences"]]) == (status, paths)
+        assert verdict["files"] == 3000
+        assert int(done.stderr) < 60 * 1024
+        path.write_bytes(b"15O0\n")
 
 
 def as_printed(engine, state: Path) -> subprocess.CompletedProcess[str]:

@@ -78,3 +78,12 @@ def test_a_check_knows_how_old_an_orphan_is(tmp_path, later):
 
     assert (finding.code, finding.confidence is Confidence.PROVEN) == ("GCD101", later > 0)
     assert replace(finding, since_ns=0) != finding
+
+
+def test_a_healthy_root_that_changed_in_the_future_says_that_the_clock_was_set_back(tmp_path):
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as root:
+        root.image("web:1", layers=2)
+    result = check(str(tmp_path / "docker"), now_ns=time.time_ns() - 7_200_000_000_000)
+    (doubt,) = result.engine.doubts
+
+    assert (result.findings, doubt.startswith("something in the root changed 7")) == ((), True)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from gcd.commands import progress
-from gcd.commands.progress import ProgressBar
+from gcd.commands.progress import ProgressBar, ScrubBar
 from gcd.model.inventory import Source
 
 
@@ -45,3 +45,16 @@ def test_nothing_is_shown_where_nobody_sits(told_on, monkeypatch):
     monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.0)
 
     assert told_on(io.StringIO()) == ""
+
+
+def test_that_of_a_scrub_tells_of_bytes_and_of_the_rate(monkeypatch):
+    stream = Terminal()
+    with monkeypatch.context() as patch:
+        patch.setattr(progress, "PATIENCE_SECONDS", 0.0)
+        patch.setenv("TERM", "xterm")
+        patch.setattr(sys, "stderr", stream)
+        with ScrubBar() as bar:
+            bar(1024, 2048, 4096)
+
+    assert "scrubbing" in stream.getvalue()
+    assert "3.0/4.0 KiB" in stream.getvalue()

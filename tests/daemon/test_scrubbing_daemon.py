@@ -60,6 +60,7 @@ def begin(tmp_path, root, monkeypatch):
         daemon.dispose()
 
 
+LOOKED = 'last_check_timestamp_seconds{scope="incremental"}'
 HOLD = """
 import fcntl, sys, time
 file = open(sys.argv[1], "w")
@@ -145,10 +146,9 @@ def test_a_root_is_scrubbed_by_the_clock_though_it_is_stopped_in_the_middle(begi
         told = subprocess.run(["ionice", "-p", str(child)], capture_output=True, text=True, check=True)
         assert told.stdout.strip() == "idle"
         before = daemon.systemd.heard.count("WATCHDOG=1")
+        looked_at = metrics_at(address)[LOOKED]
         orphan(root)
-        wait_until(
-            lambda: metrics_at(address)['last_check_timestamp_seconds{scope="incremental"}'], "that is looked at"
-        )
+        wait_until(lambda: metrics_at(address)[LOOKED] != looked_at, "a change is looked at")
         wait_until(lambda: daemon.systemd.heard.count("WATCHDOG=1") >= before + 3, "signs of life", seconds=5)
         assert is_alive(child)
 

@@ -233,9 +233,10 @@ class Members:
             return
         seen.read_bytes += size
         fd, crc = opened(parent, name), member.crc or 0
-        if size <= CHUNK and self._contents.has(fd, size, crc, sink):
+        read = self._contents.unlike(fd, size, crc, sink) if size <= CHUNK else self._contents.read(fd, size, sink)
+        if read is None:
             return
-        self._waiting.append((path, size, crc, self._contents.read(fd, size, sink)))
+        self._waiting.append((path, size, crc, read))
         if len(self._waiting) >= _WAITING or sink is not None:
             self.settle()
 

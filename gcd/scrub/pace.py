@@ -31,8 +31,9 @@ class Stopped(Exception):
 
 class Pace:
     """
-    To be told of all bytes before they are read, by any thread; it returns when they may be. `rate` is in bytes a
-    second, None: as fast as it goes. `pressure` is the kernel's file, "" where others are not minded.
+    To be told of all bytes before they are read, by any thread (of those that the page cache gave, right after); it
+    returns when they may be. `rate` is in bytes a second, None: as fast as it goes. `pressure` is the kernel's file, ""
+    where others are not minded.
 
     After `stop` nobody reads on: whoever asks, or waits, has `Stopped` raised.
     """

@@ -76,7 +76,24 @@ class Contents:
         """Read nothing more, by any thread: who waits for content has `Stopped` raised."""
         self._pace.stop()
 
-    def read(self, fd: int, size: int, sink: Sink | None = None) -> Callable[[], Content]:
+    def unlike(self, fd: int, size: int, crc: int, sink: Sink | None = None) -> Callable[[], Content] | None:
+        """
+        None where the first `size` bytes of `fd`, `CHUNK` at most, are in the page cache and have the checksum `crc`:
+        then there is nothing more to be done. Else what `read` gives, which did the same for `fd` and `sink`.
+        """
+        view = self._buffer[:size]
+        count, was_resident = _resident_part(fd, view)
+        if count != size or go_iso(view) != crc:
+            return self.read(fd, size, sink, was_resident=was_resident)
+        os.close(fd)
+        self._pace.spend(size)
+        if sink is not None:
+            sink(view)
+        return None
+
+    def read(
+        self, fd: int, size: int, sink: Sink | None = None, *, was_resident: bool | None = None
+    ) -> Callable[[], Content]:
         """
         The first `size` bytes of `fd`, which is closed when they are read; what it gives waits for them, must be called
         and may raise `OSError`. A `sink` has had all of them before this returns.
@@ -84,32 +101,16 @@ class Contents:
         if size > CHUNK and sink is None:
             return self._in_parts(fd, size)
         try:
-            content = self._at_once(fd, size, sink)
+            content = self._at_once(fd, size, sink, was_resident)
         except OSError as error:
             return partial(_raise, error)
         finally:
             os.close(fd)
         return lambda: content
 
-    def has(self, fd: int, size: int, crc: int, sink: Sink | None = None) -> bool:
-        """
-        Whether `fd` has all of its first `size` bytes, `CHUNK` at most, in the page cache, and `crc` is their checksum.
-        It is closed then, and a `sink` has had them; else nothing is known, and `read` tells.
-        """
-        view = self._buffer[:size]
-        try:
-            if os.preadv(fd, [view], 0, os.RWF_NOWAIT) != size or go_iso(view) != crc:
-                return False
-        except OSError:
-            return False
-        os.close(fd)
-        self._pace.spend(size)
-        if sink is not None:
-            sink(view)
-        return True
-
-    def _at_once(self, fd: int, size: int, sink: Sink | None) -> Content:
-        was_resident = _is_resident(fd, size - 1, self._buffer) if size > CHUNK else None
+    def _at_once(self, fd: int, size: int, sink: Sink | None, was_resident: bool | None) -> Content:
+        if size > CHUNK:
+            was_resident = _is_resident(fd, size - 1, self._buffer)
         done = crc = 0
         while done < size:
             view = self._buffer[: min(CHUNK, size - done)]

@@ -96,6 +96,29 @@ def test_the_page_cache_is_left_as_it_was(tmp_path, size, was_resident, has_sink
     assert resident(path) == before
 
 
+@pytest.mark.parametrize("was_resident", [True, False])
+@pytest.mark.parametrize("is_right", [True, False])
+@pytest.mark.parametrize("has_sink", [True, False])
+def test_a_short_file_that_is_as_it_shall_be_is_told_at_once(tmp_path, was_resident, is_right, has_sink):
+    path, raw = tmp_path / "file", os.urandom(20_000)
+    path.write_bytes(raw)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        if not was_resident:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    before, got, fd = resident(path), bytearray(), os.open(path, os.O_RDONLY)
+
+    with Contents(Pace()) as contents:
+        other = contents.unlike(fd, len(raw), crc64_iso(raw) ^ (not is_right), got.extend if has_sink else None)
+        assert (other is None) == (is_right and was_resident)
+        assert other is None or other() == Content(len(raw), crc64_iso(raw))
+
+    assert bytes(got) == (raw if has_sink else b"")
+    assert resident(path) == before == (5 if was_resident else 0)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
 def test_folders_are_opened_once_and_none_stays_open(tmp_path):
     (tmp_path / "a/b/c").mkdir(parents=True)
     (tmp_path / "a/d").mkdir()

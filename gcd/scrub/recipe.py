@@ -71,14 +71,14 @@ class Clerk:
         self._pid: int | None = None
         if not is_forked or threading.active_count() > 1:
             return
-        self._socket, other = socket.socketpair()
-        try:
-            self._pid = os.fork()
-        except OSError:
-            self._socket.close()
-        if self._pid == 0:
-            _be_the_clerk(other)
-        other.close()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            own, other = map(stack.enter_context, socket.socketpair())
+            pid = os.fork()
+            if pid == 0:
+                _be_the_clerk(other)
+            stack.pop_all()
+            other.close()
+            self._socket, self._pid = own, pid
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ import gzip
 import os
 import select
 import signal
+import socket
 import tarfile
 import threading
 from pathlib import Path
@@ -150,6 +151,18 @@ def test_it_ends_with_whoever_asks_it():
     assert select.select([clerk], [], [], 10) == ([clerk], [], [])
     for fd in (gate, opener, clerk):
         os.close(fd)
+
+
+@pytest.mark.parametrize(("module", "call"), [(os, "fork"), (socket, "socketpair")])
+def test_where_there_is_no_room_for_one_it_is_read_here(opened, monkeypatch, module, call):
+    def refused():
+        raise BlockingIOError(errno.EAGAIN, "no room")
+
+    monkeypatch.setattr(module, call, refused)
+
+    with Clerk() as clerk:
+        assert clerk._pid is None
+        assert len(list(clerk.entries(opened(), has_segments=False))) == len(ODD)
 
 
 def test_where_another_thread_runs_none_is_forked(opened):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gcd.model.entry import RunId
     from gcd.model.finding import FindingId
     from gcd.model.plan import Plan, Step
+    from gcd.root.tree import Directory
 
 LOOK_NS: Final = 5_000_000_000
 """How long one look at everything is good for."""
@@ -88,7 +89,7 @@ class Run:
             except GcdError as error:
                 self._refuse_all(Reason.RUN_REFUSED, str(error))
                 break
-            refusal = fresh.refusal or _other_root(plan, fresh)
+            refusal = fresh.refusal or other_root(plan, fresh)
             if refusal:
                 self._refuse_all(Reason.RUN_REFUSED, refusal)
                 break
@@ -105,7 +106,7 @@ class Run:
         steps = self._still_wanted(fresh)
         deadline_ns = time.monotonic_ns() + LOOK_NS
         try:
-            with self._door(fresh) as held:
+            with door(self._place.root, fresh, self._proc) as held:
                 self._is_shut = held is not None
                 look = CloseLook(self._place.root, fresh, since_ns, self._proc)
                 for group in _grouped(steps):
@@ -152,14 +153,9 @@ class Run:
                 if not self._pending or time.monotonic_ns() > deadline_ns:
                     break
 
-    def _door(self, fresh: Plan) -> AbstractContextManager[Fence | None]:
-        if fresh.engine.state is EngineState.STOPPED:
-            return fence(self._place.root, self._proc)
-        return contextlib.nullcontext()
-
     def _still_wanted(self, fresh: Plan) -> list[Step]:
         """The pending steps that the fresh plan holds too, in its order; the others are refused."""
-        steps = [step for step in fresh.steps if _is_same(step, self._pending.get(step.finding.id))]
+        steps = [step for step in fresh.steps if is_same(step, self._pending.get(step.finding.id))]
         found = {step.finding.id for step in steps}
         alone = {left.finding.id: left for left in fresh.left_alone}
         others = {step.finding.id for step in fresh.steps}
@@ -204,13 +200,21 @@ def _grouped(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
             yield from ((step,) for step in group)
 
 
-def _other_root(plan: Plan, fresh: Plan) -> str:
+def door(root: Directory, fresh: Plan, proc: str) -> AbstractContextManager[Fence | None]:
+    """What is to be held while anything is done that `fresh` holds: with the engine stopped the fence."""
+    if fresh.engine.state is EngineState.STOPPED:
+        return fence(root, proc)
+    return contextlib.nullcontext()
+
+
+def other_root(plan: Plan, fresh: Plan) -> str:
+    """In one clause, that `fresh` is not about the root of `plan`; "" if it is."""
     if plan.identity == fresh.identity:
         return ""
     return "the root is another one than the plan was made for, or another engine has made it its own"
 
 
-def _is_same(step: Step, other: Step | None) -> bool:
+def is_same(step: Step, other: Step | None) -> bool:
     """Whether both would do the same with the same; what is told of it (bytes, words) may differ."""
     match step, other:
         case Move(), Move():

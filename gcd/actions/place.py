@@ -173,6 +173,11 @@ def open_place(root: Directory, *, create: bool, driver: str = layout.OVERLAY2) 
             place.close()
             raise
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise CannotAct(
+                f"The disk is full: there is no room for the quarantine {layout.GCD}. "
+                "gcd quarantine --purge deletes proven orphans at once."
+            ) from None
         raise CannotAct(f"The quarantine {layout.GCD} cannot be opened for writing: {error.strerror}.") from None
     return place
 

@@ -211,6 +211,10 @@ def _carried_out(order: Order, undertaking: Undertaking, plan: Plan, audit: Audi
     """Carry `plan` out, adding to `deeds`; what ends it halfway is told, and does not hide what was done before."""
     try:
         digest = plan_digest(plan) if order.saved is not None else ""
+        if order.is_purged:
+            for step, disk_bytes in undertaking.make_room(plan, audit):
+                name = printable(step.finding.id)
+                click.echo(f"emptied   {name}, {iec(disk_bytes)}; the disk is full, and moving takes some room")
         undertaking.carry_out(
             plan, audit, _telling(deeds), tell_recovered, _tell_purged, digest=digest, is_purged=order.is_purged
         )

@@ -20,6 +20,7 @@ from gcd.actions.place import open_place
 from gcd.actions.purge import purge
 from gcd.actions.recover import recover
 from gcd.actions.release import finish, release
+from gcd.actions.room import make_room
 from gcd.actions.usedplans import mark_used
 from gcd.commands.listing import listed
 from gcd.model.audit import Act, ActKind, act_of
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from gcd.model.entry import EntryDeed, RunId
     from gcd.model.facts import Engine
     from gcd.model.inventory import Inventory
-    from gcd.model.plan import Deed, Plan, Release
+    from gcd.model.plan import Deed, Move, Plan, Release
     from gcd.model.result import RunResult
     from gcd.planning import Wish
     from gcd.root.discover import Store
@@ -117,6 +118,19 @@ class Undertaking:
                 afterwards=lambda deeds: _purge(place, deeds, audit, purged) if is_purged else None,
             )
             return run.apply(plan)
+
+    def make_room(self, plan: Plan, audit: Audit) -> tuple[tuple[Move, int], ...]:
+        """
+        On a disk without room for what carrying out `plan` writes, where all that it moves is to be deleted: empty some
+        of that. The steps, and how many bytes each gave. Raises `CannotAct` and `CannotCheck`.
+        """
+        with open_root(self.store.path) as root:
+            given = tuple(make_room(root, plan, lambda: self.plan()[1], self.store.driver))
+        for step, disk_bytes in given:
+            audit.note(
+                Act(audit.run, time.time_ns(), ActKind.PURGE, step.finding.id, Outcome.DONE, disk_bytes=disk_bytes)
+            )
+        return given
 
     def _releases(
         self, root: Directory, engine: Engine, steps: Sequence[Release]

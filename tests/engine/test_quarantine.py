@@ -7,17 +7,22 @@ back as it was, to the inode.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from support.acting import Acting, alone, by_name, not_done
-from support.engine import SETTLE, copy_root, disk_usage
+from support.engine import SETTLE, EngineError, copy_root, disk_usage
 from support.fingerprint import Mark, differences, fingerprint
+from support.fulldisk import ext4, fill_up, free_bytes, on_a_terminal
 from support.scenes import judge, told
 
-from gcd.demo.faults import FAULTS
+from gcd.demo.faults import FAULTS, overlay2
 from gcd.demo.faults.targets import find_targets
+from gcd.model.errors import ExitBits
 from gcd.model.finding import RemedyKind
 from gcd.model.plan import Move, Outcome, Reason
 from gcd.rules.table import RULES
@@ -208,3 +213,44 @@ def test_leaks_go_and_come_back_while_the_engine_runs(
     assert [(deed.outcome, deed.why) for deed in restored] == [(Outcome.DONE, "")] * len(deeds)
     assert marks_of(engine.root, units(deeds)) == before
     engine.docker("start", "live")
+
+
+FULL_DISK = 48 << 20
+"""Room for an engine and its images, and quickly filled."""
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_freed_beside_a_running_engine(
+    make_engine: Callable[..., Engine], base_root: Path, tmp_path: Path
+) -> None:
+    """The root is a disk of its own; the engine finds it as gcd left it, and has room again."""
+    with contextlib.ExitStack() as disks:
+
+        def move_to_a_small_disk(engine: Engine) -> None:
+            aside = engine.root.rename(engine.home / "aside")
+            disks.enter_context(ext4(engine.home / "image", engine.root, FULL_DISK))
+            subprocess.run(["cp", "-a", "--", f"{aside}/.", str(engine.root)], check=True)
+            orphan = engine.root / "overlay2" / overlay2.add_layer_dir(engine.root, "").id
+            (orphan / "diff/big").write_bytes(os.urandom(4 << 20))
+            orphans.append(orphan)
+
+        orphans: list[Path] = []
+        engine = make_engine(harm=move_to_a_small_disk, source=base_root, settle=True)
+        disks.callback(engine.dispose)
+        engine.docker("run", "-d", "--network=none", "--name", "live", "app")
+        fill_up(engine.root)
+        had, size = free_bytes(engine.root), disk_usage(*orphans)
+        with pytest.raises(EngineError, match="no space left on device"):
+            engine.docker("create", "app")
+
+        gone = on_a_terminal(
+            "quarantine", "--purge", "--root", engine.root, state=tmp_path / "state", typed="delete for good"
+        )
+
+        assert gone.status == ExitBits.MENDED, gone.lines
+        assert [path for path in orphans if path.exists()] == []
+        assert free_bytes(engine.root) - had >= size - disk_usage(engine.root / ".gcd")
+        assert engine.docker("exec", "live", "/bin/busybox", "echo", "alive") == "alive"
+        engine.docker("kill", "live")
+        assert engine.docker("start", "live") == "live"
+        assert told(judge(engine)) == []

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.fingerprint import differences, fingerprint
 
-from gcd import cli, settings
+from gcd import cli
 from gcd.actions import apply
 from gcd.commands import acting
 from gcd.demo.dockerroot import DockerRoot
@@ -28,16 +28,6 @@ from gcd.state import open_state
 DONE = ExitBits.MENDED
 LEFT = ExitBits.FINDINGS_LEFT
 NOT_DONE = ExitBits.NOT_DONE
-
-
-@pytest.fixture(autouse=True)
-def own_settings(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("GCD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path / "etc")
-    monkeypatch.setenv("GCD_STATE_DIR", str(tmp_path / "state"))
-    (tmp_path / "etc").mkdir()
-    return tmp_path / "etc"
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 
 import pytest
 from support.fingerprint import differences, fingerprint
 
-from gcd import cli, settings
+from gcd import cli
 from gcd.commands import boot
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import builds, containers, host, images, layers, overlay2
@@ -19,16 +18,6 @@ from gcd.model.errors import ExitBits
 from gcd.root.usage import measure
 
 LEFT = ExitBits.FINDINGS_LEFT | ExitBits.NOT_DONE
-
-
-@pytest.fixture(autouse=True)
-def etc(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("GCD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path / "etc")
-    monkeypatch.setenv("GCD_STATE_DIR", str(tmp_path / "state"))
-    (tmp_path / "etc").mkdir()
-    return tmp_path / "etc"
 
 
 @pytest.fixture
@@ -124,8 +113,8 @@ def test_nothing_of_a_container_is_touched_unasked(root, capsys):
 
 
 @pytest.mark.usefixtures("two_hours_later")
-def test_a_container_is_moved_aside_where_the_policy_names_it(root, etc):
-    (etc / "gcd.toml").write_text('[policy.codes]\nGCD307 = "quarantine"\nGCD404 = "repair"\n')
+def test_a_container_is_moved_aside_where_the_policy_names_it(root, own_settings):
+    (own_settings / "gcd.toml").write_text('[policy.codes]\nGCD307 = "quarantine"\nGCD404 = "repair"\n')
     containers.nullify_process_config(root, find_targets(root)["container"])
 
     assert len(list((root / "containers").glob("*/config.v2.json"))) == 1
@@ -166,8 +155,8 @@ def test_what_is_too_young_to_be_sure_is_told(root, capsys):
     )
 
 
-def test_what_is_protected_is_not_mended(root, etc, capsys):
-    (etc / "gcd.toml").write_text('[protect]\ncodes = ["GCD403"]\n')
+def test_what_is_protected_is_not_mended(root, own_settings, capsys):
+    (own_settings / "gcd.toml").write_text('[protect]\ncodes = ["GCD403"]\n')
     images.empty_repositories(root, "")
     before = fingerprint(root)
 

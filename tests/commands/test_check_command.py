@@ -14,7 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from gcd import cli, settings
+from gcd import cli
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import FAULTS
 from gcd.demo.faults.targets import find_targets
@@ -27,16 +27,6 @@ from gcd.scrubs import Scrubs
 from gcd.state import FILE, open_state
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "check.schema.json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def own_settings(tmp_path, monkeypatch):
-    """Neither the machine's settings nor its environment have a say."""
-    for name in [name for name in os.environ if name.startswith("GCD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path / "etc")
-    monkeypatch.setenv("GCD_STATE_DIR", str(tmp_path / "state"))
-    return tmp_path / "etc"
 
 
 @pytest.fixture
@@ -128,7 +118,6 @@ def test_an_unknown_code_names_the_nearest(root, capsys, flag):
 
 
 def test_an_unknown_code_in_the_settings_is_usage_too(root, own_settings, capsys):
-    own_settings.mkdir()
     (own_settings / "gcd.toml").write_text('skip = ["GCD999"]\n')
 
     assert check(root) == ExitBits.USAGE
@@ -280,7 +269,6 @@ def test_logs_go_to_stderr_as_json_lines(root, capsys):
 
 
 def test_the_settings_are_heard(root, own_settings, capsys):
-    own_settings.mkdir()
     (own_settings / "gcd.toml").write_text(f'root = "{root}"\nformat = "json"\n')
 
     assert cli.run(["check"]) == ExitBits.CLEAN

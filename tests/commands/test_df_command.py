@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -12,19 +11,11 @@ import jsonschema
 import pytest
 from support.offspring import offspring
 
-from gcd import cli, settings
+from gcd import cli
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model.errors import ExitBits
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "df.schema.json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def own_settings(tmp_path, monkeypatch):
-    """Neither the machine's settings nor its environment have a say."""
-    for name in [name for name in os.environ if name.startswith("GCD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path / "etc")
 
 
 @pytest.fixture

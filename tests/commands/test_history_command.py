@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 
 import pytest
 from support.results import NOON_NS
 
-from gcd import cli, settings
+from gcd import cli
 from gcd.commands.record import identity_of
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model.audit import Act, ActKind
@@ -17,14 +16,6 @@ from gcd.model.plan import Outcome
 from gcd.state import open_state
 
 FIRST = Act(RunId("run-1"), NOON_NS, ActKind.QUARANTINE, "GCD101:layer-dir:abc", Outcome.DONE, entry="e-1")
-
-
-@pytest.fixture(autouse=True)
-def own_settings(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("GCD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path / "etc")
-    monkeypatch.setenv("GCD_STATE_DIR", str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from support import article
 
-from gcd import cli, settings
+from gcd import cli
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.scene import build_scene
 from gcd.inspect.names import Names
@@ -63,13 +63,6 @@ CONTAINER_WORDS = [
     article.INIT_LINK,
     f"overlay2/{article.MOUNT_ID}/diff/test-layer.20201209.txt",
 ]
-
-
-@pytest.fixture(autouse=True)
-def own_settings(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("GCD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path / "etc")
 
 
 @pytest.fixture(scope="module")

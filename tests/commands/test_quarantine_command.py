@@ -12,7 +12,7 @@ import pytest
 from support.fingerprint import differences, fingerprint
 from support.units import entries_of, leaked_root, outside, quarantined
 
-from gcd import cli, settings
+from gcd import cli
 from gcd.actions.fence import fence
 from gcd.actions.place import open_place
 from gcd.commands import purging, restoring
@@ -24,15 +24,6 @@ from gcd.state import BootTime
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "quarantine.schema.json").read_text())
 DAY_NS = 86_400 * 10**9
 BASE_NS = 1_800_000_000 * 10**9
-
-
-@pytest.fixture(autouse=True)
-def own_settings(tmp_path, monkeypatch):
-    """Neither the machine's settings nor its environment have a say."""
-    for name in [name for name in os.environ if name.startswith("GCD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path / "etc")
-    monkeypatch.setenv("GCD_STATE_DIR", str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from support.fingerprint import fingerprint
 
-from gcd import cli, settings
+from gcd import cli
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model.errors import ExitBits
 from gcd.planning import identity_of
@@ -20,14 +20,6 @@ from gcd.scrubbing import alone
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/scrub.schema.json").read_text())
 SHARED = b"the same in two layers\n" * 40
-
-
-@pytest.fixture(autouse=True)
-def own_settings(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("GCD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(settings, "CONFIG_DIR", tmp_path / "etc")
-    monkeypatch.setenv("GCD_STATE_DIR", str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -34,7 +34,9 @@ Entry = bytes | tuple[Member, Header]
 
 BATCH: Final = 500
 BATCH_BYTES: Final = 1 << 20
-"""After so many entries, or bytes of segments, they are handed over."""
+"""After so many entries, or bytes in them, they are handed over."""
+_USUAL_LINK: Final = 100
+"""A longer target of a link is not remembered: a layer may be made to fill the memory with them."""
 _PIECE: Final = 1 << 18
 _LENGTH_BYTES: Final = 4
 _TYPES: Final = tuple(MemberType)
@@ -172,7 +174,12 @@ def _tell(own: socket.socket, fd: int, *, has_segments: bool) -> None:
                 size += len(entry)
             else:
                 member, header = entry
-                batch.append((*member, _dressed(header) if header.xattrs else _plain(header[:-1])))
+                if header.xattrs or len(header.link) > _USUAL_LINK:
+                    batch.append((*member, _dressed(header)))
+                    size += len(header.link) + sum(map(len, header.xattrs.values()))
+                else:
+                    batch.append((*member, _plain(header[:-1])))
+                size += len(member.name)
             if len(batch) >= BATCH or size > BATCH_BYTES:
                 _send(own, batch)
                 batch, size = [], 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import marshal
 import os
 import select
 import signal
@@ -126,6 +127,33 @@ def test_one_that_is_not_heard_to_the_end_ends(opened):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
         assert len(list(clerk.entries(again(fd), has_segments=False))) == len(ODD + MANY)
+
+
+LONG = "/".join(["n" * 200] * 15)
+
+
+@pytest.mark.parametrize(
+    ("members", "has_segments"),
+    [
+        ([Member(f"{number}/{LONG}") for number in range(8)], False),
+        ([Member(f"{number}", type=tarfile.SYMTYPE, link=LONG) for number in range(8)], False),
+        ([Member(f"{number}", records=(("SCHILY.xattr.user.x", LONG),)) for number in range(8)], False),
+        ([Member(f"{number}") for number in range(60)], True),
+    ],
+    ids=["names", "links", "attributes", "segments"],
+)
+def test_no_batch_fills_the_memory(tmp_path, monkeypatch, members, has_segments):
+    monkeypatch.setattr(recipe, "BATCH", 1000)
+    monkeypatch.setattr(recipe, "BATCH_BYTES", 5000)
+    layer = written(tmp_path, members)
+    record = tmp_path / "image/overlay2/layerdb/sha256" / layer.chain[7:] / "tar-split.json.gz"
+    sent = []
+    monkeypatch.setattr(recipe, "_send", lambda _, value: sent.append(len(marshal.dumps(value))))
+
+    recipe._tell(None, os.open(record, os.O_RDONLY), has_segments=has_segments)
+
+    assert len(sent) > 5
+    assert max(sent) < 8000
 
 
 def test_it_has_nothing_open_but_its_socket(opened, clerk):

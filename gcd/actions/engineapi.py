@@ -5,7 +5,7 @@ The API of the one engine that owns a root (safety rule S11).
 graphdriver overlay2: its ``DockerRootDir``, seen as the engine sees it, has the root's device and inode. What the
 engine refuses is an `EngineRefused`, whose text is what it said.
 
-An engine that hangs must not take with it whoever has more to do than to ask it: see `impatiently`.
+An engine that hangs must not take with it whoever has more to do than to ask it: see `Impatience`.
 
 The client is the ``docker`` package, imported at the first use: it and what it needs take a third of a second.
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,7 +47,7 @@ ANSWER_SECONDS = 600
 """How long the engine may take for one answer: it answers a removal when the last file is gone."""
 
 IMPATIENT_SECONDS = 10
-"""How long it may take `impatiently` for an answer to a question, and for each part of that answer."""
+"""How long it may take with an `Impatience` for an answer to a question, and for each part of that answer."""
 
 BEAT_SECONDS = 0.5
 """How often there is a beat while the engine works."""
@@ -73,32 +72,16 @@ class NoAnswer(EngineRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class _Impatience:
+class Impatience:
+    """
+    Of whoever has more to do: the engine may take no more than `IMPATIENT_SECONDS` to answer what it is asked. `pulse`
+    is called between two questions, and ends them by raising. What changes the engine may take as long as ever, for a
+    change that nobody waits for cannot be compared with what was foretold: meanwhile there is a `beat` now and then,
+    which raises nothing.
+    """
+
     pulse: Callable[[], None]
     beat: Callable[[], None]
-
-
-_IMPATIENCE: ContextVar[_Impatience | None] = ContextVar("impatience", default=None)
-
-
-@contextmanager
-def impatiently(*, pulse: Callable[[], None], beat: Callable[[], None]) -> Iterator[None]:
-    """
-    Inside, the engine may take no more than `IMPATIENT_SECONDS` to answer what it is asked. `pulse` is called between
-    two questions, and ends them by raising. What changes the engine may take as long as ever, for a change that nobody
-    waits for cannot be compared with what was foretold: meanwhile there is a `beat` now and then, which raises nothing.
-    """
-    token = _IMPATIENCE.set(_Impatience(pulse, beat))
-    try:
-        yield
-    finally:
-        _IMPATIENCE.reset(token)
-
-
-def pulse() -> None:
-    """That of `impatiently`, if any: for what takes long between two questions."""
-    if (impatience := _IMPATIENCE.get()) is not None:
-        impatience.pulse()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +112,9 @@ class _Client(Protocol):
 class EngineApi:
     """The engine that answers; closes its connections as a context manager."""
 
-    def __init__(self, client: _Client, socket: str) -> None:
+    def __init__(self, client: _Client, socket: str, impatience: Impatience | None = None) -> None:
         self._client = client
+        self._impatience = impatience
         self.socket = socket
 
     def __enter__(self) -> Self:
@@ -140,6 +124,11 @@ class EngineApi:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._client.close()
+
+    def pulse(self) -> None:
+        """To be called in whatever takes long between two questions."""
+        if self._impatience is not None:
+            self._impatience.pulse()
 
     def listed(self, without: ImageId | None = None, *, silent_too: bool = False) -> Listed:
         """
@@ -171,12 +160,12 @@ class EngineApi:
         *,
         silent_too: bool = False,
     ) -> dict[str, dict[str, Any]]:
-        pulse()
+        self.pulse()
         with _answers():
             ids = [entry["Id"] for entry in list_all(all=True)]
         found: dict[str, dict[str, Any] | None] = {}
         for id_ in ids:
-            pulse()
+            self.pulse()
             try:
                 with _answers():
                     found[id_] = _unless_gone(inspect, id_)
@@ -212,18 +201,19 @@ class EngineApi:
 
     def _changed(self, change: Callable[[], T]) -> T:
         """What `change` gives, for which the engine has `ANSWER_SECONDS`."""
-        impatience = _IMPATIENCE.get()
         with _answers():
-            if impatience is None:
+            if self._impatience is None:
                 return change()
             self._client.timeout = ANSWER_SECONDS
             try:
-                return _beside(change, impatience.beat)
+                return _beside(change, self._impatience.beat)
             finally:
                 self._client.timeout = IMPATIENT_SECONDS
 
 
-def connect(root: Directory, engine: Engine, *, socket: str = "", proc: str = PROC) -> EngineApi:
+def connect(
+    root: Directory, engine: Engine, *, socket: str = "", impatience: Impatience | None = None, proc: str = PROC
+) -> EngineApi:
     """
     The API of `engine`, which runs on `root`; `socket` is the one that the user names, if any.
 
@@ -232,10 +222,10 @@ def connect(root: Directory, engine: Engine, *, socket: str = "", proc: str = PR
     running = _running(root, engine, proc)
     path = api_socket(running, socket, proc)
     try:
-        client = _client(path)
+        client = _client(path, impatience)
     except EngineRefused as refusal:
         raise CannotAct(f"The engine does not answer on {escaped(path)}: {refusal}.") from None
-    api = EngineApi(client, path)
+    api = EngineApi(client, path, impatience)
     try:
         with _answers():
             doubt = _doubt(client.info(), root, running, proc)
@@ -261,11 +251,11 @@ def _running(root: Directory, engine: Engine, proc: str) -> RunningEngine:
     return found[0]
 
 
-def _client(path: str) -> _Client:
+def _client(path: str, impatience: Impatience | None = None) -> _Client:
     import docker  # noqa: PLC0415 - a third of a second that only this road costs
 
     with _answers():
-        timeout = ANSWER_SECONDS if _IMPATIENCE.get() is None else IMPATIENT_SECONDS
+        timeout = ANSWER_SECONDS if impatience is None else IMPATIENT_SECONDS
         client: _Client = docker.APIClient(base_url=f"unix://{path}", version="auto", timeout=timeout)
     return client
 

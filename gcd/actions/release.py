@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gcd.actions.engineapi import EngineRefused, connect, pulse
+from gcd.actions.engineapi import EngineRefused, connect
 from gcd.model import layout
 from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState
@@ -42,7 +42,7 @@ from gcd.rules.table import find
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from gcd.actions.engineapi import EngineApi, LoadedImage
+    from gcd.actions.engineapi import EngineApi, Impatience, LoadedImage
     from gcd.model.facts import Engine
     from gcd.model.finding import Finding
     from gcd.model.ids import DiffId
@@ -69,6 +69,7 @@ def release(
     read: Callable[[], Inventory],
     now_ns: int,
     socket: str = "",
+    impatience: Impatience | None = None,
     proc: str = PROC,
 ) -> Generator[Deeds, None, None]:
     """
@@ -79,7 +80,7 @@ def release(
     """
     pending = {step.chain: step for step in steps}
     try:
-        api = connect(root, engine, socket=socket, proc=proc)
+        api = connect(root, engine, socket=socket, impatience=impatience, proc=proc)
     except CannotAct as error:
         yield tuple(_refused(step, Unproven(Reason.ENGINE_REFUSED, str(error))) for step in steps)
         return
@@ -100,6 +101,7 @@ def finish(
     objection: Objection,
     now_ns: int,
     socket: str = "",
+    impatience: Impatience | None = None,
     proc: str = PROC,
 ) -> Generator[Deeds, None, None]:
     """
@@ -109,7 +111,7 @@ def finish(
     Raises `CannotAct` where the engine cannot be asked. What cannot be proven is left, and refused in a deed if it is
     an orphan but for that image; the image keeps its layers, and any prune of the engine's removes it.
     """
-    with connect(root, engine, socket=socket, proc=proc) as api:
+    with connect(root, engine, socket=socket, impatience=impatience, proc=proc) as api:
         run = _Run(root, engine, api, read, now_ns)
         for image, diff_ids in unfinished(api).items():
             if deeds := run.finish(image, diff_ids, objection):
@@ -216,7 +218,7 @@ class _Run:
             finding = scene.findings.get(tip)
             return (_refused(Release(finding, tip), proof),) if finding is not None else ()
         findings = {chain: scene.findings[chain] for chain in proof.goes}
-        usage = measure(self._root, {finding.id: finding.paths for finding in findings.values()}, pulse=pulse)
+        usage = measure(self._root, {finding.id: finding.paths for finding in findings.values()}, pulse=self._api.pulse)
         steps = [
             Release(replace(finding, disk_bytes=usage[finding.id].disk_bytes), chain)
             for chain, finding in findings.items()

@@ -11,10 +11,11 @@ from gcd.root.engine import read_engine
 from gcd.root.tree import open_root
 
 if TYPE_CHECKING:
+    from gcd.actions.engineapi import Impatience
     from gcd.model.facts import Listed
 
 
-def listed(path: str, socket: str = "") -> Listed | None:
+def listed(path: str, socket: str = "", impatience: Impatience | None = None) -> Listed | None:
     """
     What the engine on the root at `path` lists, None where none runs; `socket` is that of its API where the user names
     it. Raises `CannotAct` where one runs and does not answer.
@@ -26,7 +27,7 @@ def listed(path: str, socket: str = "") -> Listed | None:
         # A tenth of a second, for running engines alone.
         from gcd.actions.engineapi import EngineRefused, connect  # noqa: PLC0415
 
-        with connect(root, engine, socket=socket) as api:
+        with connect(root, engine, socket=socket, impatience=impatience) as api:
             try:
                 return api.listed(silent_too=True)
             except EngineRefused as refusal:

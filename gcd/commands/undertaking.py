@@ -34,6 +34,7 @@ from gcd.run import reader
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from gcd.actions.engineapi import Impatience
     from gcd.actions.place import Place
     from gcd.actions.recover import Recovered
     from gcd.model.entry import EntryDeed, RunId
@@ -58,16 +59,20 @@ class Audit(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Undertaking:
-    """`socket` is that of the engine's API where the user names it, else ""; `progress` hears of every reading."""
+    """
+    `socket` is that of the engine's API where the user names it, else ""; `progress` hears of every reading;
+    `impatience` is that of whoever cannot wait for an engine that hangs.
+    """
 
     store: Store
     wish: Wish
     socket: str = ""
     progress: Progress | None = None
+    impatience: Impatience | None = None
 
     def plan(self, progress: Progress | None = None) -> tuple[RunResult, Plan]:
         """What would be done now. Raises `CannotCheck`, and `CannotAct` where the engine runs and does not answer."""
-        wish = replace(self.wish, listing=lambda: listed(self.store.path, self.socket))
+        wish = replace(self.wish, listing=lambda: listed(self.store.path, self.socket, self.impatience))
         told = progress or self.progress
         return planning.plan(self.store.path, now_ns=time.time_ns(), wish=wish, progress=told)
 
@@ -79,7 +84,13 @@ class Undertaking:
                 now_ns = time.time_ns()
                 objection = partial(planning.objection, wish=self.wish, now_ns=now_ns)
                 blows = finish(
-                    root, engine, read=self._reader(), objection=objection, now_ns=now_ns, socket=self.socket
+                    root,
+                    engine,
+                    read=self._reader(),
+                    objection=objection,
+                    now_ns=now_ns,
+                    socket=self.socket,
+                    impatience=self.impatience,
                 )
                 for deed in (deed for deeds in blows for deed in deeds):
                     _note(deed, audit, told)
@@ -135,7 +146,15 @@ class Undertaking:
     def _releases(
         self, root: Directory, engine: Engine, steps: Sequence[Release]
     ) -> Generator[tuple[Deed, ...], None, None]:
-        yield from release(root, engine, steps, read=self._reader(), now_ns=time.time_ns(), socket=self.socket)
+        yield from release(
+            root,
+            engine,
+            steps,
+            read=self._reader(),
+            now_ns=time.time_ns(),
+            socket=self.socket,
+            impatience=self.impatience,
+        )
 
     def _reader(self) -> Callable[[], Inventory]:
         return reader(self.store, now_ns=time.time_ns(), progress=self.progress)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gcd.actions.engineapi import impatiently
+from gcd.actions.engineapi import Impatience
 from gcd.actions.place import open_place
 from gcd.commands.undertaking import Undertaking, settled
 from gcd.commands.wishes import history_of, policy_of
@@ -110,14 +110,14 @@ class Doer:
         the engine hangs too.
         """
         wish = self._wish()
-        undertaking = Undertaking(detect_store(self._path), wish, progress=self._pulse)
+        impatience = Impatience(self._pulse, self._pulse.beat)
+        undertaking = Undertaking(detect_store(self._path), wish, progress=self._pulse, impatience=impatience)
         try:
-            with impatiently(pulse=self._pulse, beat=self._pulse.beat):
-                if Verb.RELEASE in verbs_of(wish.policy):
-                    undertaking.finish_releases(ledger, _hear)
-                _, plan = undertaking.plan()
-                if plan.steps:
-                    undertaking.carry_out(plan, ledger, _hear, _hear, _hear, pulse=self._pulse)
+            if Verb.RELEASE in verbs_of(wish.policy):
+                undertaking.finish_releases(ledger, _hear)
+            _, plan = undertaking.plan()
+            if plan.steps:
+                undertaking.carry_out(plan, ledger, _hear, _hear, _hear, pulse=self._pulse)
         finally:
             ledger.call_hooks(self._settings.hooks, self._pulse)
         return plan.refusal

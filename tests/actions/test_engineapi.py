@@ -14,7 +14,7 @@ import urllib3.exceptions
 from support.inventories import dir_id, hex64, init_id
 
 from gcd.actions import engineapi
-from gcd.actions.engineapi import EngineApi, EngineRefused, LoadedImage, NoAnswer, connect, impatiently
+from gcd.actions.engineapi import EngineApi, EngineRefused, Impatience, LoadedImage, NoAnswer, connect
 from gcd.model.errors import CannotAct
 from gcd.model.facts import Engine, EngineState, Listed
 from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId
@@ -185,8 +185,8 @@ def test_between_two_questions_there_is_a_pulse_that_may_end_them():
 
     client = Answering(images=[{"Id": IMAGE}, {"Id": OTHER}, {"Id": CHAIN}])
     client.answers["inspect_image"] = {id_: inspected(id_) for id_ in (IMAGE, OTHER, CHAIN)}
-    with pytest.raises(KeyboardInterrupt), impatiently(pulse=end_after_two, beat=nothing):
-        EngineApi(client, "/s").images()
+    with pytest.raises(KeyboardInterrupt):
+        EngineApi(client, "/s", Impatience(end_after_two, nothing)).images()
     assert asked == [0, 1, 2, 3]
     EngineApi(client, "/s").images()
     assert len(asked) == 4
@@ -229,8 +229,8 @@ def test_the_engine_may_take_its_time_for_a_change_and_there_are_beats(change: s
 
     limits: list[float] = []
     client = Slow()
-    with impatiently(pulse=nothing, beat=lambda: beats.append(0)):
-        answer = getattr(EngineApi(client, "/s"), change)(IMAGE)
+    api = EngineApi(client, "/s", Impatience(nothing, lambda: beats.append(0)))
+    answer = getattr(api, change)(IMAGE)
     assert answer == ({CHAIN} if change == "remove" else None)
     assert len(beats) >= 3
     assert (limits, client.timeout) == ([engineapi.ANSWER_SECONDS], engineapi.IMPATIENT_SECONDS)
@@ -238,11 +238,11 @@ def test_the_engine_may_take_its_time_for_a_change_and_there_are_beats(change: s
 
 def test_a_change_that_is_refused_is_so_impatiently_too():
     client = Answering(remove_image=docker.errors.APIError("409", explanation="conflict"))
-    with impatiently(pulse=nothing, beat=nothing), pytest.raises(EngineRefused, match=r"^conflict$"):
-        EngineApi(client, "/s").remove(IMAGE)
+    impatience = Impatience(nothing, nothing)
+    with pytest.raises(EngineRefused, match=r"^conflict$"):
+        EngineApi(client, "/s", impatience).remove(IMAGE)
     client = Answering(remove_image=missing())
-    with impatiently(pulse=nothing, beat=nothing):
-        assert EngineApi(client, "/s").remove(IMAGE) is None
+    assert EngineApi(client, "/s", impatience).remove(IMAGE) is None
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket")  # as below
@@ -254,8 +254,8 @@ def test_a_socket_on_which_nobody_answers(tmp_path: Path, monkeypatch: pytest.Mo
     with socket.socket(socket.AF_UNIX) as hung:
         hung.bind(path)
         hung.listen()
-        with impatiently(pulse=nothing, beat=nothing), pytest.raises(EngineRefused, match="timed out"):
-            engineapi._client(path)
+        with pytest.raises(EngineRefused, match="timed out"):
+            engineapi._client(path, Impatience(nothing, nothing))
     assert time.monotonic() - began < 10
     gc.collect()
 
@@ -278,7 +278,7 @@ def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
     def ask(info: object, **how: object) -> EngineApi:
         client = Answering(info=info)
-        monkeypatch.setattr(engineapi, "_client", lambda _path: client)
+        monkeypatch.setattr(engineapi, "_client", lambda *_: client)
         clients.append(client)
         return connect(root, how.pop("engine", RUNNING), **how)
 
@@ -329,7 +329,7 @@ def test_an_engine_that_does_not_answer(answering):
 def test_a_socket_that_refuses(answering, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     answering(told_of(tmp_path / "root")).__exit__(None, None, None)
 
-    def refused(_path: str) -> None:
+    def refused(*_: object) -> None:
         raise EngineRefused("permission denied")
 
     monkeypatch.setattr(engineapi, "_client", refused)

@@ -17,7 +17,7 @@ from support.inventories import BASE_CHAIN, BASE_DIR, BOUND_NS, IMAGE, TOP_CHAIN
 from support.leaks import BASE_DIFF, LISTED, LOW, LOW_DIFF, LOW_DIR, RUNNING, TIP, TIP_DIFF, TIP_DIR, leaked
 
 from gcd.actions import release as releasing
-from gcd.actions.engineapi import EngineApi, EngineRefused, LoadedImage, impatiently
+from gcd.actions.engineapi import EngineApi, EngineRefused, LoadedImage
 from gcd.actions.release import LABEL, finish, release, unfinished
 from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState
@@ -32,7 +32,7 @@ from gcd.root.tree import open_root
 from gcd.rules.table import find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gcd.actions.release import Objection
@@ -57,6 +57,7 @@ class FakeEngine(EngineApi):
         self.takes = [TIP, LOW]
         self.also_tells: set[ChainId] = set()
         self.closed = 0
+        self.pulse: Callable[[], None] = lambda: None
         for chain, layer_dir in CHAIN_OF.items():
             self.record(chain).mkdir(parents=True)
             (home / "overlay2" / layer_dir).mkdir(parents=True)
@@ -439,7 +440,8 @@ def test_whoever_waits_hears_of_measuring_what_is_finished(engine: FakeEngine):
     def end() -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), impatiently(pulse=end, beat=end):
+    engine.pulse = end
+    with pytest.raises(KeyboardInterrupt):
         finish_all(engine, with_leftover(leaked(), left))
     assert engine.loaded == {left.id: left}
 

@@ -635,14 +635,16 @@ def test_one_that_is_halted_is_not_waited_for(
     monkeypatch.setattr(engineapi, "IMPATIENT_SECONDS", 0.5)
     beats: list[float] = []
     began = time.monotonic()
-    with (
-        open_root(str(engine.root)) as root,
-        engineapi.impatiently(pulse=lambda: beats.append(time.monotonic()), beat=lambda: None),
-    ):
-        with connect(root, read_engine(root)) as api, engine.frozen(), pytest.raises(NoAnswer):
+    impatience = engineapi.Impatience(lambda: beats.append(time.monotonic()), lambda: None)
+    with open_root(str(engine.root)) as root:
+        with (
+            connect(root, read_engine(root), impatience=impatience) as api,
+            engine.frozen(),
+            pytest.raises(NoAnswer),
+        ):
             api.listed(silent_too=True)
         with engine.frozen(), pytest.raises(CannotAct, match="does not answer"):
-            listed(str(engine.root))
+            listed(str(engine.root), impatience=impatience)
     assert len(beats) == 1
     assert time.monotonic() - began < 20
 

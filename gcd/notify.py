@@ -57,9 +57,8 @@ class Notifier:
 
     def status(self, line: str) -> None:
         """What ``systemctl status`` shows; sent only if it is another one than before."""
-        if line != self._status:
+        if line != self._status and self._send("STATUS=" + line.replace("\n", " ")):
             self._status = line
-            self._send("STATUS=" + line.replace("\n", " "))
 
     def alive(self) -> None:
         self._send("WATCHDOG=1")
@@ -70,10 +69,15 @@ class Notifier:
     def stopping(self) -> None:
         self._send("STOPPING=1")
 
-    def _send(self, message: str) -> None:
-        """Nobody to hear it, or a full socket, is no reason to end: systemd itself sees to a service that is silent."""
-        if self._socket is not None:
-            try:
-                self._socket.sendto(message.encode("utf-8", "backslashreplace"), self._address)
-            except OSError:
-                return
+    def _send(self, message: str) -> bool:
+        """
+        Whether it was sent. Nobody to hear it, or a full socket, is no reason to end: systemd itself sees to a service
+        that is silent.
+        """
+        if self._socket is None:
+            return False
+        try:
+            self._socket.sendto(message.encode("utf-8", "backslashreplace"), self._address)
+        except OSError:
+            return False
+        return True

@@ -56,6 +56,18 @@ def test_a_status_is_told_once(heard):
     assert [systemd.recv(200) for _ in range(4)] == [b"STATUS=a", b"STATUS=b", b"STATUS=a", b"WATCHDOG=1"]
 
 
+def test_a_status_that_nobody_could_hear_is_told_again(heard):
+    systemd, address = heard
+    with Notifier(address) as notifier:
+        for _ in range(2000):
+            notifier.alive()
+        notifier.status("a")
+        while systemd.recv(200) == b"WATCHDOG=1":
+            notifier.status("a")
+
+        assert notifier._status == "a"
+
+
 def test_without_a_socket_nothing_is_told():
     with Notifier.of_environment({"WATCHDOG_USEC": "5000000"}) as notifier:
         notifier.ready()

@@ -58,6 +58,7 @@ class Daemon:
         self._flags = flags
         self._pulse = Pulse(notifier, flags)
         self._scrubber = Scrubber()
+        self._is_ready = False
         self._set_up()
 
     def _set_up(self) -> None:
@@ -71,7 +72,6 @@ class Daemon:
     def run(self) -> None:
         """Until a signal ends it. Raises `AnotherWatches`."""
         log = structlog.get_logger()
-        self._notifier.ready()
         try:
             while True:
                 try:
@@ -79,6 +79,7 @@ class Daemon:
                 except AnotherWatches:
                     raise
                 except Exception as error:  # noqa: BLE001 - whatever it is, the daemon goes on
+                    self._be_ready()  # it is up without its root, too, and says what it lacks
                     self._board.fail(error)
                     self._flags.rest(self._rest.after_an_error(), self._pulse)
                 if self._flags.is_reload:
@@ -96,12 +97,19 @@ class Daemon:
         path, settle = store.path, settings.daemon.settle.total_seconds()
         keep_out(path, "run", {"state_dir": str(settings.state_dir)})
         self._alone.on(settings.state_dir, path)
+        self._be_ready()
         with Watcher(path, driver=store.driver, settle_seconds=settle) as watcher:
             self._flags.wake = watcher.wake
             try:
                 Vigil(path, settings, watcher, self._tools).keep()
             finally:
                 self._flags.wake_nobody()
+
+    def _be_ready(self) -> None:
+        """Say so, once: no other daemon watches this root."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._notifier.ready()
 
     def _reload(self) -> None:
         self._flags.is_reload = False

@@ -168,6 +168,7 @@ def test_a_second_one_on_a_root_is_told_so(begin, root):
 
     assert second.ended() == ExitBits.NOT_DONE
     assert second.words == [f"gcd: Another gcd run watches {root}: stop that one first."]
+    assert "READY=1" not in second.systemd.heard
     first.kill()
     third = begin()
     wait_until(lambda: shown(third), "the lock of one that was killed holds nobody back")

@@ -55,7 +55,7 @@ def test_it_is_ready_at_once_and_shows_what_it_sees(tmp_path, root):
         latest = watched.latest
         wait_until(lambda: watched.systemd.statuses, "a status")
 
-        assert watched.systemd.heard[0] == "READY=1"
+        assert watched.systemd.heard[:2] == ["WATCHDOG=1", "READY=1"]
         size = size_of_orphan(root)
         said = f"{root}: healthy; {iec(size)} orphaned; engine stopped; read in full"
         assert watched.systemd.statuses[-1].startswith(said)
@@ -170,6 +170,7 @@ def test_a_daemon_may_begin_before_its_root_is_there(tmp_path):
     root = tmp_path / "docker"
     with watching(tmp_path, root, QUICK) as watched:
         wait_until(lambda: watched.named("trouble"), "trouble")
+        wait_until(lambda: "READY=1" in watched.systemd.heard, "it is up all the same")
         assert watched.board.latest is None
         with DockerRoot(root) as built:
             built.image("web:1")
@@ -194,6 +195,19 @@ def test_a_fault_of_gcd_itself_is_counted_and_ends_nothing(tmp_path, root, monke
     [told] = watched.named("trouble")
     assert told["why"] == "a fault of gcd itself, ZeroDivisionError: of gcd"
     assert "Traceback" in told["exception"]
+
+
+def test_a_refresh_that_becomes_a_full_look_counts_as_one(tmp_path, root):
+    """A quarantine that appears is no place that is watched, and a refresh does not read it."""
+    with watching(tmp_path, root, NOW_AND_THEN) as watched:
+        assert full_looks(watched) == 1
+        (root / ".gcd").mkdir()
+        name = orphan(root)
+        wait_until(lambda: ids(watched) == [f"GCD101:layer-dir:{name}"], "the orphan is found")
+
+        assert full_looks(watched) == 2
+        assert watched.latest.tally.watch_overflows == 0
+        assert len(watched.latest.history) == 1
 
 
 def test_a_clock_that_is_set_makes_it_look_again(tmp_path, root, monkeypatch):

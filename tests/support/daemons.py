@@ -79,7 +79,7 @@ def wait_until(holds: Callable[[], object], what: str, *, seconds: float = PATIE
 
 
 class Systemd:
-    """The other end of a service's notify socket."""
+    """The other end of a service's notify socket. The kernel keeps ten datagrams; further ones are lost."""
 
     def __init__(self, home: Path) -> None:
         self.address = str(home / "notify")
@@ -87,13 +87,20 @@ class Systemd:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.address)
         self._heard: list[str] = []
+        self._one_hears = threading.Lock()
 
     @property
     def heard(self) -> list[str]:
         """Everything so far, one entry a datagram."""
-        while self._socket.fileno() >= 0 and select.select([self._socket], [], [], 0)[0]:
-            self._heard.append(self._socket.recv(65536).decode())
+        with self._one_hears:
+            while self._socket.fileno() >= 0 and select.select([self._socket], [], [], 0)[0]:
+                self._heard.append(self._socket.recv(65536).decode())
         return self._heard
+
+    def hear_until(self, ended: threading.Event) -> None:
+        """Lose nothing, however long the test looks elsewhere."""
+        while not ended.wait(0.1):
+            assert self.heard is not None
 
     @property
     def statuses(self) -> list[str]:
@@ -168,13 +175,17 @@ def watching(home: Path, root: Path | None, text: str = "", *, state: Path | Non
             except BaseException as error:  # noqa: BLE001 - the test must hear of it
                 watched.raised.append(error)
 
-        thread = threading.Thread(target=run)
+        thread, ended = threading.Thread(target=run), threading.Event()
+        hearing = threading.Thread(target=systemd.hear_until, args=[ended])
         thread.start()
+        hearing.start()
         try:
             yield watched
         finally:
             flags.stop()
             thread.join(PATIENCE_SECONDS)
+            ended.set()
+            hearing.join()
             systemd.close()
         assert not thread.is_alive(), "the daemon did not end"
 

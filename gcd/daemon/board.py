@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gcd.daemon.tally import Counts
-from gcd.daemon.telling import status_line, trouble_line
-from gcd.model.errors import GcdError
+from gcd.daemon.telling import status_line, trouble_line, why_of
 from gcd.model.published import Published
 from gcd.report.printable import printable
 
@@ -63,10 +62,9 @@ class Board:
         A look, or what was done after it, ended with `error`: counted and shown, and said unless it was said last.
         What was seen last is still shown.
         """
-        is_expected = isinstance(error, GcdError | OSError)
-        why = str(error) if is_expected else f"a fault of gcd itself, {type(error).__name__}: {error}"
+        why, fault = why_of(error)
         if why != self._trouble:
-            structlog.get_logger().error("trouble", why=printable(why), exc_info=None if is_expected else error)
+            structlog.get_logger().error("trouble", why=printable(why), exc_info=fault)
         self._trouble = why
         self.counts.failures += 1
         if self.latest is not None:

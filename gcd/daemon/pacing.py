@@ -83,12 +83,16 @@ class Rest:
 
 
 class Turn:
-    """Once in an interval, and at the beginning, it is time to act."""
+    """
+    Once in an interval, and at the beginning, it is time to act. `refusal` is why nothing, or nothing more, was done
+    when it last was, in one clause; "" if nothing was against it.
+    """
 
     def __init__(self, interval_seconds: float, *, clock: Callable[[], float] = boot_seconds) -> None:
         self._clock = clock
         self._least = interval_seconds * 0.8
         self._last = float("-inf")
+        self.refusal = ""
 
     def comes(self) -> bool:
         """Whether it is time; if so, the next time is an interval later."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gcd.model.errors import GcdError
 from gcd.model.finding import Severity
 from gcd.model.published import LayerState, Scope
 from gcd.report.printable import printable
@@ -65,6 +66,13 @@ class Chronicle:
         self._told |= new.keys()
         self._told.difference_update(gone)
         return News(tuple(new.values()), tuple(gone))
+
+
+def why_of(error: Exception) -> tuple[str, Exception | None]:
+    """What `error` says, and `error` once more if it is a fault of gcd itself, whose traceback belongs into the log."""
+    if isinstance(error, GcdError | OSError):
+        return str(error), None
+    return f"a fault of gcd itself, {type(error).__name__}: {error}", error
 
 
 def status_line(published: Published) -> str:

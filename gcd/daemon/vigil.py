@@ -19,7 +19,7 @@ from gcd.daemon.doing import Doer
 from gcd.daemon.holdings import Holdings
 from gcd.daemon.keeping import Ledger, tell_of_findings
 from gcd.daemon.pacing import ClockWatch, Doubt, Patience, Schedule, boot_seconds
-from gcd.daemon.telling import Chronicle
+from gcd.daemon.telling import Chronicle, why_of
 from gcd.model import layout
 from gcd.model.changed import EVERYTHING, NOTHING
 from gcd.model.errors import CannotAct
@@ -84,7 +84,7 @@ class Vigil:
         self._sign: tuple[object, ...] = ()
         self._clock = ClockWatch.begin()
         self._history: tuple[Point, ...] = ()
-        self._refusal = ""
+        self._unsettled = ""
         self._is_settled = False
         self._counted = (0, 0)
 
@@ -96,7 +96,7 @@ class Vigil:
         log = structlog.get_logger()
         log.info("watching", root=printable(self._path), act=self._settings.daemon.act and self._doer.has_verbs)
         if self._settings.daemon.act:
-            with suppress(CannotAct):  # `_act` tries again, and says why
+            with suppress(Exception):  # `_act` tries again, and says why
                 self._settle()
         changed = EVERYTHING
         while True:
@@ -162,32 +162,39 @@ class Vigil:
     def _act(self, run: RunId) -> None:
         """
         Carry out the policy if it is time, and all that was cut short is settled; look again if anything came of it.
-        What keeps gcd from acting keeps it from nothing else: it is shown, and tried again after the next full look.
+        What keeps gcd from acting keeps it from nothing else: it is shown until it is tried again.
         """
         tools = self._tools
-        ledger = Ledger(run, self._identity, self._path, tools.keeper, tools.board.counts)
-        is_to_settle, has_settled = not self._is_settled, False
+        turn, counts = tools.turn, tools.board.counts
+        ledger = Ledger(run, self._identity, self._path, tools.keeper, counts)
+        before, why, fault = self._refusal, "", None
+        has_settled = is_turn = False
         try:
-            if is_to_settle:
+            if not self._is_settled:
                 has_settled = self._settle()
-            if self._doer.has_verbs and tools.turn.comes():
+            is_turn = self._doer.has_verbs and turn.comes()
+            if is_turn:
                 why = self._doer.act(ledger)
-            elif is_to_settle:
-                why = ""
-            else:
-                return
-        except CannotAct as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the root can be looked at
             self._is_settled = False
-            why = str(error)
+            counts.failures += not isinstance(error, CannotAct)
+            why, fault = why_of(error)
         refusal = f"nothing{' more' if ledger.acts else ''} is done: {why}" if why else ""
+        if is_turn:
+            turn.refusal = refusal
+        self._unsettled = "" if is_turn else refusal
         if why:
-            tools.board.counts.refused()
-        if refusal == self._refusal and not (ledger.acts or has_settled):
+            counts.refused()
+        if self._refusal == before and not (ledger.acts or has_settled):
             return
-        if refusal and refusal != self._refusal:
-            structlog.get_logger().warning("run_refused", why=printable(why))
-        self._refusal = refusal
+        if why and self._refusal != before:
+            structlog.get_logger().warning("run_refused", why=printable(why), exc_info=fault)
         self._look(EVERYTHING)
+
+    @property
+    def _refusal(self) -> str:
+        """Why nothing is done, or nothing more, as long as it was not tried again; else ""."""
+        return self._unsettled or self._tools.turn.refusal
 
     def _wait(self) -> Changed:
         """What to look at next; NOTHING when the settings are to be read again."""

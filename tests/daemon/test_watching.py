@@ -420,6 +420,49 @@ def test_another_gcd_at_work_keeps_it_from_acting_and_from_nothing_else(tmp_path
     assert len(watched.named("watching")) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (CannotAct("The engine does not answer."), "The engine does not answer."),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (ZeroDivisionError("of gcd"), "a fault of gcd itself, ZeroDivisionError: of gcd"),
+    ],
+    ids=lambda what: type(what).__name__,
+)
+def test_why_nothing_was_done_is_shown_until_it_is_tried_again(tmp_path, root, monkeypatch, error, why):
+    """Looks that go well between do not take it away, and neither does a root that was gone."""
+    acts = []
+
+    def act(*_):
+        acts.append(1)
+        if len(acts) == 1:
+            raise error
+        return ""
+
+    monkeypatch.setattr(doing.Doer, "act", act)
+    monkeypatch.setattr(pacing, "FIRST_REST_SECONDS", 0.1)
+    settings = NOW_AND_THEN + "act = true\n" + QUARANTINE
+    with watching(tmp_path, root, settings) as watched:
+        wait_until(lambda: watched.latest.trouble, "it is shown")
+        for attempt in range(2):
+            looks = full_looks(watched)
+            monkeypatch.setattr(pacing, "_apart_ns", lambda attempt=attempt: attempt * 10**12)
+            wait_until(lambda looks=looks: full_looks(watched) > looks, "a look that goes well")
+            orphan(root, attempt)
+            wait_until(lambda attempt=attempt: len(ids(watched)) == attempt + 1, "and one of what changed")
+            assert (watched.latest.trouble, len(acts)) == (f"nothing is done: {why}", 1)
+            assert watched.systemd.statuses[-1].startswith(f"TROUBLE: nothing is done: {why}; {root}: ")
+        root.rename(tmp_path / "away")
+        wait_until(lambda: watched.latest.has_failed, "the root is gone")
+        (tmp_path / "away").rename(root)
+        wait_until(lambda: not watched.latest.has_failed, "the root is back")
+        assert (watched.latest.trouble, len(acts)) == (f"nothing is done: {why}", 1)
+        watched.flags.reload()
+        wait_until(lambda: watched.latest.trouble == "", "it is tried again")
+        assert len(acts) == 2
+    assert [told["why"] for told in watched.named("run_refused")] == [why]
+
+
 def test_an_engine_that_does_not_answer_keeps_it_from_acting_and_from_nothing_else(tmp_path, root, monkeypatch):
     def hung(*_):
         raise CannotAct("The engine does not answer on /s: Read timed out.")

@@ -55,9 +55,9 @@ class Opens:
         read_in_python(monkeypatch)
         original = os.open
 
-        def counting(*arguments: object, dir_fd: int | None = None, **named: object) -> int:
+        def counting(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
             self.counted += dir_fd is not None
-            return original(*arguments, dir_fd=dir_fd, **named)
+            return original(path, flags, mode, dir_fd=dir_fd)
 
         monkeypatch.setattr(os, "open", counting)
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What continuous integration has no time for: the Ansible role by ansible-lint and by a play on this host that changes
-# nothing, and the manifests by the schemas of Kubernetes. Needs Python, and root rights for the play; a minute or two.
+# The Ansible role by ansible-lint and by a play on this host that changes nothing, and the manifests by the schemas of
+# Kubernetes. Needs Python, and root rights for the play; a minute of processor time, half of it to install what checks.
 set -eu
 cd "$(dirname "$0")"
 scratch=$(mktemp -d)

@@ -113,7 +113,11 @@ def finish(
     """
     with connect(root, engine, socket=socket, impatience=impatience, proc=proc) as api:
         run = _Run(root, engine, api, read, now_ns)
-        for image, diff_ids in unfinished(api).items():
+        try:
+            left = unfinished(api)
+        except EngineRefused as refusal:
+            raise CannotAct(f"The engine does not say which images it has: {refusal}.") from None
+        for image, diff_ids in left.items():
             if deeds := run.finish(image, diff_ids, objection):
                 yield deeds
 

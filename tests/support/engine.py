@@ -358,7 +358,7 @@ class Engine:
 
 _ENTER = """
 c=$1; home=$2; shift 2
-mkdir -p "$c$home"; mount --bind "$c" "$c"; mount --bind "$home" "$c$home"; cd "$c"
+mkdir -p "$c$home"; mount --bind "$c" "$c"; mount --rbind "$home" "$c$home"; cd "$c"
 mount -t proc proc proc; mount --rbind /sys sys; mount --rbind /dev dev
 mkdir -p old; pivot_root . old; umount -l /old
 exec chroot . "$@"

@@ -16,9 +16,10 @@ import shutil
 import signal
 import tarfile
 from contextlib import contextmanager
+from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler
 from socketserver import UnixStreamServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from gcd.actions.release import LABEL
 from gcd.model.ids import DiffId, chain_ids
@@ -90,6 +91,30 @@ class _Store:
         shutil.rmtree(self._record(chain))
 
 
+class Trouble(Enum):
+    """What an engine can do instead of an answer."""
+
+    REFUSES = auto()
+    """It does nothing, and answers with status 500."""
+    CONFLICT = auto()
+    """It does nothing, and answers with status 409."""
+    DROPS = auto()
+    """It does nothing, and closes the connection."""
+    GARBLES = auto()
+    """It does what it is asked, and answers with what is no JSON."""
+    FAILS_LATE = auto()
+    """It does what it is asked, and answers with status 500."""
+    BREAKS_OFF = auto()
+    """It does what it is asked, and closes the connection in the middle of the answer."""
+    DIES = auto()
+    """It does what it is asked, and closes the connection without an answer."""
+    HANGS = auto()
+    """It does what it is asked, and never answers."""
+
+
+IDLE = frozenset({Trouble.REFUSES, Trouble.CONFLICT, Trouble.DROPS})
+
+
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
     found = archive.extractfile(name)
     assert found is not None
@@ -104,7 +129,23 @@ class _Answers(BaseHTTPRequestHandler):
     """Each request on a connection of its own, as HTTP 1.0 has it."""
 
     store: _Store
+    troubled: tuple[int, Trouble] | None
+    asked: Path
     wbufsize = -1  # an answer is one piece, so that whoever hears it makes the same calls each time
+
+    _trouble: Trouble | None = None
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        with self.asked.open("a") as asked:
+            asked.write(f"{self.command}\n")
+        if self.troubled is not None and len(self.asked.read_text().split()) == self.troubled[0]:
+            self._trouble = self.troubled[1]
+        if self._trouble in IDLE:
+            self._answer(200, {})
+            return False
+        return True
 
     def do_GET(self) -> None:
         match = _IMAGE.fullmatch(self.path)
@@ -132,9 +173,28 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, value: object) -> None:
         body = json.dumps(value).encode()
+        length = len(body)
+        match self._trouble:
+            case Trouble.DROPS | Trouble.DIES:
+                return
+            case Trouble.HANGS:
+                self.connection.recv(1)  # until whoever asked hangs up
+                return
+            case Trouble.REFUSES | Trouble.FAILS_LATE:
+                status, body = 500, b'{"message":"out of order"}'
+            case Trouble.CONFLICT:
+                status, body = 409, b'{"message":"conflict"}'
+            case Trouble.GARBLES:
+                body = b"<html>"
+            case Trouble.BREAKS_OFF:
+                body = body[: length // 2]
+            case None:
+                pass
+            case _:
+                assert_never(self._trouble)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(length if self._trouble is Trouble.BREAKS_OFF else len(body)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -146,16 +206,23 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def fake_engine(root: Path, socket: Path) -> Iterator[None]:
-    """An engine on `root` that answers on `socket` until the block ends."""
-    answers = type("Answers", (_Answers,), {"store": _Store(root)})
+def fake_engine(root: Path, socket: Path, troubled: tuple[int, Trouble] | None = None) -> Iterator[Path]:
+    """
+    An engine on `root` that answers on `socket` until the block ends; a request of that number (from 1) is `troubled`.
+
+    The file that is given holds the methods of all requests, one a line.
+    """
+    asked = socket.with_name("asked")
+    asked.write_text("")
+    own = {"store": _Store(root), "troubled": troubled, "asked": asked}
+    answers = type("Answers", (_Answers,), own)
     with UnixStreamServer(str(socket), answers) as server:
         pid = os.fork()
         if pid == 0:
             server.handle_error = lambda *_: None  # type: ignore[method-assign] # whoever asked was killed
             server.serve_forever()
     try:
-        yield
+        yield asked
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -85,9 +85,9 @@ def kill_at(operation: Operation, point: Point, *, calls: Sequence[str] = MUTATI
     assert ending.signal == signal.SIGKILL, f"not killed at {point}: {ending}"
 
 
-def fail_at(operation: Operation, point: Point, error: str) -> None:
-    """Carry out `operation`, in which the call at `point` fails with `error`; it must end in an orderly way."""
-    ending = run(operation, "--inject", f"{point.call}:error={error}:when={point.nth}")
+def fail_at(operation: Operation, point: Point, error: str, *, calls: Sequence[str] = MUTATING) -> None:
+    """Carry out `operation`, in which the call at `point`, one of `calls`, fails; it must end in an orderly way."""
+    ending = run(operation, "--inject", f"{point.call}:error={error}:when={point.nth}", calls=calls)
     assert (ending.signal, ending.status) == (0, 0), f"{error} at {point}: {ending}"
     assert "(INJECTED)" in ending.trace, f"{error} at {point} was not injected: {ending}"
 

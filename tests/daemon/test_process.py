@@ -7,13 +7,19 @@ import os
 import random
 import re
 import signal
+import socket
 import sqlite3
+import statistics
 import subprocess
+import threading
 import time
+from base64 import b64encode
 from collections import Counter
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
+import bcrypt
 import pytest
 from support.daemons import Forked, orphan, size_of_orphan, wait_until
 
@@ -22,6 +28,7 @@ from gcd.daemon import pacing, vigil
 from gcd.daemon.board import Board
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model.errors import ExitBits
+from gcd.report.units import iec
 
 QUICK = '[daemon]\nreconcile_interval = "1s"\nsettle = "10ms"\n'
 ACTING = QUICK + 'act = true\n[policy.kinds]\norphan = "quarantine"\n'
@@ -49,8 +56,8 @@ def begin(tmp_path, root):
     """Begins daemons, which have ended when the test has."""
     begun = []
 
-    def beginning(text=QUICK, *, home=tmp_path, **how):
-        begun.append(Forked(home, root, text, **how))
+    def beginning(text=QUICK, *arguments, home=tmp_path, **how):
+        begun.append(Forked(home, root, text, *arguments, **how))
         return begun[-1]
 
     yield beginning
@@ -215,6 +222,57 @@ def test_without_inotify_the_root_is_read_by_the_clock_and_that_is_said_once(beg
     assert daemon.ended() == ExitBits.CLEAN
     assert shown(daemon)[-1].endswith("; looking by the clock, for it cannot be watched")
     assert Counter(event["event"] for event in daemon.events)["not_watching"] == 1
+
+
+def test_clients_that_mean_ill_do_not_hold_up_the_loop(begin, root):
+    """Two hundred slow ones, and as many as four can send of what is too large or has a wrong password."""
+    hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(10)).decode()
+    users = f'[web.users]\nprometheus = "{hashed}"\n'
+    daemon = begin('[daemon]\nsettle = "10ms"\n' + users, "--web.listen-address", "127.0.0.1:0", watchdog=1.0)
+    wait_until(lambda: shown(daemon), "a first look")
+    [address] = [event["address"] for event in daemon.events if event["event"] == "listening"]
+    host, port = address.split(":")
+    begun = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    requests = [
+        begun + b"Authorization: Basic " + b64encode(b"prometheus:wrong") + b"\r\n\r\n",
+        begun + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n",
+    ]
+    answers, ending = Counter(), threading.Event()
+
+    def ask(request):
+        while not ending.is_set():
+            with socket.create_connection((host, int(port)), 20) as client, suppress(OSError):
+                client.sendall(request)
+                answers[client.recv(12)] += 1
+
+    with ExitStack() as leaving:
+        slow = [leaving.enter_context(socket.create_connection((host, int(port)))) for _ in range(200)]
+        askers = [threading.Thread(target=ask, args=(request,)) for request in requests * 2]
+        for asker in askers:
+            asker.start()
+        try:
+            before, waits = daemon.systemd.heard.count("WATCHDOG=1"), []
+            for number in range(1, 6):
+                for client in slow:
+                    with suppress(OSError):
+                        client.send(b"G")
+                orphan(root, number)
+                began, size = time.monotonic(), sum(size_of_orphan(root, n) for n in range(1, number + 1))
+                wait_until(lambda: f"; {iec(size)} orphaned" in shown(daemon)[-1], "the orphan is found")  # noqa: B023
+                waits.append(time.monotonic() - began)
+                time.sleep(0.3)
+            beats = daemon.systemd.heard.count("WATCHDOG=1") - before
+        finally:
+            ending.set()
+            for asker in askers:
+                asker.join()
+
+    assert statistics.median(waits) < 2
+    assert beats >= 4
+    assert answers[b"HTTP/1.1 401"] + answers[b"HTTP/1.1 429"] > 10
+    assert answers[b"HTTP/1.1 400"] + answers[b"HTTP/1.1 431"] + answers[b""] > 10
+    daemon.signal(signal.SIGTERM)
+    assert daemon.ended() == ExitBits.CLEAN
 
 
 @pytest.mark.usefixtures("hours_later")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import statistics
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,9 @@ BURST = 20
 BURSTS = 5
 """As many bursts of creations, and as many of removals: two hundred containers come and go."""
 
+LATE_SECONDS = 2
+"""After a burst figures are right within that; in the median, for other tests run beside this one."""
+
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -41,15 +46,17 @@ def test_two_hundred_containers_come_and_go_and_none_is_missed(
     engine = make_engine(base_root)
     with watching(tmp_path, engine.root) as watched, ThreadPoolExecutor(4) as hands:
         assert watched.latest.result.summary.containers == 0
+        waits = []
         for _ in range(BURSTS):
             names = [name.strip() for name in hands.map(lambda _: engine.docker("create", "app"), range(BURST))]
-            wait_until(lambda: watched.latest.result.summary.containers == BURST, "all are there")
+            waits.append(seconds_until(lambda: watched.latest.result.summary.containers == BURST, "all are there"))
             assert told(watched.latest.result) == []
             engine.docker("rm", *names)
-            wait_until(lambda: watched.latest.result.summary.containers == 0, "all are gone")
+            waits.append(seconds_until(lambda: watched.latest.result.summary.containers == 0, "all are gone"))
             assert told(watched.latest.result) == []
         latest = watched.latest
 
+    assert statistics.median(waits) < LATE_SECONDS
     assert latest.result.engine.state is EngineState.RUNNING
     assert (latest.tally.failures, latest.tally.watch_overflows) == (0, 0)
     assert Scope.INCREMENTAL in latest.checked_ns
@@ -76,6 +83,12 @@ def test_an_engine_may_stop_start_and_crash(
         assert told(watched.latest.result) == []
         assert watched.latest.tally.failures == 0
     assert watched.named("trouble") == []
+
+
+def seconds_until(holds: Callable[[], object], what: str) -> float:
+    began = time.monotonic()
+    wait_until(holds, what)
+    return time.monotonic() - began
 
 
 def state_of(watched: object) -> EngineState:

@@ -14,6 +14,7 @@ from support.fingerprint import differences, fingerprint
 
 from gcd import planning
 from gcd.actions import apply as apply_module
+from gcd.actions import fence as fence_module
 from gcd.actions.apply import MAX_FRUITLESS, Run
 from gcd.actions.place import open_place
 from gcd.demo.dockerroot import DockerRoot
@@ -299,6 +300,33 @@ def test_an_engine_that_starts_meanwhile_is_outwaited_and_the_rest_done_then(
 
     assert words(deeds) == [("GCD101", "done", None)]
     assert planner.made == 3
+
+
+@pytest.mark.usefixtures("orphan")
+def test_no_step_is_taken_beside_an_engine_that_starts_between_two(
+    docker: Path, place: Place, proc: FakeProc, monkeypatch: pytest.MonkeyPatch
+):
+    """Older engines have read everything when they come to the door."""
+    overlay2.add_layer_dir_upon(docker, find_targets(docker)["layer-dir"])
+    monkeypatch.setattr(fence_module, "WAIT_SECONDS", 0.0)
+    move, beside = apply_module.move, []
+
+    def moving(*arguments, **said):
+        beside.append((proc.path / "42").exists())
+        deed = move(*arguments, **said)
+        if len(beside) == 1:
+            dockerd(proc, docker)
+        return deed
+
+    monkeypatch.setattr(apply_module, "move", moving)
+    planner = Planner(docker)
+    plan = planner()
+    planner.afterwards = lambda: shutil.rmtree(proc.path / "42", ignore_errors=True)
+
+    deeds = carry_out(place, planner, plan, proc=str(proc))
+
+    assert words(deeds) == [("GCD101", "done", None)] * 2
+    assert beside == [False, False]
 
 
 @pytest.mark.usefixtures("orphan")

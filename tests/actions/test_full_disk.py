@@ -6,6 +6,7 @@ Moving takes room, for an entry and the first time for the place; nothing there 
 
 from __future__ import annotations
 
+import fcntl
 import os
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import layers, overlay2
 from gcd.model import layout
 from gcd.model.audit import ActKind
-from gcd.model.errors import ExitBits
+from gcd.model.errors import CannotAct, ExitBits
 from gcd.model.finding import RemedyKind
 from gcd.model.plan import Outcome
 from gcd.planning import identity_of
@@ -162,6 +163,18 @@ def test_what_is_in_use_by_now_is_not_emptied(disk: Path, root: Path, replan: st
     with open_root(str(root)) as directory, (root / path / "diff/usr/lib/lib.so").open("rb"):
         anew = (lambda: acting.plan(wish)) if replan == "anew" else (lambda: plan)
         assert list(make_room(directory, plan, anew, layout.OVERLAY2)) == []
+    assert differences(before, fingerprint(root)) == []
+
+
+def test_nothing_is_emptied_beside_an_engine_that_is_starting(disk: Path, root: Path):
+    orphan(root, 1 << 20)
+    fill_up(disk)
+    before = fingerprint(root)
+    plan = Acting(root, ahead=True).plan(by_name(RemedyKind.QUARANTINE, "GCD101"))
+    with open_root(str(root)) as directory, (root / "volumes/metadata.db").open("rb") as door:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        with pytest.raises(CannotAct, match=r"volumes/metadata\.db is locked"):
+            list(make_room(directory, plan, lambda: plan, layout.OVERLAY2))
     assert differences(before, fingerprint(root)) == []
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from support.acting import Acting, by_name
+from support.acting import Acting, by_name, not_done
 from support.engine import disk_usage
 from support.fingerprint import differences, fingerprint
 from support.fulldisk import expect_full, ext4, fill_up, free_bytes, on_a_terminal
+from support.killing import fail_at, kill_at, points_of
 
+from gcd.actions import room
 from gcd.actions.place import open_place
 from gcd.actions.room import make_room
 from gcd.demo.dockerroot import DockerRoot
@@ -23,7 +26,7 @@ from gcd.demo.faults import layers, overlay2
 from gcd.model import layout
 from gcd.model.audit import ActKind
 from gcd.model.errors import CannotAct, ExitBits
-from gcd.model.finding import RemedyKind
+from gcd.model.finding import Confidence, RemedyKind
 from gcd.model.plan import Outcome
 from gcd.planning import identity_of
 from gcd.root.tree import open_root
@@ -176,6 +179,40 @@ def test_nothing_is_emptied_beside_an_engine_that_is_starting(disk: Path, root: 
         with pytest.raises(CannotAct, match=r"volumes/metadata\.db is locked"):
             list(make_room(directory, plan, lambda: plan, layout.OVERLAY2))
     assert differences(before, fingerprint(root)) == []
+
+
+def test_killed_or_failing_while_it_empties_it_leaves_an_orphan_that_is_as_proven(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = orphan(root, 4096)
+    (root / path / "diff/usr/other").write_bytes(b"x" * 4096)
+    before = fingerprint(root)
+    acting, wish = Acting(root, ahead=True), by_name(RemedyKind.QUARANTINE, "GCD101")
+    plan = acting.plan(wish)
+    monkeypatch.setattr(room, "_free", lambda _: 0)
+
+    def empty() -> None:
+        with open_root(str(root)) as directory:
+            list(room.make_room(directory, plan, lambda: plan, layout.OVERLAY2))
+
+    copy = tmp_path / "disk/copy"
+    subprocess.run(["cp", "-a", str(root / path), str(copy)], check=True)
+    points = points_of(empty)
+    assert {point.call for point in points} == {"ftruncate"}
+    assert len(points) >= 3
+    for point in points:
+        for how in (kill_at, lambda act, at: fail_at(act, at, "EIO")):
+            for file in ("diff/usr/other", "diff/usr/lib/lib.so"):
+                (root / path / file).write_bytes((copy / file).read_bytes())
+
+            how(empty, point)
+
+            changed = [line for line in differences(before, fingerprint(root)) if path not in line]
+            assert changed == []
+            assert [(step.paths, step.finding.confidence) for step in acting.plan(wish).steps] == [
+                (plan.steps[0].paths, Confidence.PROVEN)
+            ]
+    assert not_done(acting.carry_out(wish)) == []
 
 
 def test_without_purge_a_full_disk_is_refused_in_words(gcd, disk: Path, root: Path):

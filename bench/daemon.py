@@ -8,8 +8,8 @@ What ``gcd run`` takes while nothing happens, and what a hundred thousand events
 A daemon of its own, with a state and a root of its own below a temporary directory, and no HTTP. First it is left alone
 for a while: the processor time that it took, as a part of the time. Then orphans come and go, a
 hundred at a time, four events each, and each time until its figures say so: its memory (the resident set) every tenth
-of the way, and how long after the last event of a burst the figures were right, by its status. It lets everybody else go
-first (nice 19), so that this says most about what else the machine does: tell the load with it.
+of the way, and how long after the last event of a burst the figures were right, by its status. It lets everybody else
+go first (nice 19), so that this says most about what else the machine does: tell the load with it.
 """
 
 from __future__ import annotations

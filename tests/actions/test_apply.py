@@ -43,7 +43,7 @@ REPAIR = Selection(remedy=RemedyKind.REPAIR)
 
 @pytest.fixture
 def docker(tmp_path: Path) -> Path:
-    with DockerRoot(tmp_path / "docker") as built:
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:  # others mount dirs of the usual names
         image = built.image("web:1", layers=3)
         built.container("api", image=image)
     return tmp_path / "docker"

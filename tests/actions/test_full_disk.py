@@ -56,7 +56,7 @@ DONE, LEFT, NOT_DONE = ExitBits.MENDED, ExitBits.FINDINGS_LEFT, ExitBits.NOT_DON
 @pytest.fixture
 def disk(tmp_path: Path):
     with ext4(tmp_path / "image", tmp_path / "disk", 24 << 20) as point:
-        with DockerRoot(point / "docker") as built:
+        with DockerRoot(point / "docker", seed=os.getpid()) as built:
             image = built.image("web:1", layers=3)
             built.container("api", image=image)
         (point / "twin").write_bytes(b"twin" * 4096)

@@ -32,7 +32,7 @@ NOT_DONE = ExitBits.NOT_DONE
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker") as built:
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
         image = built.image("web:1", layers=3)
         built.container("api", image=image)
     return tmp_path / "docker"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 
@@ -29,7 +30,7 @@ def two_hours_later(monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker") as built:
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
         image = built.image("web:1", layers=3)
         built.container("api", image=image)
         built.build_step()

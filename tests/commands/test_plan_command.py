@@ -47,7 +47,7 @@ def later(monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker") as built:
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
         image = built.image("web:1", layers=2)
         built.container("api", image=image)
     return tmp_path / "docker"

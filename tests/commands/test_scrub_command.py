@@ -24,7 +24,7 @@ SHARED = b"the same in two layers\n" * 40
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker") as built:
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
         image = built.image("base:1", layers=3)
         built.image("other:1", layers=2)
         built.container("web", image=image)
@@ -237,7 +237,7 @@ def test_a_check_says_that_it_looks_at_no_content(root, capsys):
 
 
 def test_a_file_is_written_back_from_another_layer(tmp_path, capsys):
-    with DockerRoot(tmp_path / "docker") as built:
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
         built.image("one:1", layers=[{"bin/tool": SHARED, "one": b"1"}])
         built.image("two:1", layers=[{"two": b"2", "opt/tool": SHARED}])
     root = tmp_path / "docker"

@@ -40,7 +40,7 @@ KILLS = 25
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker") as built:
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
         built.image("web:1")
     return tmp_path / "docker"
 

@@ -34,7 +34,7 @@ LAYER_BYTES = 1 << 20
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker") as built:
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
         for number in range(LAYERS):
             content = random.Random(number).randbytes(LAYER_BYTES)  # noqa: S311 - of a file
             built.image(f"web:{number}", layers=[{"srv/file": content}])

@@ -41,7 +41,7 @@ class Fleet:
     def __init__(self, home: Path) -> None:
         self.root = home / "docker"
         self._aside = home / "aside"
-        with DockerRoot(self.root) as built:
+        with DockerRoot(self.root, seed=os.getpid()) as built:
             image = built.image("web:1", layers=3)
             self._containers = [built.container(f"web{number}", image=image) for number in range(BURST)]
         for container in self._containers:

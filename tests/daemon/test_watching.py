@@ -35,7 +35,7 @@ def own_environment(monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker") as built:
+    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
         image = built.image("web:1", layers=3)
         built.container("api", image=image)
     return tmp_path / "docker"
@@ -150,7 +150,7 @@ def test_a_root_that_vanishes_is_told_and_watched_again_when_it_is_back(tmp_path
 
 def test_another_root_in_its_place_has_a_history_of_its_own(tmp_path, root):
     orphan(root)
-    with DockerRoot(tmp_path / "other") as built:
+    with DockerRoot(tmp_path / "other", seed=os.getpid()) as built:
         built.image("other:1")
         built.image("other:2")
     with watching(tmp_path, root, NOW_AND_THEN) as watched:
@@ -172,7 +172,7 @@ def test_a_daemon_may_begin_before_its_root_is_there(tmp_path):
         wait_until(lambda: watched.named("trouble"), "trouble")
         wait_until(lambda: "READY=1" in watched.systemd.heard, "it is up all the same")
         assert watched.board.latest is None
-        with DockerRoot(root) as built:
+        with DockerRoot(root, seed=os.getpid()) as built:
             built.image("web:1")
         assert watched.latest.result.summary.images == 1
 

@@ -136,9 +136,11 @@ def test_a_pulse_ends_what_is_to_end():
 @pytest.mark.parametrize("ask", ["stop", "reload"])
 def test_a_rest_ends_when_something_is_asked(ask):
     with Flags() as flags:
-        threading.Timer(0.1, getattr(flags, ask)).start()
+        asking = threading.Timer(0.1, getattr(flags, ask))
+        asking.start()
         with contextlib.suppress(Stopped):
             flags.rest(3600, Pulse(Notifier(), flags))
+        asking.join()
 
     assert (flags.is_stop, flags.is_reload) == (ask == "stop", ask == "reload")
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import compiled
+from support.compiled import COMPILED, needs_compiled
 from support.trees import DIRECTORY, FIFO, Link, plant, without_rights
 
-from gcd.root import _bulk, bulk, descent, listing, rows, tree
+from gcd.root import bulk, descent, listing, rows, tree
 from gcd.root.bulk import Kind
 
 FORM = (
@@ -38,7 +40,7 @@ CONTENTS = st.one_of(
 )
 NAMES = st.sampled_from([*SOUND, "texts", "tex", "Text", "mar\udcffk", "x" * 255])
 
-both = pytest.mark.parametrize("reader", [bulk, _bulk], ids=["python", "compiled"])
+both = pytest.mark.parametrize("reader", [pytest.param(bulk, id="python"), COMPILED])
 
 
 def found_by(reader, home, names):
@@ -49,11 +51,12 @@ def found_by(reader, home, names):
         os.close(fd)
 
 
+@needs_compiled
 def test_the_compiled_one_is_what_reads_here():
-    assert rows.read_records is _bulk.read_records
-    assert rows.read_symlinks is _bulk.read_symlinks
-    assert tree.list_entries is _bulk.list_entries
-    assert descent.count_entries is _bulk.count_entries
+    assert rows.read_records is compiled.bulk.read_records
+    assert rows.read_symlinks is compiled.bulk.read_symlinks
+    assert tree.list_entries is compiled.bulk.list_entries
+    assert descent.count_entries is compiled.bulk.count_entries
 
 
 @both
@@ -126,11 +129,12 @@ def test_what_is_not_one_name_is_refused(tmp_path, reader, name):
         reader.read_symlinks(0, [name])
 
 
+@needs_compiled
 @pytest.mark.parametrize("kind", [-1, 5])
 def test_the_compiled_one_refuses_a_form_that_it_does_not_know(kind):
     for form in ((("text", kind, 1),), (("text", 0, 9000),), (("text", 0, -1),), (("a/b", 0, 1),), FORM * 2):
         with pytest.raises(ValueError, match="no form of a record"):
-            _bulk.read_records(0, ["record"], form)
+            compiled.bulk.read_records(0, ["record"], form)
 
 
 @both
@@ -145,6 +149,7 @@ def test_a_symlink_is_given_as_it_is(tmp_path, reader):
         os.close(fd)
 
 
+@needs_compiled
 @given(st.lists(st.dictionaries(NAMES, CONTENTS), max_size=4))
 def test_both_give_the_same_of_any_record(tmp_path_factory, records):
     home = tmp_path_factory.mktemp("records")
@@ -152,7 +157,7 @@ def test_both_give_the_same_of_any_record(tmp_path_factory, records):
         plant(home, {f"{number}": DIRECTORY} | {f"{number}/{name}": entry for name, entry in entries.items()})
     names = [f"{number}" for number in range(len(records) + 1)]
 
-    assert found_by(_bulk, home, names) == found_by(bulk, home, names)
+    assert found_by(compiled.bulk, home, names) == found_by(bulk, home, names)
 
 
 @both
@@ -168,7 +173,7 @@ def test_no_descriptor_stays_open(tmp_path, reader):
 
 TYPES = ("file", "directory", "symlink", "other")
 
-lister = pytest.mark.parametrize("lister", [listing, _bulk], ids=["python", "compiled"])
+lister = pytest.mark.parametrize("lister", [pytest.param(listing, id="python"), COMPILED])
 
 
 def listed_by(lister, home, most=1_000_000):
@@ -272,12 +277,13 @@ def test_an_entry_that_cannot_be_looked_at_counts_as_unreadable(tmp_path, reader
         os.close(fd)
 
 
+@needs_compiled
 @given(st.dictionaries(NAMES, CONTENTS))
 def test_both_count_the_same(tmp_path_factory, entries):
     home = tmp_path_factory.mktemp("entries")
     plant(home, entries)
 
-    assert counted_by(_bulk, home) == counted_by(bulk, home)
+    assert counted_by(compiled.bulk, home) == counted_by(bulk, home)
 
 
 def test_the_compiled_one_opens_nothing_for_writing():

@@ -8,18 +8,19 @@ import threading
 from collections import Counter
 
 import pytest
+from support.compiled import COMPILED
 from support.trees import DIRECTORY, FIFO, Link, plant
 
 from gcd.model.ids import ChainId, LayerDirId, LinkId, RwLayerName
 from gcd.model.shelf import dir_shelf, layer_of, link_of
-from gcd.root import _bulk, bulk, layerdb, overlay2, rows
+from gcd.root import bulk, layerdb, overlay2, rows
 from gcd.root.layerdb import read_layerdb
 from gcd.root.overlay2 import read_layer_dirs, read_link_farm
 from gcd.root.progress import Pace
 from gcd.root.tree import open_root
 
 
-@pytest.fixture(autouse=True, params=[bulk, _bulk], ids=["python", "compiled"])
+@pytest.fixture(autouse=True, params=[pytest.param(bulk, id="python"), COMPILED])
 def reader(request, monkeypatch):
     """Each test is done twice: by what is compiled, and by what stands in for it where it is not."""
     monkeypatch.setattr(rows, "read_records", request.param.read_records)

@@ -1,0 +1,14 @@
+"""What is compiled when gcd is installed, which is left out where there is no C compiler."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import pytest
+
+IS_COMPILED = importlib.util.find_spec("gcd.root._bulk") is not None
+bulk = importlib.import_module("gcd.root._bulk") if IS_COMPILED else None
+
+needs_compiled = pytest.mark.skipif(not IS_COMPILED, reason="there was no C compiler, or no Python.h, at `make setup`")
+COMPILED = pytest.param(bulk, id="compiled", marks=needs_compiled)

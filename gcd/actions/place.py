@@ -25,6 +25,7 @@ import errno
 import fcntl
 import os
 import stat
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
@@ -48,6 +49,7 @@ from gcd.root.descent import BLOCK
 from gcd.root.tree import Directory, name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 LOCK = "lock"
@@ -180,6 +182,24 @@ def open_place(root: Directory, *, create: bool, driver: str = layout.OVERLAY2) 
             ) from None
         raise CannotAct(f"The quarantine {layout.GCD} cannot be opened for writing: {error.strerror}.") from None
     return place
+
+
+@contextmanager
+def locked(root: Directory) -> Iterator[None]:
+    """
+    Keep every other gcd from writing to `root`, if there is a place, and need no room for that. Raises `CannotAct`
+    where another one is writing, or the place is not what it must be.
+    """
+    if isinstance(root.lstat(layout.GCD), Absent):
+        yield
+        return
+    with _opened(root, create=False) as directory:
+        _check(root, directory)
+        lock = _locked(directory, _dress_of(root, 0o600))
+        try:
+            yield
+        finally:
+            os.close(lock)
 
 
 def _opened(root: Directory, create: bool) -> Directory:

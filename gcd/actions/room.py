@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from gcd.actions.apply import door, is_same, other_root
 from gcd.actions.closelook import CloseLook
+from gcd.actions.place import locked
 from gcd.actions.syscalls import empty_file
 from gcd.model import layout
 from gcd.model.facts import FileType
@@ -49,10 +50,12 @@ def make_room(
     root: Directory, plan: Plan, replan: Callable[[], Plan], driver: str, *, proc: str = PROC
 ) -> Iterator[tuple[Move, int]]:
     """
-    Empty files of the orphans that `plan` moves until there is room for that: each step, and how many bytes it gave.
+    Empty files of the orphans that `plan` moves until there is room for that: each step and how many bytes it gave, as
+    soon as they are given.
 
-    `replan` makes the plan anew, which is asked as before every step, and with the engine stopped the fence is held.
-    Gives nothing where there is room, or nothing that may be emptied. Raises `CannotAct` where nothing can be begun.
+    `replan` makes the plan anew, which is asked as before every step; with the engine stopped the fence is held, and
+    where there is a place its lock. Gives nothing where there is room, or nothing that may be emptied. Raises
+    `CannotAct` where nothing, or nothing more, can be done.
     """
     lacking = min(PLACE_BYTES + len(plan.steps) * ENTRY_BYTES, MOST_BYTES) - _free(root)
     if lacking <= 0:
@@ -62,8 +65,7 @@ def make_room(
     if fresh.refusal or other_root(plan, fresh):
         return  # carrying the plan out says so
     planned = {step.finding.id: step for step in plan.steps}
-    given: list[tuple[Move, int]] = []
-    with door(root, fresh, proc) as held:
+    with locked(root), door(root, fresh, proc) as held:
         look = CloseLook(root, fresh, since_ns, proc)
         for step in fresh.steps:
             if lacking <= 0:
@@ -79,8 +81,7 @@ def make_room(
                 emptied = _emptied(root, step, lacking)
                 lacking -= emptied
                 if emptied:
-                    given.append((step, emptied))
-    yield from given
+                    yield step, emptied
 
 
 def _free(root: Directory) -> int:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from gcd.mends.mending import Consent
     from gcd.model.entry import EntryDeed
     from gcd.model.finding import Finding
-    from gcd.model.plan import Deed, Plan
+    from gcd.model.plan import Deed, Move, Plan
     from gcd.model.result import RunResult
     from gcd.planning import Wish
     from gcd.root.discover import Store
@@ -212,9 +212,7 @@ def _carried_out(order: Order, undertaking: Undertaking, plan: Plan, audit: Audi
     try:
         digest = plan_digest(plan) if order.saved is not None else ""
         if order.is_purged:
-            for step, disk_bytes in undertaking.make_room(plan, audit):
-                name = printable(step.finding.id)
-                click.echo(f"emptied   {name}, {iec(disk_bytes)}; the disk is full, and moving takes some room")
+            undertaking.make_room(plan, audit, _tell_emptied)
         undertaking.carry_out(
             plan, audit, _telling(deeds), tell_recovered, _tell_purged, digest=digest, is_purged=order.is_purged
         )
@@ -249,6 +247,11 @@ def tell_recovered(item: Recovered) -> None:
     }[item.recovery]
     why = f": {printable(item.why)}" if item.why else ""
     click.echo(f"gcd: entry {item.entry}, which an earlier run left open, {what}{why}", err=True)
+
+
+def _tell_emptied(step: Move, disk_bytes: int) -> None:
+    name = printable(step.finding.id)
+    click.echo(f"emptied   {name}, {iec(disk_bytes)}; the disk is full, and moving takes some room")
 
 
 def _tell_purged(deed: EntryDeed) -> None:

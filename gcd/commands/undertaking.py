@@ -130,18 +130,17 @@ class Undertaking:
             )
             return run.apply(plan)
 
-    def make_room(self, plan: Plan, audit: Audit) -> tuple[tuple[Move, int], ...]:
+    def make_room(self, plan: Plan, audit: Audit, told: Callable[[Move, int], None]) -> None:
         """
         On a disk without room for what carrying out `plan` writes, where all that it moves is to be deleted: empty some
-        of that. The steps, and how many bytes each gave. Raises `CannotAct` and `CannotCheck`.
+        of that. `told` hears of each step and how many bytes it gave. Raises `CannotAct` and `CannotCheck`.
         """
         with open_root(self.store.path) as root:
-            given = tuple(make_room(root, plan, lambda: self.plan()[1], self.store.driver))
-        for step, disk_bytes in given:
-            audit.note(
-                Act(audit.run, time.time_ns(), ActKind.PURGE, step.finding.id, Outcome.DONE, disk_bytes=disk_bytes)
-            )
-        return given
+            for step, disk_bytes in make_room(root, plan, lambda: self.plan()[1], self.store.driver):
+                audit.note(
+                    Act(audit.run, time.time_ns(), ActKind.PURGE, step.finding.id, Outcome.DONE, disk_bytes=disk_bytes)
+                )
+                told(step, disk_bytes)
 
     def _releases(
         self, root: Directory, engine: Engine, steps: Sequence[Release]

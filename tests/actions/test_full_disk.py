@@ -19,6 +19,7 @@ from support.fulldisk import expect_full, ext4, fill_up, free_bytes, on_a_termin
 from support.killing import fail_at, kill_at, points_of
 
 from gcd.actions import room
+from gcd.actions.fence import Fence
 from gcd.actions.place import open_place
 from gcd.actions.room import make_room
 from gcd.demo.dockerroot import DockerRoot
@@ -179,6 +180,43 @@ def test_nothing_is_emptied_beside_an_engine_that_is_starting(disk: Path, root: 
         with pytest.raises(CannotAct, match=r"volumes/metadata\.db is locked"):
             list(make_room(directory, plan, lambda: plan, layout.OVERLAY2))
     assert differences(before, fingerprint(root)) == []
+
+
+def test_nothing_is_emptied_beside_another_gcd_that_writes(disk: Path, root: Path):
+    """It may be moving that very orphan, whole, for somebody who wants it back."""
+    orphan(root, 1 << 20)
+    make_place(root)
+    fill_up(disk)
+    before = fingerprint(root)
+    plan = Acting(root, ahead=True).plan(by_name(RemedyKind.QUARANTINE, "GCD101"))
+    with (
+        open_root(str(root)) as directory,
+        open_place(directory, create=False),
+        pytest.raises(CannotAct, match=r"Another gcd is writing to this root"),
+    ):
+        list(make_room(directory, plan, lambda: plan, layout.OVERLAY2))
+    assert differences(before, fingerprint(root)) == []
+
+
+def test_what_was_emptied_is_known_though_nothing_more_may_be(root: Path, monkeypatch: pytest.MonkeyPatch):
+    orphan(root, 4096)
+    orphan(root, 4096)
+    plan = Acting(root, ahead=True).plan(by_name(RemedyKind.QUARANTINE, "GCD101"))
+    monkeypatch.setattr(room, "_free", lambda _: 0)
+    come: list[str] = []
+
+    def check(_: Fence) -> None:
+        if come:
+            raise CannotAct(come[0])
+
+    monkeypatch.setattr(Fence, "check", check)
+    with open_root(str(root)) as directory:
+        emptying = make_room(directory, plan, lambda: plan, layout.OVERLAY2)
+        step, disk_bytes = next(emptying)
+        come.append("an engine has come")
+        with pytest.raises(CannotAct, match="an engine has come"):
+            next(emptying)
+    assert (step.finding.id, disk_bytes) == (plan.steps[0].finding.id, 4096)
 
 
 def test_killed_or_failing_while_it_empties_it_leaves_an_orphan_that_is_as_proven(

@@ -80,7 +80,7 @@ def test_ten_thousand_containers_come_and_go_and_none_is_missed(tmp_path):
             expected = (0, 0) if number % 2 else (BURST, 0)
             (fleet.remove if number % 2 else fleet.create)()
             began = time.monotonic()
-            wait_until(lambda: figures(watched) == expected, "right figures")  # noqa: B023
+            wait_until(lambda: figures(watched) == expected, "right figures")  # noqa: B023 - asked within this turn of the loop
             waits.append(time.monotonic() - began)
         latest = watched.latest
 

@@ -5,7 +5,7 @@ The board: what the daemon shows, replaced as a whole whenever anything changes,
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from gcd.model.published import Holding, Point, Scope, Scrubbing
     from gcd.model.result import RunResult
     from gcd.notify import Notifier
+
+
+class Look(NamedTuple):
+    result: RunResult
+    scope: Scope
+    took_seconds: float
 
 
 class Board:
@@ -33,8 +39,7 @@ class Board:
 
     def show(
         self,
-        result: RunResult,
-        scope: Scope,
+        look: Look,
         *,
         reclaimable_bytes: int,
         holding: Holding,
@@ -43,9 +48,11 @@ class Board:
         trouble: str,
         scrubbing: Scrubbing,
     ) -> None:
-        self._checked_ns = {**self._checked_ns, scope: result.checked_ns}
+        """What `look` came to. It is counted now, so that no reader sees its count without its figures."""
+        self.counts.checked(look.scope, look.took_seconds)
+        self._checked_ns = {**self._checked_ns, look.scope: look.result.checked_ns}
         self.latest = Published(
-            result=result,
+            result=look.result,
             tally=self.counts.taken(),
             checked_ns=self._checked_ns,
             reclaimable_bytes=reclaimable_bytes,

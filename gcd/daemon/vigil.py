@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 
 from gcd.commands.audit import new_run_id
 from gcd.commands.codes import selected
+from gcd.daemon.board import Look
 from gcd.daemon.doing import Doer
 from gcd.daemon.holdings import Holdings
 from gcd.daemon.keeping import Ledger, tell_of_findings
@@ -122,7 +123,6 @@ class Vigil:
             result = self._recheck.refresh(changed, time.time_ns())
         scope = Scope.FULL if self._recheck.was_full else Scope.INCREMENTAL
         took = time.monotonic() - began
-        tools.board.counts.checked(scope, took)
         if scope is Scope.FULL:
             self._schedule.looked(took)
             self._doubted_until = boot_seconds() + self._doubt.wait_for(result.engine.doubts)
@@ -134,8 +134,7 @@ class Vigil:
         self._heed(result, scope)
         self._count()
         tools.board.show(
-            result,
-            scope,
+            Look(result, scope, took),
             reclaimable_bytes=self._doer.reclaimable_bytes(sight, result),
             holding=self._holdings.taken(sight.inventory.quarantine, tools.pulse),
             history=self._history,

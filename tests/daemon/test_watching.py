@@ -13,6 +13,7 @@ from support.daemons import disk_usage, orphan, remove, size_of_orphan, wait_unt
 
 from gcd.actions.place import open_place
 from gcd.daemon import doing, pacing, vigil
+from gcd.daemon.board import Board
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model.audit import ActKind
 from gcd.model.errors import CannotAct
@@ -122,6 +123,24 @@ def test_the_root_is_read_in_full_by_the_clock_too(tmp_path, root):
         wait_until(lambda: full_looks(watched) >= 3, "two more full looks")
 
         assert watched.latest.checked_ns[Scope.FULL] >= first + 1_800_000_000
+
+
+def test_a_look_is_counted_when_it_is_shown_and_not_before(tmp_path, root, monkeypatch):
+    """What is served is one moment, never the count of a look beside the figures of the one before it."""
+    shown = [None]
+    monkeypatch.setattr(
+        Board, "latest", property(lambda _: shown[-1], lambda _, value: shown.append(value)), raising=False
+    )
+    with watching(tmp_path, root, QUICK) as watched:
+        wait_until(lambda: full_looks(watched) >= 2, "another full look")
+        orphan(root)  # what the watcher hears is counted at the next look
+        wait_until(lambda: full_looks(watched) >= 4, "two more full looks")
+
+    moments = {}
+    for published in filter(None, shown):
+        looks = sum(published.tally.durations[Scope.FULL].counts)
+        moments.setdefault(looks, set()).add(published.checked_ns[Scope.FULL])
+    assert {looks: len(times) for looks, times in moments.items()} == dict.fromkeys(range(1, max(moments) + 1), 1)
 
 
 def test_a_root_that_vanishes_is_told_and_watched_again_when_it_is_back(tmp_path, root):

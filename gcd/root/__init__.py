@@ -6,10 +6,12 @@ Reading a Docker root: the only package that does.
     tree.py          one directory by its descriptor; everything below a root is reached through it
     record.py        a directory of small files, each of which holds one fact
     rows.py          sound records, read fast
+    sound.py         records and symlinks of a given form, many at once
+    _sound.c         the same, compiled
     listing.py       the entries of a directory, all at once
-    bulk.py          many small things read at once
+    bulk.py          what they take on disk
     _bulk.c          the same as these two, compiled
-    shares.py        one stage of a reading in several processes
+    shares.py        one stage of a reading by several at a time
     read.py          one reading of one root, in the order that makes its verdicts safe
     refresh.py       one more reading, of what changed
     unheard.py       what came and went without anybody hearing of it

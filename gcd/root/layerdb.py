@@ -27,17 +27,17 @@ from gcd.model.ids import ChainId, DiffId, LayerDirId, RwLayerName, is_hex64, re
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Present, Reading
 from gcd.model.shelf import Shelf, layer_of, shelved_layers
-from gcd.root.progress import ALONE, Pace, in_batches
+from gcd.root.progress import ALONE, Pace
 from gcd.root.record import Record, open_record
 from gcd.root.rows import layer_rows, rw_layer_rows
-from gcd.root.shares import in_shares
+from gcd.root.shares import in_threads
 from gcd.root.tree import Directory, combined, listing_state, source_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from gcd.model.changed import Changed
-    from gcd.model.shelf import LayerRow, LayerShelf
+    from gcd.model.shelf import LayerShelf
     from gcd.root.rows import RwLayerRow
 
     Only = Collection[str] | None
@@ -113,7 +113,7 @@ def _read_layers(
     with opened.value as directory:
         listing = directory.list_named(only)
         names = [name for name in listing.entries if is_hex64(name)]
-        rows = in_shares(partial(_layer_rows, directory, pace), names, pace.readers)
+        rows = in_threads(partial(layer_rows, directory.fd), names, Source.LAYERS, pace)
         for name in names if len(rows) < len(names) else ():
             chain = _chain(name)
             record = open_record(directory, name) if chain not in rows else None
@@ -127,14 +127,6 @@ def _read_layers(
                 with record:
                     removing[name] = _removing_record(name, removed, record)
     return Shelf(rows, odd, layer_of), removing, listing_state(path, listing)
-
-
-def _layer_rows(directory: Directory, pace: Pace, names: Sequence[str], shares: int) -> dict[ChainId, LayerRow]:
-    """The rows of those of the records `names` that have one."""
-    rows: dict[ChainId, LayerRow] = {}
-    for batch in in_batches(names, Source.LAYERS, pace, shares):
-        rows |= {_chain(name): row for name, row in layer_rows(directory.fd, batch).items()}
-    return rows
 
 
 def _chain(name: str) -> ChainId:

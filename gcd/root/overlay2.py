@@ -24,17 +24,17 @@ from gcd.model.ids import LayerDirId, LinkId, is_layer_dir_id, is_link_id
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import ABSENT, Absent, Malformed, Present, Reading, describe
 from gcd.model.shelf import Shelf, dir_shelf, link_of, shelved_dirs
-from gcd.root.progress import ALONE, Pace, in_batches
+from gcd.root.progress import ALONE, Pace
 from gcd.root.record import Record, open_record
 from gcd.root.rows import dir_rows, link_rows
-from gcd.root.shares import in_shares
+from gcd.root.shares import in_threads
 from gcd.root.tree import Directory, in_place_of, listing_state, source_state, type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from gcd.model.facts import Lower
-    from gcd.model.shelf import DirRow, DirShelf, LinkRow
+    from gcd.model.shelf import DirShelf
 
 LINK_LIMIT = 1024
 LOWER_LIMIT = 1 << 16
@@ -76,7 +76,7 @@ def read_layer_dirs(
     with opened.value as home:
         listing = home.list_named(only)
         names = [name for name in listing.entries if name not in _NOT_LAYER_DIRS]
-        rows = in_shares(partial(_dir_rows, home, pace), names, pace.readers)
+        rows = in_threads(partial(dir_rows, home.fd), names, Source.OVERLAY2, pace)
         odd: dict[LayerDirId, LayerDir] = {}
         for name in names if len(rows) < len(names) else ():
             record = open_record(home, name) if name not in rows else None
@@ -85,15 +85,6 @@ def read_layer_dirs(
                 with record:
                     odd[dir_id] = _layer_dir(dir_id, record)
         return dir_shelf(rows, odd), listing_state(driver, listing)
-
-
-def _dir_rows(home: Directory, pace: Pace, names: Sequence[str], shares: int) -> dict[LayerDirId, DirRow]:
-    """The rows of those of the dirs `names` that have one."""
-    rows: dict[LayerDirId, DirRow] = {}
-    for batch in in_batches(names, Source.OVERLAY2, pace, shares):
-        read = dir_rows(home.fd, batch)
-        rows |= {LayerDirId(sys.intern(name)): row for name, row in read.items()}
-    return rows
 
 
 def read_link_farm(
@@ -195,7 +186,7 @@ def _link_farm(
 ) -> tuple[LinkFarm, SourceState]:
     listing = directory.list_named(only)
     names = [name for name in listing.entries if is_link_id(name)]
-    rows = in_shares(partial(_link_rows, directory, pace), names, pace.readers)
+    rows = in_threads(partial(link_rows, directory.fd), names, Source.LINKS, pace)
     odd: dict[LinkId, LinkSymlink] = {}
     for link in names if len(rows) < len(names) else ():
         status = directory.lstat(link) if link not in rows else ABSENT
@@ -203,15 +194,6 @@ def _link_farm(
             ctime_ns = status.value.st_ctime_ns if isinstance(status, Present) else 0
             odd[link] = LinkSymlink(link, _target(directory, link, listing.entries[link]), ctime_ns)
     return LinkFarm(FileType.DIRECTORY, Shelf(rows, odd, link_of)), listing_state(path, listing)
-
-
-def _link_rows(farm: Directory, pace: Pace, names: Sequence[LinkId], shares: int) -> dict[LinkId, LinkRow]:
-    """The rows of those of the symlinks `names` that have one."""
-    rows: dict[LinkId, LinkRow] = {}
-    for batch in in_batches(names, Source.LINKS, pace, shares):
-        read = link_rows(farm.fd, batch)
-        rows |= {LinkId(sys.intern(link)): row for link, row in read.items()}
-    return rows
 
 
 def _target(directory: Directory, name: str, kind: FileType) -> Reading[LayerDirId]:

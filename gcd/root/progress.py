@@ -17,12 +17,13 @@ T = TypeVar("T")
 Progress = Callable[["Source", int, int], None]
 """Called with what is being read, how many of its items are done, and how many there are."""
 
-_BATCH = 256
+BATCH = 256
+"""How many items are read between two tellings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """`readers`: in how many processes, this one among them."""
+    """`readers`: how many read at a time, the one who asks among them."""
 
     progress: Progress | None = None
     readers: int = 1
@@ -36,11 +37,11 @@ def in_batches(items: Sequence[T], source: Source, pace: Pace, shares: int = 1) 
     `items`, a few hundred at a time, telling of progress at the start, before each batch, and at the end. They are one
     of so many equal `shares`.
     """
-    tell = pace.progress or _nobody
+    tell = pace.progress or nobody
     total = len(items) * shares
-    for done in range(0, len(items), _BATCH):
+    for done in range(0, len(items), BATCH):
         tell(source, done * shares, total)
-        yield items[done : done + _BATCH]
+        yield items[done : done + BATCH]
     tell(source, total, total)
 
 
@@ -49,5 +50,5 @@ def counted(items: Sequence[T], source: Source, pace: Pace, shares: int = 1) -> 
     return chain.from_iterable(in_batches(items, source, pace, shares))
 
 
-def _nobody(_source: Source, _done: int, _total: int) -> None:
+def nobody(_source: Source, _done: int, _total: int) -> None:
     """Hears of progress where nobody wants to."""

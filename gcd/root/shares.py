@@ -1,9 +1,10 @@
 """
-One stage of a reading in several processes.
+One stage of a reading by several at a time.
 
-Most of a reading is Python going from one small file to the next. A stage is cut into shares, one for each reader: this
-process reads one of them itself, the others are read by forks of it that hand back what they read and end. A stage ends
-when all its shares have, so that the order of a reading stays what it is (safety rule S1).
+What goes from one small file to the next in one call (`gcd.root.sound`) waits for the kernel without the interpreter's
+lock: threads share it. What is mostly Python is cut into shares, one for each reader: this process reads one of them
+itself, the others are read by forks of it that hand back what they read and end. A stage ends when all its shares have,
+so that the order of a reading stays what it is (safety rule S1).
 
 A share whose reader died is read again by this process. Nothing is forked for a few items, nor where another thread
 runs: a fork would copy the locks that it holds.
@@ -18,9 +19,14 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
+from gcd.root.progress import BATCH, nobody
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
+
+    from gcd.model.inventory import Source
+    from gcd.root.progress import Pace
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -28,6 +34,48 @@ V = TypeVar("V")
 
 WORTH_A_FORK = 500
 """Items for each reader below which a fork takes longer than it saves."""
+
+
+def in_threads(read: Callable[[Sequence[T]], dict[K, V]], items: Sequence[T], source: Source, pace: Pace) -> dict[K, V]:
+    """
+    What `read` makes of `items`, which it is given a few hundred at a time by up to `pace.readers` threads, this one
+    among them. Progress is told in this thread alone. What `read` raises ends the work of all, and is raised.
+    """
+    found: dict[K, V] = {}
+    failures: list[Exception] = []
+    starts = iter(range(0, len(items), BATCH))  # each goes to one thread: to take the next is one step
+
+    def work(tell: Callable[[Source, int, int], None]) -> None:
+        for start in starts:
+            tell(source, start, len(items))
+            found.update(read(items[start : start + BATCH]))
+
+    def work_aside() -> None:
+        try:
+            work(nobody)
+        except Exception as error:  # noqa: BLE001 - raised by the thread that waits for this one
+            failures.append(error)
+            _exhaust(starts)
+
+    threads = [threading.Thread(target=work_aside) for _ in range(min(pace.readers, -(-len(items) // BATCH)) - 1)]
+    tell = pace.progress or nobody
+    for thread in threads:
+        thread.start()
+    try:
+        work(tell)
+    finally:
+        _exhaust(starts)
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise failures[0]
+    tell(source, len(items), len(items))
+    return found
+
+
+def _exhaust(starts: Iterator[int]) -> None:
+    for _ in starts:
+        pass
 
 
 class Carrier(Protocol):

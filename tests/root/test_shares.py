@@ -1,4 +1,4 @@
-"""One stage in several processes: the same as in one, whatever becomes of them."""
+"""One stage by several, threads or processes: the same as by one, whatever becomes of them."""
 
 import os
 import signal
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from support.offspring import offspring
 
+from gcd.model.inventory import Source
 from gcd.root import shares
-from gcd.root.shares import in_shares
+from gcd.root.progress import ALONE, Pace
+from gcd.root.shares import in_shares, in_threads
 
 ITEMS = tuple(str(number) for number in range(30))
 
@@ -88,3 +90,66 @@ def test_an_error_of_this_process_leaves_no_other_behind():
 
 def test_shares_are_told_how_many_there_are():
     assert set(in_shares(dict.fromkeys, ITEMS, 3).values()) == {3}
+
+
+MANY = tuple(range(1000))
+
+
+def test_all_items_are_read_once_and_by_as_many_threads_as_may():
+    beside = threading.Barrier(3, timeout=10)
+    given = []
+
+    def read(items):
+        given.append(items)
+        if len(given) <= 3:
+            beside.wait()  # until three read at a time
+        return {item: threading.get_ident() for item in items}
+
+    found = in_threads(read, MANY, Source.LAYERS, Pace(readers=3))
+    assert sorted(item for items in given for item in items) == list(MANY) == sorted(found)
+    assert threading.get_ident() in found.values()
+    assert threading.active_count() == 1
+
+
+@pytest.mark.parametrize(("items", "readers"), [((), 3), (MANY[:256], 3), (MANY, 1)])
+def test_nobody_helps_where_there_is_nothing_to_share(items, readers):
+    found = in_threads(
+        lambda some: dict.fromkeys(some, threading.get_ident()), items, Source.LAYERS, Pace(None, readers)
+    )
+    assert found == dict.fromkeys(items, threading.get_ident())
+
+
+def test_progress_is_told_by_who_asks_from_the_beginning_to_the_end():
+    told = []
+    pace = Pace(lambda *what: told.append((threading.get_ident(), *what)))
+    in_threads(dict.fromkeys, MANY, Source.LINKS, pace)
+    assert told == [(threading.get_ident(), Source.LINKS, done, 1000) for done in (0, 256, 512, 768, 1000)]
+
+    told.clear()
+    in_threads(dict.fromkeys, MANY, Source.LINKS, Pace(pace.progress, 3))
+    assert {who for who, *_ in told} == {threading.get_ident()}
+    assert told[-1][1:] == (Source.LINKS, 1000, 1000)
+
+
+@pytest.mark.parametrize("is_aside", [True, False])
+def test_what_one_thread_raises_ends_the_work_of_all_and_is_raised(is_aside):
+    own = threading.get_ident()
+    beside = threading.Barrier(2, timeout=10)
+    given = []
+
+    def read(items):
+        given.append(items)
+        if len(given) <= 2:
+            beside.wait()
+        if (threading.get_ident() == own) is not is_aside:
+            raise KeyError(items[0])
+        return dict.fromkeys(items)
+
+    with pytest.raises(KeyError):
+        in_threads(read, tuple(range(256 * 1000)), Source.LAYERS, Pace(readers=2))
+    assert threading.active_count() == 1
+    assert len(given) < 1000
+
+
+def test_alone_one_is_read_after_the_other():
+    assert list(in_threads(dict.fromkeys, MANY, Source.LAYERS, ALONE)) == list(MANY)

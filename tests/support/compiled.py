@@ -9,6 +9,8 @@ import pytest
 
 IS_COMPILED = importlib.util.find_spec("gcd.root._bulk") is not None
 bulk = importlib.import_module("gcd.root._bulk") if IS_COMPILED else None
+sound = importlib.import_module("gcd.root._sound") if IS_COMPILED else None
 
 needs_compiled = pytest.mark.skipif(not IS_COMPILED, reason="there was no C compiler, or no Python.h, at `make setup`")
 COMPILED = pytest.param(bulk, id="compiled", marks=needs_compiled)
+SOUND = pytest.param(sound, id="compiled", marks=needs_compiled)

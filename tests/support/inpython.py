@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcd.root import bulk, descent, listing, rows, tree
+from gcd.root import bulk, descent, listing, rows, sound, tree
 
 if TYPE_CHECKING:
     import pytest
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def read_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here to the end of the test nothing that is compiled reads a root."""
-    monkeypatch.setattr(rows, "read_records", bulk.read_records)
-    monkeypatch.setattr(rows, "read_symlinks", bulk.read_symlinks)
+    monkeypatch.setattr(rows, "read_records", sound.read_records)
+    monkeypatch.setattr(rows, "read_symlinks", sound.read_symlinks)
     monkeypatch.setattr(tree, "list_entries", listing.list_entries)
     monkeypatch.setattr(descent, "count_entries", bulk.count_entries)

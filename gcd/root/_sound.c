@@ -1,0 +1,558 @@
+/*
+ * Sound records and symlinks, many read at once: gcd.root.sound says what is promised, and is the same in Python.
+ *
+ * Only what costs time is here: going from one file to the next. What a form is for is not known here: a record is given
+ * as it is if it has the form asked for, else None stands for it, whatever the trouble, and Python reads it again with
+ * care.
+ *
+ * Names are opened one by one relative to a descriptor, no symlink is followed, nothing is waited for, and all memory
+ * is of a size known beforehand.
+ */
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MOST_PARTS 8
+#define MOST_TEMPLATES 18
+#define TEXT_BYTES 8192
+#define ENDS_BYTES 4096
+#define HEAD_BYTES 10
+#define TAIL_BYTES 8
+#define LISTING_BYTES 2048
+#define SYMLINK_BYTES 256
+#define GROUP 64 /* so many are read while others have the interpreter */
+
+/* How much more deflate can have compressed, and how much less (gcd.formats.gzipends). */
+#define DEFLATE_MAX_RATIO 1032
+#define DEFLATE_SLACK 4096
+
+/* The members of gcd.root.sound.Kind, in their order. */
+enum kind { TEXT, TEXTS, GZIP, MARK, DIRECTORY, DATED_DIRECTORY, KINDS };
+
+/* What stands in a template in the place of a digit (gcd.root.sound). */
+enum digit { HEX = 0x80, BASE36, BASE32, DECIMAL };
+
+struct template {
+	const char *bytes;
+	Py_ssize_t length;
+};
+
+struct templates {
+	struct template each[MOST_TEMPLATES];
+	int count;
+	Py_ssize_t longest;
+};
+
+struct part {
+	const char *name;
+	int kind;
+	int most;
+	struct templates templates;
+};
+
+struct form {
+	struct part parts[MOST_PARTS];
+	int count;
+};
+
+struct record {
+	bool is_sound;
+	unsigned seen; /* a bit for each part that is there */
+	int64_t newest_ns;
+	int64_t size;
+	size_t ends[MOST_PARTS + 1]; /* where in the text that of each part begins, and the last one ends */
+	char text[TEXT_BYTES];
+};
+
+struct symlink {
+	bool is_sound;
+	int64_t ctime_ns;
+	ssize_t length;
+	char text[SYMLINK_BYTES];
+};
+
+/* Names as the system takes them; the bytes objects that hold them. */
+struct names {
+	const char *each[GROUP];
+	PyObject *held[GROUP];
+	int count;
+};
+
+struct entry {
+	uint64_t inode;
+	int64_t offset;
+	unsigned short length;
+	unsigned char type;
+	char name[];
+};
+
+static bool is_digit_of(unsigned char class, unsigned char byte)
+{
+	bool is_decimal = byte >= '0' && byte <= '9';
+
+	switch (class) {
+	case HEX:
+		return is_decimal || (byte >= 'a' && byte <= 'f');
+	case BASE36:
+		return is_decimal || (byte >= 'a' && byte <= 'z');
+	case BASE32:
+		return (byte >= 'A' && byte <= 'Z') || (byte >= '2' && byte <= '7');
+	case DECIMAL:
+		return is_decimal;
+	default:
+		return byte == class;
+	}
+}
+
+static bool fits(const struct template *template, const char *text)
+{
+	for (Py_ssize_t i = 0; i < template->length; i++)
+		if (!is_digit_of(template->bytes[i], text[i]))
+			return false;
+	return true;
+}
+
+static bool fits_one(const struct templates *templates, const char *text, Py_ssize_t length)
+{
+	for (int i = 0; i < templates->count; i++)
+		if (templates->each[i].length == length && fits(&templates->each[i], text))
+			return true;
+	return false;
+}
+
+/* Whether the text is one or more of the only template, with colons between them. */
+static bool fits_all(const struct part *part, const char *text, Py_ssize_t length)
+{
+	const struct template *template = part->templates.each;
+	Py_ssize_t step = template->length + 1;
+
+	if ((length + 1) % step || length + 1 > part->most * step || length < template->length)
+		return false;
+	for (Py_ssize_t at = 0; at < length; at += step)
+		if (!fits(template, text + at) || (at + template->length < length && text[at + template->length] != ':'))
+			return false;
+	return true;
+}
+
+static int64_t ctime_ns(const struct stat *status)
+{
+	return (int64_t)status->st_ctim.tv_sec * 1000000000 + status->st_ctim.tv_nsec;
+}
+
+static void note_age(struct record *record, const struct stat *status)
+{
+	if (ctime_ns(status) > record->newest_ns)
+		record->newest_ns = ctime_ns(status);
+}
+
+static bool note_entry(const struct form *form, struct record *record, const struct entry *entry)
+{
+	for (int i = 0; i < form->count; i++) {
+		const struct part *part = &form->parts[i];
+		unsigned char type = part->kind >= DIRECTORY ? DT_DIR : DT_REG;
+
+		if (strcmp(entry->name, part->name))
+			continue;
+		if (entry->type != type || record->seen & 1u << i)
+			return false;
+		record->seen |= 1u << i;
+		return true;
+	}
+	return false;
+}
+
+/* Whether every entry of the directory is a part of the form; notes which are there. */
+static bool list_parts(int fd, const struct form *form, struct record *record)
+{
+	_Alignas(struct entry) char listing[LISTING_BYTES];
+	long got;
+
+	while ((got = syscall(SYS_getdents64, fd, listing, sizeof listing)) > 0) {
+		for (long at = 0; at < got;) {
+			const struct entry *entry = (const struct entry *)(listing + at);
+
+			at += entry->length;
+			if (!strcmp(entry->name, ".") || !strcmp(entry->name, ".."))
+				continue;
+			if (!note_entry(form, record, entry))
+				return false;
+		}
+	}
+	return got == 0;
+}
+
+static bool read_text(int fd, const struct part *part, char *text, size_t *length)
+{
+	size_t most = part->most * (part->templates.longest + 1);
+	ssize_t got = read(fd, text, most);
+
+	if (got < 0)
+		return false;
+	*length = got;
+	return part->kind == TEXT ? fits_one(&part->templates, text, got) : fits_all(part, text, got);
+}
+
+static bool are_ends_of_gzip(const unsigned char *head, const unsigned char *tail, int64_t size)
+{
+	int64_t length = tail[4] | tail[5] << 8 | tail[6] << 16 | (int64_t)tail[7] << 24;
+	int64_t least = (size - DEFLATE_SLACK) / 2;
+	int64_t most;
+
+	if (head[0] != 0x1f || head[1] != 0x8b || head[2] != 8 || size <= HEAD_BYTES + TAIL_BYTES)
+		return false;
+	if (size > INT64_MAX / DEFLATE_MAX_RATIO)
+		return false;
+	most = size * DEFLATE_MAX_RATIO;
+	if (least < 1)
+		least = 1;
+	return (least <= length && length <= most) || (most >= (int64_t)1 << 32 && length);
+}
+
+static bool read_gzip(int fd, int64_t *size)
+{
+	unsigned char ends[ENDS_BYTES];
+	unsigned char tail[TAIL_BYTES];
+	ssize_t got = read(fd, ends, ENDS_BYTES);
+
+	*size = got;
+	if (got <= HEAD_BYTES + TAIL_BYTES)
+		return false;
+	if (got < ENDS_BYTES)
+		return are_ends_of_gzip(ends, ends + got - TAIL_BYTES, got);
+	*size = lseek(fd, -TAIL_BYTES, SEEK_END) + TAIL_BYTES;
+	return read(fd, tail, TAIL_BYTES) == TAIL_BYTES && are_ends_of_gzip(ends, tail, *size);
+}
+
+static bool read_file(int home, const struct part *part, struct record *record, char *text, size_t *length)
+{
+	int fd = openat(home, part->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat status;
+	bool is_sound;
+
+	if (fd < 0)
+		return false;
+	is_sound = !fstat(fd, &status) && S_ISREG(status.st_mode);
+	if (is_sound) {
+		note_age(record, &status);
+		is_sound = part->kind == GZIP ? read_gzip(fd, &record->size) : read_text(fd, part, text, length);
+	}
+	close(fd);
+	return is_sound;
+}
+
+static bool read_part(int home, const struct part *part, struct record *record, char *text, size_t *length)
+{
+	struct stat status;
+
+	if (part->kind <= GZIP)
+		return read_file(home, part, record, text, length);
+	if (part->kind == DATED_DIRECTORY) {
+		if (fstatat(home, part->name, &status, AT_SYMLINK_NOFOLLOW))
+			return false;
+		note_age(record, &status);
+	}
+	return true;
+}
+
+static bool read_parts(int home, const struct form *form, struct record *record)
+{
+	size_t at = 0;
+
+	for (int i = 0; i < form->count; i++) {
+		size_t length = 0;
+
+		record->ends[i] = at;
+		if (record->seen & 1u << i && !read_part(home, &form->parts[i], record, record->text + at, &length))
+			return false;
+		at += length;
+	}
+	record->ends[form->count] = at;
+	return true;
+}
+
+static void read_record(int home, const char *name, const struct form *form, struct record *record)
+{
+	int fd = openat(home, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+	struct stat status;
+
+	memset(record, 0, offsetof(struct record, text));
+	if (fd < 0)
+		return;
+	if (list_parts(fd, form, record) && !fstat(fd, &status)) {
+		note_age(record, &status);
+		record->is_sound = read_parts(fd, form, record);
+	}
+	close(fd);
+}
+
+static bool refuse_form(void)
+{
+	if (!PyErr_Occurred())
+		PyErr_SetString(PyExc_ValueError, "no form");
+	return false;
+}
+
+/* The templates that a tuple of bytes holds, for as long as it lives; ValueError where these are too many. */
+static bool take_templates(PyObject *given, struct templates *templates)
+{
+	Py_ssize_t count = PyTuple_Size(given);
+
+	if (count < 0 || count > MOST_TEMPLATES)
+		return refuse_form();
+	templates->longest = 0;
+	for (templates->count = 0; templates->count < count; templates->count++) {
+		struct template *template = &templates->each[templates->count];
+		char *bytes;
+
+		if (PyBytes_AsStringAndSize(PyTuple_GetItem(given, templates->count), &bytes, &template->length))
+			return false;
+		if (!template->length)
+			return refuse_form();
+		template->bytes = bytes;
+		if (template->length > templates->longest)
+			templates->longest = template->length;
+	}
+	return true;
+}
+
+/* The part that a tuple says; how many bytes of text it takes at most in *bytes, negative where it is none. */
+static bool take_part(PyObject *given, struct part *part, Py_ssize_t *bytes)
+{
+	PyObject *templates;
+	bool is_text;
+
+	if (!PyArg_ParseTuple(given, "siOi", &part->name, &part->kind, &templates, &part->most) ||
+	    !take_templates(templates, &part->templates))
+		return false;
+	if (part->kind < 0 || part->kind >= KINDS || part->most < 1 || part->most > TEXT_BYTES || strchr(part->name, '/'))
+		return refuse_form();
+	is_text = part->kind <= TEXTS;
+	if ((part->templates.count > 0) != is_text || part->templates.longest > TEXT_BYTES)
+		return refuse_form();
+	if ((part->kind == TEXTS) ? part->templates.count > 1 : part->most > 1)
+		return refuse_form();
+	*bytes = is_text ? part->most * (part->templates.longest + 1) : 0;
+	return true;
+}
+
+/* The form that the tuple of parts says; ValueError where it fits no record. */
+static bool take_form(PyObject *parts, struct form *form)
+{
+	Py_ssize_t count = PyTuple_Size(parts);
+	Py_ssize_t text = 0;
+
+	if (count < 0 || count > MOST_PARTS)
+		return refuse_form();
+	for (form->count = 0; form->count < count; form->count++) {
+		Py_ssize_t bytes;
+
+		if (!take_part(PyTuple_GetItem(parts, form->count), &form->parts[form->count], &bytes))
+			return false;
+		text += bytes;
+		if (text > TEXT_BYTES)
+			return refuse_form();
+	}
+	return true;
+}
+
+/* The name as the system takes it, a new bytes object; ValueError where it is not one name. */
+static PyObject *one_name(PyObject *given, const char **name)
+{
+	PyObject *encoded = PyUnicode_EncodeFSDefault(given);
+	char *bytes;
+
+	if (!encoded)
+		return NULL;
+	if (PyBytes_AsStringAndSize(encoded, &bytes, NULL) == 0) {
+		if (*bytes && !strchr(bytes, '/') && strcmp(bytes, ".") && strcmp(bytes, "..")) {
+			*name = bytes;
+			return encoded;
+		}
+		PyErr_Format(PyExc_ValueError, "not one name: %R", given);
+	}
+	Py_DECREF(encoded);
+	return NULL;
+}
+
+static void drop_names(struct names *names)
+{
+	while (names->count)
+		Py_DECREF(names->held[--names->count]);
+}
+
+/* The next names of the sequence, from the one at `from` on. */
+static bool take_names(PyObject *given, Py_ssize_t from, Py_ssize_t total, struct names *names)
+{
+	for (names->count = 0; names->count < GROUP && from + names->count < total;) {
+		PyObject *name = PySequence_GetItem(given, from + names->count);
+		PyObject *encoded = name ? one_name(name, &names->each[names->count]) : NULL;
+
+		Py_XDECREF(name);
+		if (!encoded) {
+			drop_names(names);
+			return false;
+		}
+		names->held[names->count++] = encoded;
+	}
+	return true;
+}
+
+static bool append(PyObject *list, PyObject *item)
+{
+	bool is_done = item && !PyList_Append(list, item);
+
+	Py_XDECREF(item);
+	return is_done;
+}
+
+/* What each part of the record holds; the empty text where it is none. */
+static PyObject *texts_of(const struct form *form, const struct record *record)
+{
+	PyObject *texts = PyTuple_New(form->count);
+
+	for (int i = 0; texts && i < form->count; i++) {
+		size_t length = record->ends[i + 1] - record->ends[i];
+		PyObject *text = PyUnicode_DecodeLatin1(record->text + record->ends[i], length, NULL);
+
+		if (text && form->parts[i].kind == TEXT)
+			PyUnicode_InternInPlace(&text);
+		if (!text || PyTuple_SetItem(texts, i, text))
+			Py_CLEAR(texts);
+	}
+	return texts;
+}
+
+static PyObject *record_of(const struct form *form, const struct record *record)
+{
+	if (!record->is_sound)
+		Py_RETURN_NONE;
+	return Py_BuildValue("(ILLN)", record->seen, (long long)record->newest_ns, (long long)record->size,
+			     texts_of(form, record));
+}
+
+static bool read_group(int home, struct names *names, const struct form *form, struct record *records, PyObject *found)
+{
+	int count = names->count;
+
+	Py_BEGIN_ALLOW_THREADS
+	for (int i = 0; i < count; i++)
+		read_record(home, names->each[i], form, &records[i]);
+	Py_END_ALLOW_THREADS
+	drop_names(names);
+	for (int i = 0; i < count; i++)
+		if (!append(found, record_of(form, &records[i])))
+			return false;
+	return !PyErr_CheckSignals();
+}
+
+static PyObject *read_records(PyObject *module, PyObject *args)
+{
+	PyObject *given, *parts, *found;
+	struct record *records;
+	struct names names;
+	struct form form;
+	Py_ssize_t total;
+	int home;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iOO", &home, &given, &parts) || !take_form(parts, &form))
+		return NULL;
+	total = PySequence_Size(given);
+	records = PyMem_Malloc(GROUP * sizeof *records);
+	if (!records)
+		return PyErr_NoMemory();
+	found = total < 0 ? NULL : PyList_New(0);
+	for (Py_ssize_t at = 0; found && at < total; at += GROUP)
+		if (!take_names(given, at, total, &names) || !read_group(home, &names, &form, records, found))
+			Py_CLEAR(found);
+	PyMem_Free(records);
+	return found;
+}
+
+static void read_symlink(int home, const char *name, const struct templates *templates, struct symlink *symlink)
+{
+	struct stat status;
+
+	symlink->is_sound = !fstatat(home, name, &status, AT_SYMLINK_NOFOLLOW);
+	if (!symlink->is_sound)
+		return;
+	symlink->ctime_ns = ctime_ns(&status);
+	symlink->length = readlinkat(home, name, symlink->text, sizeof symlink->text);
+	symlink->is_sound = symlink->length >= 0 && fits_one(templates, symlink->text, symlink->length);
+}
+
+static PyObject *symlink_of(const struct symlink *symlink)
+{
+	if (!symlink->is_sound)
+		Py_RETURN_NONE;
+	return Py_BuildValue("(NL)", PyUnicode_DecodeLatin1(symlink->text, symlink->length, NULL),
+			     (long long)symlink->ctime_ns);
+}
+
+static bool read_symlink_group(int home, struct names *names, const struct templates *templates, PyObject *found)
+{
+	struct symlink symlinks[GROUP];
+	int count = names->count;
+
+	Py_BEGIN_ALLOW_THREADS
+	for (int i = 0; i < count; i++)
+		read_symlink(home, names->each[i], templates, &symlinks[i]);
+	Py_END_ALLOW_THREADS
+	drop_names(names);
+	for (int i = 0; i < count; i++)
+		if (!append(found, symlink_of(&symlinks[i])))
+			return false;
+	return !PyErr_CheckSignals();
+}
+
+static PyObject *read_symlinks(PyObject *module, PyObject *args)
+{
+	PyObject *given, *texts, *found;
+	struct templates templates;
+	struct names names;
+	Py_ssize_t total;
+	int home;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iOO", &home, &given, &texts) || !take_templates(texts, &templates))
+		return NULL;
+	if (templates.longest >= SYMLINK_BYTES) {
+		refuse_form();
+		return NULL;
+	}
+	total = PySequence_Size(given);
+	found = total < 0 ? NULL : PyList_New(0);
+	for (Py_ssize_t at = 0; found && at < total; at += GROUP)
+		if (!take_names(given, at, total, &names) || !read_symlink_group(home, &names, &templates, found))
+			Py_CLEAR(found);
+	return found;
+}
+
+#define SAYS "What it promises stands in gcd.root.sound."
+
+static PyMethodDef methods[] = {
+	{"read_records", read_records, METH_VARARGS, SAYS},
+	{"read_symlinks", read_symlinks, METH_VARARGS, SAYS},
+	{NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+	.m_base = PyModuleDef_HEAD_INIT,
+	.m_name = "gcd.root._sound",
+	.m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__sound(void)
+{
+	return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,6 @@
+from collections.abc import Sequence
+
+from gcd.root.sound import Form, Found
+
+def read_records(home: int, names: Sequence[str], form: Form, /) -> list[Found | None]: ...
+def read_symlinks(home: int, names: Sequence[str], templates: tuple[bytes, ...], /) -> list[tuple[str, int] | None]: ...

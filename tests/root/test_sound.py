@@ -1,0 +1,275 @@
+"""The compiled reader of sound records and the one in Python are the same."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import compiled
+from support.compiled import needs_compiled
+from support.trees import DIRECTORY, FIFO, Link, plant
+
+from gcd.root import rows, sound
+from gcd.root.sound import BASE32, BASE36, DIGIT, HEX, Kind, Part
+
+FORM = (
+    Part("text", Kind.TEXT, (b"x:" + HEX * 3, BASE36 * 2)),
+    Part("texts", Kind.TEXTS, (b"l/" + BASE32 * 2,), 500),
+    Part("gzip", Kind.GZIP),
+    Part("mark", Kind.MARK),
+    Part("plain", Kind.DIRECTORY),
+    Part("dated", Kind.DATED_DIRECTORY),
+    Part("digits", Kind.TEXT, (DIGIT, DIGIT * 2)),
+)
+GZIP = gzip.compress(b"{}" * 40, mtime=0)
+LONG = ":".join(["l/A7"] * 500)
+SOUND = {
+    "text": b"x:0af",
+    "texts": LONG.encode(),
+    "gzip": GZIP,
+    "mark": b"whatever",
+    "plain": DIRECTORY,
+    "dated": DIRECTORY,
+    "digits": b"42",
+}
+CONTENTS = st.one_of(
+    st.binary(max_size=8),
+    st.from_regex(rb"x:[0-9a-g]{3}|[0-9a-z]{1,3}|[0-9]{1,3}|l/[A-Z0-9]{2}(:l/[A-Z2-7]{2}){0,3}:?", fullmatch=True),
+    st.sampled_from([b"l/A7" + b":l/B2" * 499, b"l/A7" + b":l/B2" * 500, b"l/A7" * 2, b"l/A7:l/a7", b"l/A7l/A7B"]),
+    st.binary(max_size=20).map(lambda raw: gzip.compress(raw, mtime=0)),
+    st.builds(lambda head, tail: head + bytes(20) + tail, st.sampled_from([GZIP[:10], b""]), st.binary(max_size=9)),
+    st.sampled_from([DIRECTORY, FIFO, Link("text"), Link("/")]),
+)
+NAMES = st.sampled_from([*SOUND, "textx", "tex", "Text", "mar\udcffk", "x" * 255])
+
+both = pytest.mark.parametrize("reader", [pytest.param(sound, id="python"), compiled.SOUND])
+
+
+def found_by(reader, home, names, form=FORM):
+    fd = os.open(home, os.O_RDONLY)
+    try:
+        return reader.read_records(fd, names, form)
+    finally:
+        os.close(fd)
+
+
+@needs_compiled
+def test_the_compiled_one_is_what_reads_here():
+    assert rows.read_records is compiled.sound.read_records
+    assert rows.read_symlinks is compiled.sound.read_symlinks
+
+
+@both
+def test_a_record_is_given_as_it_is(tmp_path, reader):
+    plant(tmp_path / "record", SOUND)
+    os.utime(tmp_path / "record" / "plain")  # the newest, and not asked for
+    newest = max((tmp_path / "record" / name).stat().st_ctime_ns for name in SOUND if name not in ("plain", "mark"))
+    newest = max(newest, (tmp_path / "record").stat().st_ctime_ns)
+
+    texts = ("x:0af", LONG, "", "", "", "", "42")
+    assert found_by(reader, tmp_path, ["record"]) == [(0b1111111, newest, len(GZIP), texts)]
+
+
+@both
+@pytest.mark.parametrize("newest", ["text", "texts", "gzip", "dated", ""])
+def test_the_newest_ctime_is_told_whatever_it_is_of(tmp_path, reader, newest):
+    plant(tmp_path / "record", SOUND)
+    (tmp_path / "record" / newest).chmod(0o700)
+
+    ((_, newest_ns, _, _),) = found_by(reader, tmp_path, ["record"])
+    assert newest_ns == (tmp_path / "record" / newest).stat().st_ctime_ns
+
+
+@both
+def test_a_part_that_is_not_there_has_no_text(tmp_path, reader):
+    plant(tmp_path, {"record/text": b"0z", "none/mark": b"", "digits/digits": b"7"})
+
+    none, record, gone, digits = found_by(reader, tmp_path, ["none", "record", "gone", "digits"])
+    assert gone is None
+    assert (none[0], none[2:]) == (0b1000, (0, ("",) * 7))
+    assert (record[0], record[2:]) == (0b1, (0, ("0z", *[""] * 6)))
+    assert (digits[0], digits[2:]) == (0b1000000, (0, (*[""] * 6, "7")))
+
+
+@both
+def test_equal_texts_are_one_object(tmp_path, reader):
+    plant(tmp_path, {"a/text": b"x:abc", "b/text": b"x:abc"})
+
+    a, b = found_by(reader, tmp_path, ["a", "b"])
+    assert a[3][0] is b[3][0]
+
+
+@both
+@pytest.mark.parametrize("size", [19, 4095, 4096, 4097, 100_000])
+def test_the_ends_of_a_gzip_file_of_any_size(tmp_path, reader, size):
+    whole = GZIP[:10] + bytes(size - 18) + bytes(4) + size.to_bytes(4, "little")
+    plant(tmp_path, {"whole/gzip": whole, "cut/gzip": whole[:-1] + b"\xff", "other/gzip": b"x" + whole[1:]})
+
+    found, cut, other = found_by(reader, tmp_path, ["whole", "cut", "other"])
+    assert (found[0], found[2], cut, other) == (0b100, size, None, None)
+
+
+@both
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": b""},
+        {"text": b"x:0aF"},
+        {"text": b"x:0a"},
+        {"text": b"x:0af\n"},
+        {"text": b"x:0af0"},
+        {"text": b"\x80:0af"},
+        {"text": DIRECTORY},
+        {"text": Link("mark")},
+        {"text": FIFO},
+        {"texts": b""},
+        {"texts": b"l/A7:"},
+        {"texts": b"l/A7:l/A1"},
+        {"texts": b"l/A7;l/A7"},
+        {"texts": f"{LONG}:l/A7".encode()},
+        {"digits": b"123"},
+        {"mark": FIFO},
+        {"plain": b""},
+        {"dated": Link("plain")},
+        {"gzip": GZIP[:18]},
+        {"gzip": b""},
+        {"Text": b""},
+        {"textx": b""},
+        {"": b""},
+    ],
+)
+def test_nothing_is_given_of_one_that_has_another_form(tmp_path, reader, change):
+    changed = {name: entry for name, entry in (SOUND | change).items() if name}
+    plant(tmp_path / "record", changed)
+    if "" in change:
+        (tmp_path / "record").rename(tmp_path / "elsewhere")
+        (tmp_path / "record").symlink_to("elsewhere")
+
+    assert found_by(reader, tmp_path, ["record"]) == [None]
+
+
+@both
+@pytest.mark.parametrize("name", ["", ".", "..", "record/plain", "/", "record\0"])
+def test_what_is_not_one_name_is_refused(tmp_path, reader, name):
+    plant(tmp_path / "record", SOUND)
+
+    with pytest.raises(ValueError, match=r"not one name|null byte"):
+        found_by(reader, tmp_path, ["record", name])
+    with pytest.raises(ValueError, match=r"not one name|null byte"):
+        reader.read_symlinks(0, ["record"] * 100 + [name], (HEX,))
+
+
+@needs_compiled
+@pytest.mark.parametrize(
+    "form",
+    [
+        (("text", -1, (b"x",), 1),),
+        (("text", 6, (b"x",), 1),),
+        (("text", 0, (), 1),),
+        (("text", 0, (b"",), 1),),
+        (("text", 0, (b"x",) * 19, 1),),
+        (("text", 0, (b"x" * 8192,), 1),),
+        (("text", 0, (b"x",), 2),),
+        (("texts", 1, (b"x",), 0),),
+        (("texts", 1, (b"x",), -1),),
+        (("texts", 1, (b"x",), 4097),),
+        (("texts", 1, (b"x", b"y"), 2),),
+        (("mark", 3, (b"x",), 1),),
+        (("mark", 3, (), 2),),
+        (("a/b", 0, (b"x",), 1),),
+        (("a", 0, (b"x" * 5000,), 1), ("b", 0, (b"x" * 5000,), 1)),
+        FORM * 2,
+    ],
+)
+def test_the_compiled_one_refuses_a_form_that_it_has_no_room_for(form):
+    with pytest.raises(ValueError, match="no form"):
+        compiled.sound.read_records(0, ["record"], form)
+
+
+@needs_compiled
+@pytest.mark.parametrize("form", [5, (5,), (("text", 0, 5, 1),), (("text", 0, (5,), 1),), (("text",),)])
+def test_the_compiled_one_refuses_what_is_no_form(form):
+    with pytest.raises((TypeError, SystemError)):
+        compiled.sound.read_records(0, ["record"], form)
+
+
+@both
+def test_a_symlink_is_given_as_it_is(tmp_path, reader):
+    plant(tmp_path, {"one": Link("../0f/x"), "other": Link("../0F/x"), "file": b"", "dir": DIRECTORY})
+    plant(tmp_path, {"long": Link("x" * 4000)})
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        ctime_ns = (tmp_path / "one").lstat().st_ctime_ns
+        names = ["file", "one", "gone", "dir", "other", "long"]
+        found = reader.read_symlinks(fd, names, (b"../" + HEX * 2 + b"/x", b"y"))
+        assert found == [None, ("../0f/x", ctime_ns), None, None, None, None]
+    finally:
+        os.close(fd)
+
+
+@needs_compiled
+@given(st.lists(st.dictionaries(NAMES, CONTENTS), max_size=4))
+def test_both_give_the_same_of_any_record(tmp_path_factory, records):
+    home = tmp_path_factory.mktemp("records")
+    for number, entries in enumerate(records):
+        plant(home, {f"{number}": DIRECTORY} | {f"{number}/{name}": entry for name, entry in entries.items()})
+    names = [f"{number}" for number in range(len(records) + 1)]
+
+    assert found_by(compiled.sound, home, names) == found_by(sound, home, names)
+
+
+@needs_compiled
+@given(st.lists(st.text("../0fFx\udcff\n", min_size=1, max_size=8), max_size=4))
+def test_both_give_the_same_of_any_symlink(tmp_path_factory, targets):
+    home = tmp_path_factory.mktemp("symlinks")
+    for number, target in enumerate(targets):
+        (home / f"{number}").symlink_to(target)
+    names = [f"{number}" for number in range(len(targets) + 1)]
+    fd = os.open(home, os.O_RDONLY)
+    try:
+        given_by = [reader.read_symlinks(fd, names, (b"../" + HEX, b"x" * 2)) for reader in (compiled.sound, sound)]
+    finally:
+        os.close(fd)
+    assert given_by[0] == given_by[1]
+
+
+@both
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 200])
+def test_as_many_as_are_asked_for_are_given_in_their_order(tmp_path, reader, count):
+    names = [f"{number:03}" for number in range(count)]
+    plant(tmp_path, {f"{name}/digits": b"%d" % (number % 7) for number, name in enumerate(names) if number % 5})
+    plant(tmp_path, {name: Link(f"{number % 7}") for number, name in enumerate(names) if number % 5 == 0})
+
+    given = found_by(reader, tmp_path, names)
+    assert [record and record[3][-1] for record in given] == [f"{n % 7}" if n % 5 else None for n in range(count)]
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        symlinks = reader.read_symlinks(fd, names, (DIGIT,))
+    finally:
+        os.close(fd)
+    assert [symlink and symlink[0] for symlink in symlinks] == [None if n % 5 else f"{n % 7}" for n in range(count)]
+
+
+@both
+def test_no_descriptor_stays_open(tmp_path, reader):
+    plant(tmp_path / "sound", SOUND)
+    plant(tmp_path / "odd", SOUND | {"text": b"123456"})
+    plant(tmp_path / "odder", SOUND | {"other": b""})
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    found_by(reader, tmp_path, ["sound", "odd", "odder", "gone"] * 50)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_the_compiled_one_opens_nothing_for_writing():
+    source = (Path(sound.__file__).parent / "_sound.c").read_text()
+    flags = set(re.findall(r"\bO_[A-Z]+\b", source))
+
+    assert flags == {"O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_DIRECTORY"}
+    calls = set(re.findall(r"\b(\w*(?:at|read\w*|seek|stat|close|syscall))\(", source))
+    assert {"unlinkat", "renameat", "mkdirat", "write"}.isdisjoint(calls)

@@ -538,9 +538,51 @@ static PyObject *read_symlinks(PyObject *module, PyObject *args)
 	return found;
 }
 
+/* Whether the name is of one of the templates; -1 with an exception set. */
+static int has_form(PyObject *name, const struct templates *templates)
+{
+	Py_ssize_t length;
+	const char *text = PyUnicode_AsUTF8AndSize(name, &length);
+
+	if (text)
+		return fits_one(templates, text, length);
+	if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+		return -1;
+	PyErr_Clear(); /* no text at all, but bytes that a name may have */
+	return 0;
+}
+
+static PyObject *of_form(PyObject *module, PyObject *args)
+{
+	PyObject *given, *texts, *names, *name, *found;
+	struct templates templates;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "OO", &given, &texts) || !take_templates(texts, &templates))
+		return NULL;
+	names = PyObject_GetIter(given);
+	if (!names)
+		return NULL;
+	found = PyList_New(0);
+	while (found && (name = PyIter_Next(names))) {
+		int answer = has_form(name, &templates);
+
+		if (answer > 0)
+			PyUnicode_InternInPlace(&name);
+		if (answer < 0 || (answer && PyList_Append(found, name)))
+			Py_CLEAR(found);
+		Py_DECREF(name);
+	}
+	Py_DECREF(names);
+	if (PyErr_Occurred())
+		Py_CLEAR(found);
+	return found;
+}
+
 #define SAYS "What it promises stands in gcd.root.sound."
 
 static PyMethodDef methods[] = {
+	{"of_form", of_form, METH_VARARGS, SAYS},
 	{"read_records", read_records, METH_VARARGS, SAYS},
 	{"read_symlinks", read_symlinks, METH_VARARGS, SAYS},
 	{NULL, NULL, 0, NULL},

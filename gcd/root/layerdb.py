@@ -23,13 +23,13 @@ from gcd.formats.gzipends import HEAD_BYTES, TAIL_BYTES, gzip_size
 from gcd.formats.texts import parse_digest, parse_init_id, parse_layer_dir_id, parse_mount_id, parse_size
 from gcd.model import layout
 from gcd.model.facts import FileType, LayerRecord, RemovingRecord, RwLayerRecord, WriteSet
-from gcd.model.ids import ChainId, DiffId, LayerDirId, RwLayerName, is_hex64, removing_chain
+from gcd.model.ids import ChainId, DiffId, LayerDirId, RwLayerName, removing_chain
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Present, Reading
 from gcd.model.shelf import Shelf, layer_of, shelved_layers
 from gcd.root.progress import ALONE, Pace
 from gcd.root.record import Record, open_record
-from gcd.root.rows import layer_rows, rw_layer_rows
+from gcd.root.rows import hex64_among, layer_rows, rw_layer_rows
 from gcd.root.shares import in_threads
 from gcd.root.tree import Directory, combined, listing_state, source_state
 
@@ -112,7 +112,7 @@ def _read_layers(
     removing: dict[str, RemovingRecord] = {}
     with opened.value as directory:
         listing = directory.list_named(only)
-        names = [name for name in listing.entries if is_hex64(name)]
+        names = hex64_among(listing.entries)
         rows = in_threads(partial(layer_rows, directory.fd), names, Source.LAYERS, pace)
         for name in names if len(rows) < len(names) else ():
             chain = _chain(name)

@@ -20,13 +20,13 @@ from gcd.formats.texts import parse_link, parse_link_target
 from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.facts import FileType, LayerDir, LinkFarm, LinkSymlink
-from gcd.model.ids import LayerDirId, LinkId, is_layer_dir_id, is_link_id
+from gcd.model.ids import LayerDirId, LinkId
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import ABSENT, Absent, Malformed, Present, Reading, describe
 from gcd.model.shelf import Shelf, dir_shelf, link_of, shelved_dirs
 from gcd.root.progress import ALONE, Pace
 from gcd.root.record import Record, open_record
-from gcd.root.rows import dir_rows, link_rows
+from gcd.root.rows import dir_rows, layer_dir_ids, link_ids, link_rows
 from gcd.root.shares import in_threads
 from gcd.root.tree import Directory, in_place_of, listing_state, source_state, type_of
 
@@ -57,8 +57,7 @@ def list_names(
         return frozenset(), source_state(driver, opened)
     with opened.value as home:
         listing = home.list_named(only)
-        names = frozenset(LayerDirId(sys.intern(name)) for name in listing.entries if is_layer_dir_id(name))
-        return names, listing_state(driver, listing)
+        return frozenset(layer_dir_ids(listing.entries)), listing_state(driver, listing)
 
 
 def read_layer_dirs(
@@ -76,7 +75,7 @@ def read_layer_dirs(
     with opened.value as home:
         listing = home.list_named(only)
         names = [name for name in listing.entries if name not in _NOT_LAYER_DIRS]
-        rows = in_threads(partial(dir_rows, home.fd), names, Source.OVERLAY2, pace)
+        rows = in_threads(partial(dir_rows, home.fd), layer_dir_ids(names), Source.OVERLAY2, pace)
         odd: dict[LayerDirId, LayerDir] = {}
         for name in names if len(rows) < len(names) else ():
             record = open_record(home, name) if name not in rows else None
@@ -185,7 +184,7 @@ def _link_farm(
     directory: Directory, path: str, pace: Pace, only: Collection[str] | None
 ) -> tuple[LinkFarm, SourceState]:
     listing = directory.list_named(only)
-    names = [name for name in listing.entries if is_link_id(name)]
+    names = link_ids(listing.entries)
     rows = in_threads(partial(link_rows, directory.fd), names, Source.LINKS, pace)
     odd: dict[LinkId, LinkSymlink] = {}
     for link in names if len(rows) < len(names) else ():

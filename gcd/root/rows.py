@@ -13,16 +13,15 @@ from sys import intern
 from typing import TYPE_CHECKING, Final, cast
 
 from gcd.model import layout
-from gcd.model.ids import is_layer_dir_id
 from gcd.root.sound import BASE32, BASE36, DIGIT, HEX, Kind, Part
 
 try:
-    from gcd.root._sound import read_records, read_symlinks
+    from gcd.root._sound import of_form, read_records, read_symlinks
 except ImportError:  # not compiled where it was installed
-    from gcd.root.sound import read_records, read_symlinks
+    from gcd.root.sound import of_form, read_records, read_symlinks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gcd.model.ids import ChainId, LayerDirId, LinkId
     from gcd.model.shelf import DirRow, LayerRow, LinkRow
@@ -77,6 +76,21 @@ _DIRS: Final = {
 """Which parts a sound layer dir has (a base layer's neither ``lower`` nor ``work``), with whether ``merged`` is one."""
 
 
+def hex64_among(names: Iterable[str]) -> list[str]:
+    """Those of `names` that have the form of a record's: 64 hex digits."""
+    return of_form(names, (_HEX64,))
+
+
+def layer_dir_ids(names: Iterable[str]) -> list[LayerDirId]:
+    """Those of `names` that are layer dir ids."""
+    return cast("list[LayerDirId]", of_form(names, _LAYER_DIR))
+
+
+def link_ids(names: Iterable[str]) -> list[LinkId]:
+    """Those of `names` that are link ids."""
+    return cast("list[LinkId]", of_form(names, (_LINK,)))
+
+
 def layer_rows(home: int, names: Sequence[str]) -> dict[ChainId, LayerRow]:
     """The layer records `names` in the directory `home`, by the chain ids that they are named after."""
     rows = {}
@@ -97,13 +111,13 @@ def rw_layer_rows(home: int, names: Sequence[str]) -> dict[str, RwLayerRow]:
     return rows
 
 
-def dir_rows(home: int, names: Sequence[str]) -> dict[LayerDirId, DirRow]:
+def dir_rows(home: int, names: Sequence[LayerDirId]) -> dict[LayerDirId, DirRow]:
     """The layer dirs `names` in the directory `home`."""
     rows = {}
     for name, found in zip(names, read_records(home, names, _DIR), strict=True):
-        if found is not None and found[0] in _DIRS and is_layer_dir_id(name):
+        if found is not None and found[0] in _DIRS:
             parts, newest_ns, _, (_, link, lower, *_) = found
-            rows[intern(name)] = link, lower, _DIRS[parts], newest_ns
+            rows[name] = link, lower, _DIRS[parts], newest_ns
     return cast("dict[LayerDirId, DirRow]", rows)
 
 
@@ -113,5 +127,5 @@ def link_rows(home: int, names: Sequence[LinkId]) -> dict[LinkId, LinkRow]:
     for name, found in zip(names, read_symlinks(home, names, _TARGET), strict=True):
         if found is not None:
             target, newest_ns = found
-            rows[intern(name)] = intern(target[3:-5]), newest_ns
+            rows[name] = intern(target[3:-5]), newest_ns
     return cast("dict[LinkId, LinkRow]", rows)

@@ -25,7 +25,7 @@ from gcd.model.errors import FormatError
 from gcd.root.tree import DIRECTORY_FLAGS, FILE_FLAGS, one
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 HEX: Final = b"\x80"
 BASE36: Final = b"\x81"
@@ -81,6 +81,12 @@ _ENDS_BYTES: Final = 4096
 
 class _Unsound(Exception):
     """Something about the record is not as it should be."""
+
+
+def of_form(names: Iterable[str], templates: tuple[bytes, ...], /) -> list[str]:
+    """Those of `names` that are a text of one of `templates`, in their order; equal ones are one object."""
+    fullmatch = _pattern(templates).fullmatch
+    return [intern(name) for name in names if name.isascii() and fullmatch(name.encode())]
 
 
 def read_records(home: int, names: Sequence[str], form: Form, /) -> list[Found | None]:

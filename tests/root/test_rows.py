@@ -23,6 +23,7 @@ from gcd.root.tree import open_root
 @pytest.fixture(autouse=True, params=[pytest.param(sound, id="python"), SOUND])
 def reader(request, monkeypatch):
     """Each test is done twice: by what is compiled, and by what stands in for it where it is not."""
+    monkeypatch.setattr(rows, "of_form", request.param.of_form)
     monkeypatch.setattr(rows, "read_records", request.param.read_records)
     monkeypatch.setattr(rows, "read_symlinks", request.param.read_symlinks)
 

@@ -33,6 +33,10 @@ MAX_DEPTH = 125
 """The longest chain that the engine accepts (moby ``layer/layer_store.go`` maxLayerDepth)."""
 
 
+_ENDLESS = -1
+"""The depth of a chain whose records have not ended yet, and of one whose records never end."""
+
+
 class Records:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -118,21 +122,24 @@ class Records:
 
     @cached_property
     def _depths(self) -> Mapping[ChainId, int]:
-        layers, parents = self.layers, self.parents
-        depths: dict[ChainId, int] = {}
-        for start in layers:
-            path: dict[ChainId, None] = {}
+        records, parents = self.layers.ids(), self.parents
+        depths: dict[ChainId | None, int] = {None: 0}
+        for start in records:
+            path: list[ChainId] = []
             here: ChainId | None = start
-            while here is not None and here not in depths and here in layers and here not in path:
-                path[here] = None
+            while here not in depths:
+                if here not in records:
+                    depths[here] = 0
+                    break
+                depths[here] = _ENDLESS
+                path.append(here)
                 here = parents.get(here)
-            if here in path:
-                continue
-            below = depths.get(here, 0) if here is not None else 0
-            for chain in reversed(path):
-                below += 1
-                depths[chain] = below
-        return depths
+            below = depths[here]
+            if below != _ENDLESS:
+                for chain in reversed(path):
+                    below += 1
+                    depths[chain] = below
+        return {chain: depth for chain, depth in depths.items() if depth > 0 and chain is not None}
 
     @cached_property
     def endless_or_too_deep(self) -> frozenset[ChainId]:

@@ -80,7 +80,7 @@ def read_layerdb(root: Directory, driver: str, pace: Pace = ALONE, only: Changed
             layerdb, layout.layer_records(driver), pace, only.layers if only is not None else None
         )
         rw_layers, rw_layers_state = _read_rw_layers(
-            layerdb, layout.rw_layer_records(driver), only.rw_layers if only is not None else None
+            layerdb, layout.rw_layer_records(driver), pace, only.rw_layers if only is not None else None
         )
     return LayerDb(layers, removing, write_sets, combined(layers_state, write_sets_state), rw_layers, rw_layers_state)
 
@@ -152,14 +152,16 @@ def _removing_record(name: str, chain: ChainId, record: Record) -> RemovingRecor
     return RemovingRecord(name, chain, cache_id, parent, record.ctime_ns)
 
 
-def _read_rw_layers(layerdb: Directory, path: str, only: Only) -> tuple[dict[RwLayerName, RwLayerRecord], SourceState]:
+def _read_rw_layers(
+    layerdb: Directory, path: str, pace: Pace, only: Only
+) -> tuple[dict[RwLayerName, RwLayerRecord], SourceState]:
     opened = layerdb.open(path.rpartition("/")[2])
     if not isinstance(opened, Present):
         return {}, _lazily_made(path, opened)
     walk = _RwLayers({}, [])
     with opened.value as directory:
         listing = directory.list_named(only)
-        walk.visit(directory, list(listing.entries), "")
+        walk.visit(directory, list(listing.entries), "", pace)
     failures = [listing.failure, *walk.failures] if listing.failure else walk.failures
     if failures:
         return walk.found, SourceState(Coverage.PARTIAL, f"{path} cannot be listed whole ({failures[0]})")
@@ -173,12 +175,12 @@ class _RwLayers:
     found: dict[RwLayerName, RwLayerRecord]
     failures: list[str]
 
-    def visit(self, parent: Directory, names: Sequence[str], prefix: str) -> None:
+    def visit(self, parent: Directory, names: Sequence[str], prefix: str, pace: Pace) -> None:
         """
         Take each of `names` in `parent` for a record, unless it holds directories and no record's file: such a one is
         part of a nested name.
         """
-        rows = rw_layer_rows(parent.fd, names)
+        rows = in_threads(partial(rw_layer_rows, parent.fd), names, Source.RW_LAYERS, pace)
         for name in names:
             path = prefix + name
             if name in rows:
@@ -196,7 +198,7 @@ class _RwLayers:
                 if nested and path.count("/") >= MAX_NESTING:
                     self.failures.append(f"names nest deeper than {MAX_NESTING}")
                 elif record.directory is not None:
-                    self.visit(record.directory, nested, f"{path}/")
+                    self.visit(record.directory, nested, f"{path}/", ALONE)
 
 
 def _rw_layer_record(name: RwLayerName, record: Record) -> RwLayerRecord:

@@ -286,6 +286,7 @@ def test_progress_tells_what_is_read(root):
     read_inventory(str(root), pace=Pace(lambda source, done, total: seen.append((source, done, total))))
     assert list(dict.fromkeys(source for source, _, _ in seen)) == [
         Source.LAYERS,
+        Source.RW_LAYERS,
         Source.IMAGES,
         Source.CONTAINERS,
         Source.OVERLAY2,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import gc
 import importlib
 import io
 import sys
@@ -68,6 +69,9 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
         assert isinstance(command, click.Command)
         return command
 
@@ -133,8 +137,15 @@ def _told(error: Exception | KeyboardInterrupt) -> ExitBits:
 
 
 def main() -> None:
+    """
+    What the process is for. Modules stay as long as it does: nobody looks for cycles among them, neither while they are
+    imported nor at the end.
+    """
+    gc.disable()
     if sys.stdout is None:
         sys.stdout = ClosedStdout()
     if sys.stderr is None:
         sys.stderr = io.StringIO()
-    sys.exit(run())
+    status = run()
+    gc.freeze()
+    sys.exit(status)

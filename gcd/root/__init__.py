@@ -9,7 +9,7 @@ Reading a Docker root: the only package that does.
     sound.py         records and symlinks of a given form, many at once
     _sound.c         the same, compiled
     listing.py       the entries of a directory, all at once
-    bulk.py          what they take on disk
+    bulk.py          what trees take on disk, many entries at once
     _bulk.c          the same as these two, compiled
     shares.py        one stage of a reading by several at a time
     read.py          one reading of one root, in the order that makes its verdicts safe

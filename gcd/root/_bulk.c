@@ -1,7 +1,8 @@
 /*
  * The entries of directories: gcd.root.bulk and gcd.root.listing say what is promised, and are the same in Python.
  *
- * Only what costs time is here: going from one entry to the next. No symlink is followed.
+ * Only what costs time is here: going from one entry to the next. Directories are opened one by one relative to the one
+ * that they lie in, no symlink is followed, and all memory is of a size known beforehand.
  */
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
@@ -19,6 +20,8 @@
 #include <unistd.h>
 
 #define LISTED_BYTES 16384
+#define MOST_LEVELS 16
+#define MOST_UNTOLD 128
 
 struct entry {
 	uint64_t inode;
@@ -105,33 +108,35 @@ static PyObject *list_entries(PyObject *module, PyObject *args)
 	return entries ? Py_BuildValue("(Ni)", entries, stopped) : NULL;
 }
 
-struct stated {
-	const struct entry *entry;
-	int error;
-	struct stat status;
+struct link {
+	uint64_t inode;
+	int64_t blocks;
+	int64_t size;
 };
 
-struct counted {
+struct level {
+	const char *name; /* of the entry in hand, in the listing */
+	_Alignas(struct entry) char listing[LISTED_BYTES];
+};
+
+/* A counting under way. It goes on without the interpreter's lock, and takes it to tell. */
+struct count {
+	PyThreadState *thread;
+	PyObject *told;
+	PyObject *deeper;
+	dev_t device;
+	int most; /* levels below the first */
+	int entries; /* looked at since the last telling, as are all sums and links */
+	int links;
 	int64_t blocks;
 	int64_t inodes;
 	int64_t size;
 	int64_t unreadable;
+	struct link link[MOST_UNTOLD];
+	struct level levels[];
 };
 
-/* Status of all entries in a part of a listing; how many there are. */
-static int state_entries(int fd, const char *listing, long length, struct stated *stated)
-{
-	int count = 0;
-
-	for (long at = 0; at < length; count++) {
-		const struct entry *entry = (const struct entry *)(listing + at);
-
-		stated[count].entry = entry;
-		stated[count].error = fstatat(fd, entry->name, &stated[count].status, AT_SYMLINK_NOFOLLOW) ? errno : 0;
-		at += entry->length;
-	}
-	return count;
-}
+static bool count_level(struct count *count, int depth, int fd);
 
 static bool append(PyObject *list, PyObject *item)
 {
@@ -141,80 +146,175 @@ static bool append(PyObject *list, PyObject *item)
 	return is_done;
 }
 
-static bool count_one(const struct stated *one, dev_t device, struct counted *sums, PyObject *directories, PyObject *links)
+static bool tell_with_lock(const struct count *count)
 {
-	const struct stat *status = &one->status;
-	const char *name = one->entry->name;
+	PyObject *links = PyList_New(0), *answer = NULL;
+	bool is_sound = links;
 
-	if (!strcmp(name, ".") || !strcmp(name, ".."))
-		return true;
-	if (one->error) {
-		sums->unreadable += one->error != ENOENT && one->error != ENOTDIR && one->error != ELOOP;
+	for (int i = 0; is_sound && i < count->links; i++) {
+		const struct link *link = &count->link[i];
+
+		is_sound = append(links, Py_BuildValue("(KLL)", (unsigned long long)link->inode, (long long)link->blocks,
+						       (long long)link->size));
+	}
+	if (is_sound)
+		answer = PyObject_CallFunction(count->told, "LLLLO", (long long)count->blocks, (long long)count->inodes,
+					       (long long)count->size, (long long)count->unreadable, links);
+	Py_XDECREF(links);
+	Py_XDECREF(answer);
+	return answer && !PyErr_CheckSignals();
+}
+
+/* Tell what was counted since the last time; false with an exception set. */
+static bool tell(struct count *count)
+{
+	bool is_sound;
+
+	PyEval_RestoreThread(count->thread);
+	is_sound = tell_with_lock(count);
+	count->thread = PyEval_SaveThread();
+	count->entries = count->links = 0;
+	count->blocks = count->inodes = count->size = count->unreadable = 0;
+	return is_sound;
+}
+
+static PyObject *way_to(const struct count *count, int depth)
+{
+	PyObject *way = PyTuple_New(depth + 1);
+
+	for (int i = 0; way && i <= depth; i++) {
+		PyObject *name = PyUnicode_DecodeFSDefault(count->levels[i].name);
+
+		if (!name || PyTuple_SetItem(way, i, name))
+			Py_CLEAR(way);
+	}
+	return way;
+}
+
+/* Leave the directory in hand to the caller; false with an exception set. */
+static bool leave(struct count *count, int depth)
+{
+	bool is_sound;
+
+	PyEval_RestoreThread(count->thread);
+	is_sound = append(count->deeper, way_to(count, depth));
+	count->thread = PyEval_SaveThread();
+	return is_sound;
+}
+
+static bool is_gone(int error)
+{
+	return error == ENOENT || error == ENOTDIR || error == ELOOP;
+}
+
+static bool enter(struct count *count, int depth, int parent, const char *name)
+{
+	int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+	bool is_sound;
+
+	if (fd < 0) {
+		count->unreadable += !is_gone(errno);
 		return true;
 	}
-	if (status->st_dev != device)
+	is_sound = count_level(count, depth, fd);
+	close(fd);
+	return is_sound;
+}
+
+static bool count_entry(struct count *count, int depth, int fd)
+{
+	const char *name = count->levels[depth].name;
+	struct stat status;
+
+	if (count->entries == MOST_UNTOLD && !tell(count))
+		return false;
+	count->entries++;
+	if (fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW)) {
+		count->unreadable += !is_gone(errno);
 		return true;
-	if (!S_ISDIR(status->st_mode) && status->st_nlink > 1)
-		return append(links, Py_BuildValue("(KLL)", (unsigned long long)status->st_ino,
-						   (long long)status->st_blocks, (long long)status->st_size));
-	sums->blocks += status->st_blocks;
-	sums->inodes++;
-	if (S_ISDIR(status->st_mode))
-		return append(directories, PyUnicode_DecodeFSDefault(name));
-	sums->size += status->st_size;
+	}
+	if (status.st_dev != count->device)
+		return true;
+	if (!S_ISDIR(status.st_mode) && status.st_nlink > 1) {
+		count->link[count->links++] = (struct link){status.st_ino, status.st_blocks, status.st_size};
+		return true;
+	}
+	count->blocks += status.st_blocks;
+	count->inodes++;
+	if (!S_ISDIR(status.st_mode)) {
+		count->size += status.st_size;
+		return true;
+	}
+	return depth == count->most ? leave(count, depth) : enter(count, depth + 1, fd, name);
+}
+
+/* Never deeper than the levels asked for, so the stack is of a size known beforehand too. */
+static bool count_level(struct count *count, int depth, int fd)
+{
+	struct level *level = &count->levels[depth];
+	long got;
+
+	while ((got = syscall(SYS_getdents64, fd, level->listing, sizeof level->listing)) > 0) {
+		for (long at = 0; at < got;) {
+			const struct entry *entry = (const struct entry *)(level->listing + at);
+
+			at += entry->length;
+			level->name = entry->name;
+			if (!strcmp(entry->name, ".") || !strcmp(entry->name, ".."))
+				continue;
+			if (!count_entry(count, depth, fd))
+				return false;
+		}
+	}
+	count->unreadable += got < 0;
 	return true;
 }
 
-static PyObject *count_into(int fd, dev_t device, PyObject *directories, PyObject *links)
+static bool count_all(struct count *count, int fd)
 {
-	_Alignas(struct entry) char listing[LISTED_BYTES];
-	struct stated stated[LISTED_BYTES / sizeof(struct entry) + 1];
-	struct counted sums = {0};
-	long got;
+	bool is_sound;
 
+	count->thread = PyEval_SaveThread();
 	lseek(fd, 0, SEEK_SET);
-	do {
-		int count = 0;
-
-		Py_BEGIN_ALLOW_THREADS
-		got = syscall(SYS_getdents64, fd, listing, sizeof listing);
-		if (got > 0)
-			count = state_entries(fd, listing, got, stated);
-		Py_END_ALLOW_THREADS
-		for (int i = 0; i < count; i++)
-			if (!count_one(&stated[i], device, &sums, directories, links))
-				return NULL;
-		if (PyErr_CheckSignals())
-			return NULL;
-	} while (got > 0);
-	sums.unreadable += got < 0;
-	return Py_BuildValue("(LLLOOL)", (long long)sums.blocks, (long long)sums.inodes, (long long)sums.size, directories,
-			     links, (long long)sums.unreadable);
+	is_sound = count_level(count, 0, fd) && tell(count);
+	PyEval_RestoreThread(count->thread);
+	return is_sound;
 }
 
-static PyObject *count_entries(PyObject *module, PyObject *args)
+static PyObject *count_below(PyObject *module, PyObject *args)
 {
-	PyObject *directories, *links, *counted = NULL;
 	unsigned long long device;
-	int fd;
+	PyObject *told, *deeper;
+	struct count *count;
+	int fd, most;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iK", &fd, &device))
+	if (!PyArg_ParseTuple(args, "iKiO", &fd, &device, &most, &told))
 		return NULL;
-	directories = PyList_New(0);
-	links = PyList_New(0);
-	if (directories && links)
-		counted = count_into(fd, device, directories, links);
-	Py_XDECREF(directories);
-	Py_XDECREF(links);
-	return counted;
+	if (most < 0 || most > MOST_LEVELS) {
+		PyErr_SetString(PyExc_ValueError, "so many levels are not counted at once");
+		return NULL;
+	}
+	count = PyMem_Malloc(sizeof *count + (most + 1) * sizeof *count->levels);
+	if (!count)
+		return PyErr_NoMemory();
+	memset(count, 0, offsetof(struct count, link));
+	deeper = PyList_New(0);
+	count->told = told;
+	count->deeper = deeper;
+	count->device = device;
+	count->most = most;
+	if (deeper && !count_all(count, fd))
+		Py_CLEAR(deeper);
+	PyMem_Free(count);
+	return deeper;
 }
 
 #define SAYS "What it promises stands in gcd.root.bulk and gcd.root.listing."
 
 static PyMethodDef methods[] = {
 	{"list_entries", list_entries, METH_VARARGS, SAYS},
-	{"count_entries", count_entries, METH_VARARGS, SAYS},
+	{"count_below", count_below, METH_VARARGS, SAYS},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -1,8 +1,8 @@
 from typing import TypeVar
 
-from gcd.root.bulk import Counted
+from gcd.root.bulk import Told, Way
 
 _T = TypeVar("_T")
 
-def count_entries(directory: int, device: int, /) -> Counted: ...
+def count_below(directory: int, device: int, levels: int, told: Told, /) -> list[Way]: ...
 def list_entries(directory: int, most: int, types: tuple[_T, _T, _T, _T], /) -> tuple[dict[str, _T], int]: ...

@@ -1,6 +1,5 @@
 """
-What the entries of a directory take on disk, all at once. What is compiled in ``_bulk.c`` takes its place where it
-could be built.
+What trees take on disk, many entries at once. What is compiled in ``_bulk.c`` takes its place where it could be built.
 """
 
 from __future__ import annotations
@@ -8,46 +7,108 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
-Counted = tuple[int, int, int, list[str], list[tuple[int, int, int]], int]
+from gcd.root.tree import DIRECTORY_FLAGS
+
+MOST_LEVELS: Final = 16
+"""So many levels are entered at most in one call, each with one directory open."""
+
+GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+Way = tuple[str, ...]
+"""The names from one directory down to another."""
+
+Link = tuple[int, int, int]
+"""Inode, blocks of 512 bytes and size of what has several names."""
+
+Told = Callable[[int, int, int, int, list[Link]], object]
 """
-What the entries of a directory take: blocks of 512 bytes, inodes, bytes of what is no directory; the names of the
-directories among them; inode, blocks and bytes of what has several names, which is in no sum; how many
-could not be read.
+Called with what was counted since it was called last: blocks of 512 bytes, inodes, sizes of what is no directory; how
+many could not be read; and, in none of these sums, what has several names, once for each that was seen.
 """
 
-_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+def count_below(directory: int, device: int, levels: int, told: Told, /) -> list[Way]:
+    """
+    Count what lies on `device` below the open `directory`: its entries, and so many `levels` below these. Directories
+    that lie still deeper are counted but not entered: the ways to them are returned.
+
+    `told` is called now and then, and at the end; what it raises ends the counting. No symlink is followed, what is
+    mounted is not entered, what vanishes meanwhile is not counted. The directory is read from its beginning, wherever
+    somebody else stopped. Raises ValueError for more than `MOST_LEVELS`.
+    """
+    if not 0 <= levels <= MOST_LEVELS:
+        raise ValueError("so many levels are not counted at once")
+    deeper: list[Way] = []
+    _count(directory, device, levels, told, (), deeper)
+    return deeper
 
 
-def count_entries(directory: int, device: int, /) -> Counted:
-    """
-    What the entries of the open `directory` that are on `device` take. No symlink is followed; what vanishes meanwhile
-    is not counted. The directory is read from its beginning, wherever somebody else stopped.
-    """
-    blocks = inodes = size = unreadable = 0
-    directories: list[str] = []
-    links: list[tuple[int, int, int]] = []
+def enter(parent: int, name: str) -> int | None:
+    """The directory `name` in `parent`, opened; None if it vanished or was replaced. Raises OSError for all else."""
+    try:
+        return os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+    except OSError as error:
+        if error.errno in GONE:
+            return None
+        raise
+
+
+@dataclass(slots=True)
+class _Sums:
+    blocks: int = 0
+    inodes: int = 0
+    size: int = 0
+    unreadable: int = 0
+    links: list[Link] = field(default_factory=list)
+
+
+def _count(directory: int, device: int, levels: int, told: Told, way: Way, deeper: list[Way]) -> None:
+    sums = _Sums()
+    folders = _entries(directory, device, sums)
+    told(sums.blocks, sums.inodes, sums.size, sums.unreadable, sums.links)
+    if levels == 0:
+        deeper.extend((*way, name) for name in folders)
+        return
+    for name in folders:
+        try:
+            fd = enter(directory, name)
+        except OSError:
+            told(0, 0, 0, 1, [])
+            continue
+        if fd is not None:
+            try:
+                _count(fd, device, levels - 1, told, (*way, name), deeper)
+            finally:
+                os.close(fd)
+
+
+def _entries(directory: int, device: int, sums: _Sums) -> list[str]:
+    """Add all entries of `directory` to `sums`; the names of the directories among them."""
+    folders: list[str] = []
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
                 try:
                     status = entry.stat(follow_symlinks=False)
                 except OSError as error:
-                    unreadable += error.errno not in _GONE
+                    sums.unreadable += error.errno not in GONE
                     continue
-                is_directory = stat.S_ISDIR(status.st_mode)
+                is_folder = stat.S_ISDIR(status.st_mode)
                 if status.st_dev != device:
                     continue
-                if status.st_nlink > 1 and not is_directory:
-                    links.append((status.st_ino, status.st_blocks, status.st_size))
+                if status.st_nlink > 1 and not is_folder:
+                    sums.links.append((status.st_ino, status.st_blocks, status.st_size))
                     continue
-                if is_directory:
-                    directories.append(entry.name)
+                if is_folder:
+                    folders.append(entry.name)
                 else:
-                    size += status.st_size
-                blocks += status.st_blocks
-                inodes += 1
+                    sums.size += status.st_size
+                sums.blocks += status.st_blocks
+                sums.inodes += 1
     except OSError:
-        unreadable += 1
-    return blocks, inodes, size, directories, links, unreadable
+        sums.unreadable += 1
+    return folders

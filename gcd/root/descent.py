@@ -1,40 +1,48 @@
 """
 The inner loop of all walks: count all that lies below one name, on one device, through directory descriptors.
 
-Trees of any depth are walked without recursion and with at most `OPEN` directories open: from further down, ``..`` is
+Trees of any depth are walked with at most `OPEN` strides of `LEVELS` directories open: from further down, ``..`` is
 opened on the way back, and must be the directory that was left.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcd.root.bulk import GONE, MOST_LEVELS, enter
+from gcd.root.tree import DIRECTORY_FLAGS
 
 try:
-    from gcd.root._bulk import count_entries
+    from gcd.root._bulk import count_below
 except ImportError:  # not compiled where it was installed
-    from gcd.root.bulk import count_entries
+    from gcd.root.bulk import count_below
+
+if TYPE_CHECKING:
+    from gcd.root.bulk import Link, Way
 
 BLOCK = 512
 """The unit of ``st_blocks``, whatever the block size of the file system."""
 
-OPEN = 16
-"""Deeper than this, few trees have much; several are walked at a time."""
+LEVELS = MOST_LEVELS
+"""So many levels below a directory are counted in one stride. Deeper than this, few trees have anything."""
 
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
-_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+OPEN = 4
+"""So many of the directories that strides began at are open at most, beside the one stride that is under way."""
 
 Identity = tuple[int, int]
 
 
 @dataclass(slots=True)
-class _Level:
-    """A directory on the way down, -1 while it is closed, and the directories in it that are still to be entered."""
+class _Stride:
+    """A directory on the way down, -1 while it is closed, and the ways to what is still to be entered below it."""
 
     fd: int
-    pending: list[str]
+    pending: list[Way]
+    names: int = 0
+    """How many lie between the directory and the one that the stride before began at."""
     identity: Identity | None = None
     """Known once it is closed."""
 
@@ -66,7 +74,7 @@ class Descent:
         try:
             status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
         except OSError as error:
-            self.unreadable += error.errno not in _GONE
+            self.unreadable += error.errno not in GONE
             return
         if status.st_dev != self.device:
             return
@@ -79,65 +87,60 @@ class Descent:
             return
         self._blocks += status.st_blocks
         self._inodes += 1
-        fd = self._enter(parent_fd, name)
+        fd = self._enter(parent_fd, (name,))
         if fd is not None:
             self._below(fd, payload)
 
     def _below(self, fd: int, payload: str) -> None:
         """Count what is below the directory `fd`, its payload last, and close it."""
-        levels = [_Level(fd, self._scan(fd))]
-        held = payload in levels[0].pending
-        if held:
-            levels[0].pending.remove(payload)
+        strides = [_Stride(fd, [])]
         try:
-            self._descend(levels)
+            pending = self._count(fd, 0 if payload else LEVELS)
+            strides[0].pending = [way for way in pending if way != (payload,)]
+            self._descend(strides)
             self._size = 0
-            if held:
-                levels[0].pending.append(payload)
-                self._descend(levels)
+            strides[0].pending = [way for way in pending if way == (payload,)]
+            self._descend(strides)
         finally:
-            for level in levels:
-                _close(level)
+            for stride in strides:
+                _close(stride)
 
-    def _descend(self, levels: list[_Level]) -> None:
-        """Enter all that is pending, back to the first level."""
+    def _descend(self, strides: list[_Stride]) -> None:
+        """Enter all that is pending, back to the first stride."""
         while True:
-            here = levels[-1]
+            here = strides[-1]
             if here.pending:
-                fd = self._enter(here.fd, here.pending.pop())
+                way = here.pending.pop()
+                fd = self._enter(here.fd, way)
                 if fd is None:
                     continue
-                pending = self._scan(fd)
-                if not pending:
-                    # Most directories are the last on their way: they are no level.
-                    os.close(fd)
-                    continue
-                levels.append(_Level(fd, pending))
-                if len(levels) > OPEN:
-                    _put_aside(levels[-OPEN])
+                strides.append(_Stride(fd, [], len(way)))
+                strides[-1].pending = self._count(fd, LEVELS)
+                if len(strides) > OPEN:
+                    _put_aside(strides[-OPEN])
                 continue
-            if len(levels) == 1:
+            if len(strides) == 1:
                 return
-            above = levels[-2]
-            if above.fd < 0 and not _reopen(above, here.fd):
+            above = strides[-2]
+            if above.fd < 0 and not _reopen(above, here):
                 # Somebody moved the directory: what is left above it cannot be reached from here.
                 self.unreadable += 1
-                while len(levels) > 1:
-                    _close(levels.pop())
+                while len(strides) > 1:
+                    _close(strides.pop())
                 continue
-            levels.pop()
-            os.close(here.fd)
+            _close(strides.pop())
 
-    def _scan(self, fd: int) -> list[str]:
-        """Count all entries of `fd`; the names of the directories among them that are to be entered."""
-        blocks, inodes, size, pending, links, unreadable = count_entries(fd, self.device)
+    def _count(self, fd: int, levels: int) -> list[Way]:
+        """Count what is so many levels below `fd`; the ways to what lies deeper."""
+        return count_below(fd, self.device, levels, self._add)
+
+    def _add(self, blocks: int, inodes: int, size: int, unreadable: int, links: list[Link]) -> None:
         self._blocks += blocks
         self._inodes += inodes
         self._size += size
         self.unreadable += unreadable
         for link in links:
             self._note(*link)
-        return pending
 
     def _note(self, inode: int, blocks: int, size: int) -> None:
         """Keep an inode that has several names, for the caller to decide whose it is."""
@@ -150,41 +153,45 @@ class Descent:
             known[1].append(self._unit)
         self._size += size
 
-    def _enter(self, parent_fd: int, name: str) -> int | None:
-        """The directory `name`, opened; None if it vanished, was replaced or cannot be opened (which is counted)."""
-        try:
-            fd = os.open(name, _FLAGS, dir_fd=parent_fd)
-        except OSError as error:
-            self.unreadable += error.errno not in _GONE
-            return None
-        if os.fstat(fd).st_dev == self.device:
-            return fd
-        os.close(fd)
-        return None
+    def _enter(self, parent_fd: int, way: Way) -> int | None:
+        """The directory at `way`, opened; None if it vanished, was replaced or cannot be opened (which is counted)."""
+        fd = parent_fd
+        for name in way:
+            try:
+                there = enter(fd, name)
+            except OSError:
+                self.unreadable += 1
+                there = None
+            if fd != parent_fd:
+                os.close(fd)
+            if there is None:
+                return None
+            fd = there
+        return fd
 
 
-def _close(level: _Level) -> None:
-    if level.fd >= 0:
-        os.close(level.fd)
-        level.fd = -1
+def _close(stride: _Stride) -> None:
+    if stride.fd >= 0:
+        os.close(stride.fd)
+        stride.fd = -1
 
 
-def _put_aside(level: _Level) -> None:
-    if level.fd >= 0:
-        level.identity = _identity(level.fd)
-        _close(level)
+def _put_aside(stride: _Stride) -> None:
+    if stride.fd >= 0:
+        stride.identity = _identity(stride.fd)
+        _close(stride)
 
 
-def _reopen(level: _Level, below: int) -> bool:
-    """Open `level` again from the directory `below` in it; false if it is not there any more."""
+def _reopen(stride: _Stride, below: _Stride) -> bool:
+    """Open `stride` again from the one `below` it; false if it is not there any more."""
     try:
-        fd = os.open("..", _FLAGS, dir_fd=below)
+        fd = os.open("/".join([".."] * below.names), DIRECTORY_FLAGS, dir_fd=below.fd)
     except OSError:
         return False
-    if _identity(fd) != level.identity:
+    if _identity(fd) != stride.identity:
         os.close(fd)
         return False
-    level.fd = fd
+    stride.fd = fd
     return True
 
 

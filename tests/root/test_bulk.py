@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,21 +18,15 @@ from support.compiled import COMPILED, needs_compiled
 from support.trees import DIRECTORY, FIFO, Link, plant, without_rights
 
 from gcd.root import bulk, descent, listing, tree
+from gcd.root.bulk import MOST_LEVELS
 
-CONTENTS = st.one_of(
-    st.binary(max_size=8),
-    st.sampled_from([b"x" * 3000, b"x" * 3001, b"ab" * 9, b"ab" * 2047, b"ab" * 2048, b"ab" * 2049, b"ab" * 5000]),
-    st.sampled_from([DIRECTORY, FIFO, Link("text"), Link("/")]),
-)
-NAMES = st.sampled_from(["text", "mark", "texts", "tex", "Text", "mar\udcffk", "x" * 255])
-
-both = pytest.mark.parametrize("reader", [pytest.param(bulk, id="python"), COMPILED])
+both = pytest.mark.parametrize("counter", [pytest.param(bulk, id="python"), COMPILED])
 
 
 @needs_compiled
 def test_the_compiled_one_is_what_reads_here():
     assert tree.list_entries is compiled.bulk.list_entries
-    assert descent.count_entries is compiled.bulk.count_entries
+    assert descent.count_below is compiled.bulk.count_below
 
 
 TYPES = ("file", "directory", "symlink", "other")
@@ -80,76 +77,228 @@ def test_what_is_no_directory_or_gone_has_no_entries(tmp_path, lister):
         os.close(fd)
 
 
-def counted_by(reader, home, device=None):
-    fd = os.open(home, os.O_RDONLY)
+RACES = 30_000
+"""So often a change is hoped to fall between two system calls."""
+
+
+class Counted:
+    """All that was told, added up."""
+
+    def __init__(self) -> None:
+        self.sums = [0, 0, 0, 0]
+        self.links: list[tuple[int, int, int]] = []
+        self.times = 0
+
+    def told(self, *news):
+        *sums, links = news
+        self.sums = [one + other for one, other in zip(self.sums, sums, strict=True)]
+        self.links += links
+        self.times += 1
+
+
+@contextmanager
+def opened(path):
+    fd = os.open(path, os.O_RDONLY)
     try:
-        reader.count_entries(fd, 0)
-        *sums, directories, links, unreadable = reader.count_entries(fd, device or os.fstat(fd).st_dev)
-        return *sums, sorted(directories), sorted(links), unreadable
+        yield fd
     finally:
         os.close(fd)
 
 
+def counted_by(counter, fd, levels, device=None):
+    """Blocks, inodes, sizes, what was unreadable; links; ways to what lies deeper. Counted twice by one descriptor."""
+    counter.count_below(fd, 0, levels, lambda *_: None)
+    counted = Counted()
+    deeper = counter.count_below(fd, os.fstat(fd).st_dev if device is None else device, levels, counted.told)
+    return counted.sums, sorted(counted.links), sorted(deeper)
+
+
+def blocks_of(*paths):
+    return sum(path.lstat().st_blocks for path in paths)
+
+
 @both
-def test_what_the_entries_of_a_directory_take(tmp_path, reader):
+def test_what_the_entries_of_a_directory_take(tmp_path, counter):
     home = tmp_path / "home"
     plant(home, {"a": b"x" * 5000, "b": b"", "\udcff": Link("a" * 100), "fifo": FIFO, "d/e": b"x" * 9000})
     plant(home, {"twice": b"x" * 3})
     (home / "again").hardlink_to(home / "twice")
     (tmp_path / "elsewhere").hardlink_to(home / "twice")
     status = (home / "twice").lstat()
-    blocks = sum((home / name).lstat().st_blocks for name in ("a", "b", "\udcff", "fifo", "d"))
+    blocks = blocks_of(*(home / name for name in ("a", "b", "\udcff", "fifo", "d")))
 
     link = (status.st_ino, status.st_blocks, 3)
-    assert counted_by(reader, home) == (blocks, 5, 5100, ["d"], [link, link], 0)
-    assert counted_by(reader, home, device=1) == (0, 0, 0, [], [], 0)
+    with opened(home) as fd:
+        assert counted_by(counter, fd, 0) == ([blocks, 5, 5100, 0], [link, link], [("d",)])
+        assert counted_by(counter, fd, 0, device=1) == ([0, 0, 0, 0], [], [])
 
 
 @both
-def test_a_directory_of_many_entries_is_counted_whole(tmp_path, reader):
+def test_so_many_levels_are_entered(tmp_path, counter):
+    plant(tmp_path, {"file": b"1", "a/file": b"12", "a/b/file": b"123", "a/b/c/file": b"1234", "x/y/z": DIRECTORY})
+    within = [path for path in tmp_path.rglob("*") if len(path.relative_to(tmp_path).parts) <= 3]
+
+    with opened(tmp_path) as fd:
+        assert counted_by(counter, fd, 2) == ([blocks_of(*within), 9, 6, 0], [], [("a", "b", "c"), ("x", "y", "z")])
+        assert counted_by(counter, fd, 3) == ([blocks_of(*tmp_path.rglob("*")), 10, 10, 0], [], [])
+
+
+@both
+def test_more_levels_than_there_may_be_are_refused(tmp_path, counter):
+    way = [f"{number:-<255}" for number in range(MOST_LEVELS + 1)]
+    here = os.open(tmp_path, os.O_RDONLY)
+    for name in [*way, "deeper"]:
+        os.mkdir(name, dir_fd=here)
+        there = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = there
+    os.close(here)
+
+    with opened(tmp_path) as fd:
+        assert counted_by(counter, fd, MOST_LEVELS)[2] == [tuple(way)]
+    for levels in (-1, MOST_LEVELS + 1):
+        with pytest.raises(ValueError, match="so many levels"):
+            counter.count_below(0, 0, levels, lambda *_: None)
+
+
+@both
+def test_a_directory_of_many_entries_is_counted_whole_and_told_of_on_the_way(tmp_path, counter):
     names = [f"{number}".rjust(250, "x") for number in range(2_000)]
     plant(tmp_path, {f"{name}/x" if number % 2 else name: b"1" for number, name in enumerate(names)})
-    blocks = sum(path.lstat().st_blocks for path in tmp_path.iterdir())
+    counted = Counted()
+    with opened(tmp_path) as fd:
+        deeper = counter.count_below(fd, os.fstat(fd).st_dev, 1, counted.told)
 
-    assert counted_by(reader, tmp_path) == (blocks, 2_000, 1_000, sorted(names[1::2]), [], 0)
+    assert (counted.sums, deeper) == ([blocks_of(*tmp_path.rglob("*")), 3_000, 2_000, 0], [])
+    assert counted.times > 3_000 // 200
 
 
 @both
-def test_a_directory_that_cannot_be_listed_counts_as_unreadable(tmp_path, reader):
+def test_each_name_of_what_has_several_is_told(tmp_path, counter):
+    plant(tmp_path, {"d/0": b"12345"})
+    for number in range(1, 500):
+        (tmp_path / "d" / f"{number}").hardlink_to(tmp_path / "d" / "0")
+    status = (tmp_path / "d" / "0").lstat()
+
+    with opened(tmp_path) as fd:
+        sums, links, _ = counted_by(counter, fd, MOST_LEVELS)
+    assert (sums[1:], links) == ([1, 0, 0], [(status.st_ino, status.st_blocks, 5)] * 500)
+
+
+@both
+def test_a_symlink_is_not_followed(tmp_path, counter):
+    plant(tmp_path / "elsewhere", {"big": b"x" * 100_000})
+    plant(tmp_path / "home", {"way": Link("../elsewhere"), "d/way": Link(str(tmp_path / "elsewhere"))})
+
+    lengths = len("../elsewhere") + len(str(tmp_path / "elsewhere"))
+    with opened(tmp_path / "home") as fd:
+        sums, _, deeper = counted_by(counter, fd, MOST_LEVELS)
+    assert (sums[1:], deeper) == ([3, lengths, 0], [])
+
+
+@both
+def test_a_directory_that_cannot_be_listed_counts_as_unreadable(tmp_path, counter):
     (tmp_path / "file").write_bytes(b"")
-    fd = os.open(tmp_path / "file", os.O_RDONLY)
-    try:
-        assert reader.count_entries(fd, os.fstat(fd).st_dev) == (0, 0, 0, [], [], 1)
-    finally:
-        os.close(fd)
+
+    with opened(tmp_path / "file") as fd:
+        assert counted_by(counter, fd, 1) == ([0, 0, 0, 1], [], [])
 
 
 @both
-def test_an_entry_that_cannot_be_looked_at_counts_as_unreadable(tmp_path, reader):
-    """A directory may be read but not entered."""
-    plant(tmp_path, {"a": b"", "b": b""})
-    fd = os.open(tmp_path, os.O_RDONLY)
-    tmp_path.chmod(0o644)
+def test_what_cannot_be_looked_at_or_entered_counts_as_unreadable(tmp_path, counter):
+    """The entries of a directory that may only be read, and those of one that may not even be."""
+    plant(tmp_path / "listed", {"a": b"", "b": b""})
+    plant(tmp_path / "closed", {"a": b""})
+    (tmp_path / "listed").chmod(0o644)
+    (tmp_path / "closed").chmod(0)
+    tmp_path.chmod(0o755)
     try:
-        with without_rights():
-            assert reader.count_entries(fd, os.fstat(fd).st_dev) == (0, 0, 0, [], [], 2)
+        with opened(tmp_path) as fd, without_rights():
+            sums, _, _ = counted_by(counter, fd, 1)
     finally:
-        tmp_path.chmod(0o755)
-        os.close(fd)
+        (tmp_path / "listed").chmod(0o755)
+        (tmp_path / "closed").chmod(0o755)
+    assert sums == [blocks_of(tmp_path / "listed", tmp_path / "closed"), 2, 0, 3]
+
+
+@pytest.mark.root
+@both
+def test_what_is_mounted_is_not_entered(tmp_path, counter):
+    plant(tmp_path, {"a/b/file": b"12", "a/mnt": DIRECTORY})
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(tmp_path / "a/mnt")], check=True)
+    try:
+        plant(tmp_path / "a/mnt", {"file": b"x" * 10_000})
+        with opened(tmp_path) as fd:
+            sums, _, deeper = counted_by(counter, fd, 1)
+    finally:
+        subprocess.run(["umount", str(tmp_path / "a/mnt")], check=True)
+    assert (sums[1:], deeper) == ([2, 0, 0], [("a", "b")])
+
+
+REPLACING = """
+import ctypes
+libc = ctypes.CDLL(None)
+print(flush=True)
+while True:
+    libc.renameat2(-100, b"home/d", -100, b"way", 2)  # RENAME_EXCHANGE
+"""
 
 
 @needs_compiled
-@given(st.dictionaries(NAMES, CONTENTS))
-def test_both_count_the_same(tmp_path_factory, entries):
+def test_a_directory_that_becomes_a_symlink_between_looking_and_opening_leads_nowhere(tmp_path):
+    plant(tmp_path, {"home/d": DIRECTORY, "way": Link("../elsewhere"), "elsewhere/file": b"12345"})
+    with (
+        subprocess.Popen([sys.executable, "-c", REPLACING], cwd=tmp_path, stdout=subprocess.PIPE) as replacing,
+        opened(tmp_path / "home") as fd,
+    ):
+        replacing.stdout.readline()
+        counts = [counted_by(compiled.bulk, fd, 1)[0] for _ in range(RACES)]
+        replacing.kill()
+
+    # Either of the two, and which of them is chance.
+    assert {tuple(sums[1:]) for sums in counts} <= {(1, 0, 0), (1, len("../elsewhere"), 0)}
+
+
+@both
+def test_what_the_caller_raises_ends_the_bulk(tmp_path, counter):
+    plant(tmp_path, {f"d/{number}": b"" for number in range(1_000)})
+    plant(tmp_path, {f"e/{number}": b"" for number in range(1_000)})
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    seen = 0
+
+    def told(_blocks, inodes, *_):
+        nonlocal seen
+        seen += inodes
+        if seen > 100:
+            raise KeyboardInterrupt
+
+    with opened(tmp_path) as fd, pytest.raises(KeyboardInterrupt):
+        counter.count_below(fd, os.fstat(fd).st_dev, MOST_LEVELS, told)
+    assert seen < 2_000
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+FOLDERS = st.lists(st.sampled_from(["d", "e", "mar\udcffk", "x" * 255]), max_size=5)
+LEAVES = st.sampled_from([b"", b"x" * 5000, DIRECTORY, FIFO, Link("d"), Link("/" * 70)])
+PATHS = st.builds(lambda folders, name: "/".join([*folders, name]), FOLDERS, st.sampled_from("abc"))
+
+
+@needs_compiled
+@given(st.dictionaries(PATHS, LEAVES, max_size=9), st.lists(FOLDERS, max_size=4), st.integers(0, 6))
+def test_both_count_the_same(tmp_path_factory, entries, linked, levels):
     home = tmp_path_factory.mktemp("entries")
-    plant(home, entries)
+    plant(home, entries | {"file": b"1"})
+    for number, folders in enumerate(linked):
+        home.joinpath(*folders).mkdir(parents=True, exist_ok=True)
+        home.joinpath(*folders, f"{number}").hardlink_to(home / "file")
 
-    assert counted_by(compiled.bulk, home) == counted_by(bulk, home)
+    with opened(home) as fd:
+        assert counted_by(compiled.bulk, fd, levels) == counted_by(bulk, fd, levels)
 
 
-def test_the_compiled_one_opens_nothing():
+def test_the_compiled_one_opens_nothing_for_writing():
     source = (Path(bulk.__file__).parent / "_bulk.c").read_text()
 
-    assert set(re.findall(r"\bO_[A-Z]+\b", source)) == set()
+    assert set(re.findall(r"\bO_[A-Z]+\b", source)) == {"O_RDONLY", "O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC"}
     calls = set(re.findall(r"\b(\w*(?:at|read\w*|seek|stat|close|syscall))\(", source))
     assert {"unlinkat", "renameat", "mkdirat", "write"}.isdisjoint(calls)

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from support.inpython import read_in_python
 
 from gcd.root import descent, usage
 from gcd.root.tree import open_root
@@ -168,6 +169,7 @@ def test_a_directory_moved_away_during_the_walk_is_told(tmp_path, monkeypatch):
         return real(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", move_then_open)
+    monkeypatch.setattr(descent, "LEVELS", 0)
     monkeypatch.setattr(descent, "OPEN", 2)
 
     assert usage_of(tmp_path, "tree").unreadable == 1
@@ -183,6 +185,7 @@ def test_a_name_that_vanishes_during_the_walk_counts_nothing(tmp_path, monkeypat
             (tmp_path / "tree" / "gone").rmdir()
         return real(path, flags, mode, dir_fd=dir_fd)
 
+    read_in_python(monkeypatch)
     monkeypatch.setattr(os, "open", remove_then_open)
 
     assert usage_of(tmp_path, "tree").unreadable == 0
@@ -197,6 +200,7 @@ def test_what_cannot_be_read_is_counted(tmp_path, monkeypatch):
             raise PermissionError(errno.EACCES, "no")
         return real(path, flags, mode, dir_fd=dir_fd)
 
+    read_in_python(monkeypatch)
     monkeypatch.setattr(os, "open", refuse)
 
     assert usage_of(tmp_path, "tree") == Usage(du(tmp_path / "tree"), 2, unreadable=1)

@@ -16,4 +16,4 @@ def read_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "read_records", sound.read_records)
     monkeypatch.setattr(rows, "read_symlinks", sound.read_symlinks)
     monkeypatch.setattr(tree, "list_entries", listing.list_entries)
-    monkeypatch.setattr(descent, "count_entries", bulk.count_entries)
+    monkeypatch.setattr(descent, "count_below", bulk.count_below)

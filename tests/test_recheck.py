@@ -344,7 +344,7 @@ def test_a_refresh_tells_of_its_parts(operations, proc):
     recheck.refresh(operations.do("leak_dir", 0), time.time_ns() + 2 * HOUR_NS)
     twice = [source for source, _ in groupby(heard)]
 
-    assert once == ["layers", "containers", "overlay2", "links"]
+    assert once == ["layers", "rw-layers", "containers", "overlay2", "links"]
     assert twice == ["overlay2", "links", "engine", "overlay2", "links", "mounts", "engine", "overlay2"]
 
 

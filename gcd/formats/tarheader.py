@@ -15,6 +15,7 @@ Source: vbatts/tar-split v0.12.1 ``archive/tar/reader.go``, ``archive/tar/strcon
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
@@ -33,6 +34,9 @@ _SPARSE: Final = b"GNU.sparse."
 MOST_WAITING: Final = 16 << 20
 _MOST_DIGITS: Final = 20
 """Of the length of a record and of the numbers in it: more than 64 bits have."""
+_TIME: Final = re.compile(rb"(-)?([0-9]{1,20})(?:\.([0-9]*))?")
+_NEGATIVE: Final = 0xC0
+"""The first two bits of a number in base-256: that it is one, and its sign."""
 
 
 class MemberType(StrEnum):
@@ -83,6 +87,7 @@ class Headers:
         self._waiting: bytes | bytearray = b""
         self._padding = 0
         self._is_overlong = False
+        self._latest: tuple[bytes, Mapping[bytes, bytes]] = (_ZEROS, _NO_RECORDS)
 
     def feed(self, segment: bytes) -> None:
         """What is more than any member's headers is not kept: the padding behind the last one may be long."""
@@ -125,7 +130,18 @@ class Headers:
         if at < len(raw) and not header.is_sparse:
             raise _error("the content of a member", "another header")
         self._padding = 0 if flag in _WITHOUT_CONTENT else -size % BLOCK
+        self._latest = block, records
         return header
+
+    def modified_ns(self) -> int:
+        """
+        When the member was last modified whose `header` was given last, in nanoseconds since 1970, as an engine sets
+        it: 0 for what lies before, or beyond 63 bits of them (moby ``pkg/system/chtimes.go``).
+        """
+        block, records = self._latest
+        text = records.get(b"mtime")
+        modified_ns = _nanoseconds(text) if text else _seconds(block[136:148]) * 1_000_000_000
+        return modified_ns if 0 <= modified_ns < 1 << 63 else 0
 
 
 def _block(raw: bytes, at: int) -> bytes:
@@ -210,6 +226,21 @@ def _decimal(records: Mapping[bytes, bytes], key: bytes, otherwise: int) -> int:
     if not text.isdigit() or len(text) > _MOST_DIGITS:
         raise _error("a decimal number", "something else")
     return int(text)
+
+
+def _seconds(raw: bytes) -> int:
+    """Of those before 1970, which need base-256, it is only told that they are."""
+    return -1 if raw[0] & _NEGATIVE == _NEGATIVE else _number(raw)
+
+
+def _nanoseconds(text: bytes) -> int:
+    """Seconds with a fraction, of which nine digits count (archive/tar ``strconv.go`` parsePAXTime)."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise _error("a time", "something else")
+    sign, whole, fraction = match.groups(default=b"")
+    nanoseconds = int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
+    return -nanoseconds if sign else nanoseconds
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:

@@ -113,6 +113,40 @@ def test_the_padding_of_the_one_before_stands_before_the_next(raw, padding):
     assert headers.header(b"two").type is MemberType.FIFO
 
 
+@pytest.mark.parametrize(
+    ("raw", "modified_ns"),
+    [
+        (member(mtime=0), 0),
+        (member(mtime=1_700_000_000), 1_700_000_000_000_000_000),
+        (member(mtime=1 << 33, form=tarfile.GNU_FORMAT), (1 << 33) * 1_000_000_000),
+        (member(mtime=1_700_000_000.25), 1_700_000_000_250_000_000),
+        (member(pax_headers={"mtime": "7"}), 7_000_000_000),
+        (member(pax_headers={"mtime": "7."}), 7_000_000_000),
+        (member(pax_headers={"mtime": "7.1234567899"}), 7_123_456_789),
+        (member(pax_headers={"mtime": "-7.5"}), 0),
+        (member(pax_headers={"mtime": "9223372036"}), 9_223_372_036_000_000_000),
+        (member(pax_headers={"mtime": "9223372037"}), 0),
+        (member(mtime=-1, form=tarfile.GNU_FORMAT), 0),
+    ],
+)
+def test_when_a_member_was_modified(raw, modified_ns):
+    """What lies outside an engine's clock is the beginning of it."""
+    headers = Headers()
+    headers.feed(raw)
+    headers.header(b"file")
+
+    assert headers.modified_ns() == modified_ns
+
+
+def test_a_time_that_is_none_is_refused():
+    headers = Headers()
+    headers.feed(member(pax_headers={"mtime": "seven"}))
+    headers.header(b"file")
+
+    with pytest.raises(FormatError, match="expected a time"):
+        headers.modified_ns()
+
+
 def test_the_padding_of_a_global_header_comes_with_the_next_member():
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "x"}) as archive:

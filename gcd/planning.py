@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gcd.mends.mending import Consent
-    from gcd.model.content import Verdict
+    from gcd.model.content import Twin, Verdict
     from gcd.model.facts import LayerRecord
     from gcd.model.finding import Acceptance, Finding, Remedy
     from gcd.model.inventory import Inventory
@@ -198,14 +198,14 @@ class _Releases:
 
 
 class _Witness(RootWitness):
-    def whole_content(self, chain: ChainId, layers: Mapping[ChainId, LayerRecord]) -> Mapping[str, bytes] | str:
+    def twins(self, chain: ChainId, layers: Mapping[ChainId, LayerRecord]) -> tuple[Twin, ...] | str:
         """See `gcd.mends.mending.Witness`."""
         from gcd.scrub.order import layers_of  # noqa: PLC0415 - most plans look at no content
-        from gcd.scrub.twins import whole_content  # noqa: PLC0415
+        from gcd.scrub.twins import twins_of  # noqa: PLC0415
 
         known = layers_of(layers)
         layer = known.pop(chain, None)
-        return "its record cannot be read" if layer is None else whole_content(self._root, layer, known.values())
+        return "its record cannot be read" if layer is None else twins_of(self._root, layer, known.values())
 
 
 def _maker(

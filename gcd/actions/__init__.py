@@ -18,6 +18,7 @@ Actions: the only package that writes under a Docker root.
     moments.py     what may be put back while the engine runs
     quarantine.py  a unit moved into an entry
     repair.py      new files swapped into place
+    copying.py     one of them, copied from another file
     release.py     layers that the running engine is made to delete
     engineapi.py   the API of the engine that owns the root
     recover.py     what was cut short, finished or undone

@@ -3,7 +3,8 @@ Carrying a plan out.
 
 The last look before any write is a plan made anew: everything is read again, the rules run again, the guards and the
 mends are asked again. Only steps that both plans hold are carried out, each after a close look at it, and only for
-`LOOK_NS`; then everything is looked at once more. With the engine stopped all of that time the fence is held.
+`LOOK_NS`; then everything is looked at once more. With the engine stopped all of that time the fence is held. What
+takes long, to copy files, is done before that look, in the place alone.
 
 A step that fails or is refused never ends the run; that the whole run is refused does, and so does a release whose
 outcome is not what was foretold (S10). Every step has its `Deed`.
@@ -19,10 +20,12 @@ from typing import TYPE_CHECKING, Final, assert_never
 from gcd.actions.closelook import CloseLook
 from gcd.actions.fence import fence
 from gcd.actions.quarantine import move
-from gcd.actions.repair import repair
+from gcd.actions.repair import prepare, repair, takes_time
+from gcd.actions.taking import abandon, carried_out
 from gcd.model.errors import CannotAct, GcdError
 from gcd.model.facts import EngineState
 from gcd.model.plan import Deed, Mend, Move, Outcome, Reason, Release
+from gcd.root.dockerd import identity_of
 from gcd.root.processes import PROC
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from gcd.actions.fence import Fence
+    from gcd.actions.manifest import OpenEntry
     from gcd.actions.place import Place
     from gcd.model.entry import RunId
     from gcd.model.finding import FindingId
@@ -77,10 +81,33 @@ class Run:
         self._deeds: list[Deed] = []
         self._heard = 0
         self._is_shut = False
+        self._prepared: dict[FindingId, tuple[OpenEntry, int]] = {}
 
     def apply(self, plan: Plan) -> tuple[Deed, ...]:
         """What became of each step of `plan`, in the order in which that was settled."""
         self._pending = {step.finding.id: step for step in plan.steps}
+        try:
+            if (plan.identity.device, plan.identity.inode) == identity_of(self._place.root.stat()):
+                self._prepare()
+            self._look_and_carry_out(plan)
+        finally:
+            for entry, _ in self._prepared.values():
+                abandon(entry)
+        return tuple(self._deeds)
+
+    def _prepare(self) -> None:
+        """Make what takes long to make, while no engine is kept from starting; nothing is taken yet."""
+        for step in list(self._pending.values()):
+            if isinstance(step, Mend) and takes_time(step):
+                self._pulse()
+                now_ns = time.time_ns()
+                ready = prepare(self._place, step, run_id=self._run_id, now_ns=now_ns)
+                if isinstance(ready, Deed):
+                    self._settle(ready)
+                else:
+                    self._prepared[step.finding.id] = ready, now_ns
+
+    def _look_and_carry_out(self, plan: Plan) -> None:
         fruitless = 0
         while self._pending:
             since_ns = time.time_ns()
@@ -99,7 +126,6 @@ class Run:
             fruitless = fruitless + 1 if len(self._pending) == before else 0
             if fruitless == MAX_FRUITLESS:
                 self._refuse_all(Reason.ENGINE_RUNS, trouble or "nothing came of several looks at it")
-        return tuple(self._deeds)
 
     def _one_look(self, fresh: Plan, since_ns: int) -> str:
         """Carry out what can be in the time of one look; in one clause why no more could be, or ""."""
@@ -127,13 +153,16 @@ class Run:
         """One move or repair, or as many of the releases in `group` as can be until the deadline."""
         releases: list[Release] = []
         for step in group:
-            alone = look.at(step)
+            name = step.finding.id
+            alone = look.at(step, prepared_ns=self._prepared[name][1] if name in self._prepared else None)
             if alone is not None:
                 self._refuse(step, alone.reason, alone.why)
                 continue
             match step:
                 case Move():
                     self._settle(move(self._place, step, run_id=self._run_id, now_ns=time.time_ns()))
+                case Mend() if name in self._prepared:
+                    self._settle(carried_out(step, self._prepared.pop(name)[0]))
                 case Mend():
                     self._settle(repair(self._place, step, run_id=self._run_id, now_ns=time.time_ns()))
                 case Release():
@@ -179,6 +208,8 @@ class Run:
 
     def _settle(self, deed: Deed) -> None:
         del self._pending[deed.step.finding.id]
+        if deed.step.finding.id in self._prepared:
+            abandon(self._prepared.pop(deed.step.finding.id)[0])
         self._deeds.append(deed)
         if not self._is_shut:
             self._tell()

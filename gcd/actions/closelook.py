@@ -20,8 +20,10 @@ from gcd.model.facts import EngineState
 from gcd.model.ids import is_layer_dir_id
 from gcd.model.inventory import Coverage
 from gcd.model.plan import (
+    CopyFile,
     DropReference,
     LeftAlone,
+    LinkFile,
     MakeDirectory,
     MakeSymlink,
     Mend,
@@ -93,14 +95,18 @@ class CloseLook:
         self._host: _Host | None = None
         self._tmp = origin_of(layout.TMP, dir_fd=root.fd)
 
-    def at(self, step: Step) -> LeftAlone | None:
-        """Why `step` must not be taken now; None if it may."""
+    def at(self, step: Step, *, prepared_ns: int | None = None) -> LeftAlone | None:
+        """
+        Why `step` must not be taken now; None if it may. Of one that was prepared before the reading, at `prepared_ns`
+        of the wall clock, nothing must have changed since.
+        """
+        since_ns = self._since_ns if prepared_ns is None else min(self._since_ns, prepared_ns - GRAIN_NS)
         try:
             self._demand_same_root()
             host = self._host_now()
             paths = paths_of(step)
             for path in _paths_as_they_were(step):
-                self._demand_unchanged(path, is_needed=not isinstance(step, Mend))
+                self._demand_unchanged(path, since_ns, is_needed=not isinstance(step, Mend))
             self._demand_unmounted(step, host.mounts)
             self._demand_unopened(paths)
         except _Trouble as trouble:
@@ -139,8 +145,8 @@ class CloseLook:
         if tmp != self._tmp or (tmp is not None and (tmp.birth_ns or 0) >= self._since_ns):
             raise _Trouble(Reason.CHANGED, "an engine was started and stopped since gcd looked")
 
-    def _demand_unchanged(self, path: str, *, is_needed: bool) -> None:
-        """Neither `path` nor what lies right in it is younger than the reading; with `is_needed` it is there."""
+    def _demand_unchanged(self, path: str, since_ns: int, *, is_needed: bool) -> None:
+        """Neither `path` nor what lies right in it is younger than `since_ns`; with `is_needed` it is there."""
         folder, _, name = path.rpartition("/")
         with contextlib.ExitStack() as stack:
             parent = self._root
@@ -159,7 +165,7 @@ class CloseLook:
                     return
                 case _:
                     raise _Trouble(Reason.CHANGED, f"{path} is not there any more")
-        if newest >= self._since_ns:
+        if newest >= since_ns:
             raise _Trouble(Reason.CHANGED, f"{path} has changed since gcd looked")
 
     def _demand_unmounted(self, step: Step, mounts: tuple[KernelMount, ...]) -> None:
@@ -254,8 +260,8 @@ def _paths_that_mounts_mind(step: Step) -> Iterator[str]:
 def _is_minded(change: Change) -> bool:
     match change:
         case WriteFile(path):
-            return path.endswith(f"/{layout.LOWER}") or f"/{layout.DIFF}/" in path
-        case SetAside():
+            return path.endswith(f"/{layout.LOWER}")
+        case CopyFile() | LinkFile() | SetAside():
             return True
         case MakeSymlink() | MakeDirectory() | DropReference():
             return False

@@ -28,17 +28,19 @@ from typing import TYPE_CHECKING
 from gcd.actions import syscalls
 from gcd.model.entry import Item, Made, Taken
 from gcd.model.facts import FileType
-from gcd.model.reading import Absent, Empty, Present, Unreadable, value_of
+from gcd.model.reading import Absent, Present, Unreadable
 from gcd.root.descent import BLOCK
-from gcd.root.tree import type_of
+from gcd.root.tree import FILE_FLAGS, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gcd.root.tree import Directory
 
-MOST_COMPARED = 64 << 20
-"""A repair writes no longer file; one that is longer is not what was made."""
+MOST_UNSIZED = 64 << 20
+"""Where a manifest does not say how long a file is that was made, one that is longer is not it."""
+
+_PIECE = 1 << 20
 
 
 class Where(Enum):
@@ -90,25 +92,41 @@ def taken_of(parent: Directory, name: str) -> Taken:
 
 def made_of(kind: FileType, content: bytes = b"") -> Made:
     """What a repair makes: of a file its content, of a symlink its text."""
-    return Made(kind, "" if kind is FileType.DIRECTORY else hashlib.sha256(content).hexdigest())
+    return Made(kind, "" if kind is FileType.DIRECTORY else hashlib.sha256(content).hexdigest(), len(content))
 
 
-def found_at(parent: Directory, name: str) -> Made | None:
-    """What stands at `name`, as it would be described if it had been made; None if nothing that is ever made does."""
+def stands_at(parent: Directory, name: str, made: Made) -> bool:
+    """Whether what was `made` stands at `name`; not where that cannot be told."""
     status = parent.lstat(name)
-    if not isinstance(status, Present):
-        return None
-    match type_of(status.value):
+    if not isinstance(status, Present) or type_of(status.value) is not made.type:
+        return False
+    match made.type:
         case FileType.DIRECTORY:
-            return Made(FileType.DIRECTORY, "")
+            return True
         case FileType.SYMLINK:
-            return made_of(FileType.SYMLINK, os.fsencode(os.readlink(name, dir_fd=parent.fd)))
-        case FileType.FILE if status.value.st_size <= MOST_COMPARED:
-            reading = parent.read(name, MOST_COMPARED, lambda raw: raw)
-            content = b"" if isinstance(reading, Empty) else value_of(reading)
-            return None if content is None else made_of(FileType.FILE, content)
+            return made.sha256 == hashlib.sha256(os.fsencode(os.readlink(name, dir_fd=parent.fd))).hexdigest()
+        case FileType.FILE:
+            size = status.value.st_size
+            is_as_long = size <= MOST_UNSIZED if made.size is None else size == made.size
+            return is_as_long and made.sha256 == _digest_at(parent, name, size)
         case _:
-            return None
+            return False
+
+
+def _digest_at(parent: Directory, name: str, size: int) -> str:
+    """The SHA-256 of the file `name`, of which no more than `size` bytes are read; "" where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        fd = os.open(name, FILE_FLAGS, dir_fd=parent.fd)
+        try:
+            while size and (piece := os.read(fd, min(size, _PIECE))):
+                digest.update(piece)
+                size -= len(piece)
+        finally:
+            os.close(fd)
+    except OSError:
+        return ""
+    return digest.hexdigest()
 
 
 def where(item: Item, index: int, items: Directory, root: Directory) -> Where:
@@ -121,7 +139,8 @@ def where(item: Item, index: int, items: Directory, root: Directory) -> Where:
             if item.taken is None:
                 if kept is not None or _inode(parent, name) is None:
                     return Where.IN_PLACE
-                return Where.TAKEN if found_at(parent, name) == item.made else Where.LOST
+                is_made = item.made is not None and stands_at(parent, name, item.made)
+                return Where.TAKEN if is_made else Where.LOST
             return Where.IN_PLACE if _inode(parent, name) == item.taken.inode else Where.LOST
     except (FileNotFoundError, NotADirectoryError):
         return Where.LOST if item.taken is not None else Where.IN_PLACE

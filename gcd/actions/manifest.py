@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gcd.actions import syscalls
-from gcd.actions.items import Where, found_at, parent_of, put_back, where
+from gcd.actions.items import Where, parent_of, put_back, stands_at, where
 from gcd.actions.refusal import refuse
 from gcd.formats.manifest import MOST_BYTES, is_entry_id, manifest_bytes, parse_manifest
 from gcd.model import layout
@@ -228,7 +228,7 @@ def discard(entry: OpenEntry) -> None:
         if item.made is not None and isinstance(entry.items.lstat(str(index)), Present)
     ]
     for name, made in left:
-        if found_at(entry.items, name) != made:
+        if not stands_at(entry.items, name, made):
             raise FileExistsError(errno.EEXIST, "not what the repair made", name)
     for name, made in left:
         if made.type is FileType.DIRECTORY:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.actions.ground import lacking
-from gcd.actions.items import Where, found_at, parent_of, take
+from gcd.actions.items import Where, parent_of, stands_at, take
 from gcd.actions.manifest import (
     close_entry,
     closed_manifests,
@@ -150,7 +150,7 @@ def demand_room(root: Directory, items: tuple[Item, ...], index: int) -> None:
                     refuse(Reason.CHANGED, f"{there} is at {item.path} again: move it away, or purge the entry")
                 elif not isinstance(status, Absent):
                     refuse(Reason.CHANGED, f"{item.path} is {describe(status)}")
-            elif found_at(parent, name) != item.made:
+            elif not stands_at(parent, name, item.made):
                 refuse(Reason.CHANGED, f"{item.path} has changed since the repair: put it right by hand")
             elif item.made.type is FileType.DIRECTORY:
                 _demand_nothing_new(parent, name, items, item)

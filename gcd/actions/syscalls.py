@@ -58,29 +58,67 @@ def make_directory(parent: Directory, name: str, dress: Dress) -> None:
     os.mkdir(_one(name), 0o700, dir_fd=parent.fd)
     fd = os.open(name, _OPEN_DIRECTORY, dir_fd=parent.fd)
     try:
-        _dress(fd, dress)
+        wear(fd, dress)
     finally:
         os.close(fd)
 
 
 def write_new_file(parent: Directory, name: str, content: bytes, dress: Dress) -> None:
     """A new file, synced; it may be left there, incomplete, where writing fails."""
-    fd = os.open(_one(name), _CREATE, 0o600, dir_fd=parent.fd)
+    fd = make_file(parent, name)
     try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-        _dress(fd, dress)
-        os.fsync(fd)
+        write_all(fd, content)
+        wear(fd, dress)
+        sync_file(fd)
     finally:
         os.close(fd)
 
 
+def make_file(parent: Directory, name: str) -> int:
+    """A descriptor, for writing, of a new file of mode 0600."""
+    return os.open(_one(name), _CREATE, 0o600, dir_fd=parent.fd)
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """May have written some of it where that fails."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def wear(fd: int, dress: Dress) -> None:
+    """May have put on some of `dress` where that fails."""
+    # The owner first: a change of owner takes set-user-id bits away, and capabilities.
+    os.fchown(fd, dress.uid, dress.gid)
+    os.fchmod(fd, dress.mode)
+    if dress.label is not None:
+        os.setxattr(fd, LABEL, os.fsencode(dress.label))
+
+
+def set_attribute(fd: int, name: str, value: bytes) -> None:
+    """An extended attribute of an open file; after its owner and its mode, which change some of them."""
+    os.setxattr(fd, name, value)
+
+
+def set_modified(fd: int, modified_ns: int) -> None:
+    """When an open file was last modified and read, by the wall clock; what is written into it comes before."""
+    os.utime(fd, ns=(modified_ns, modified_ns))
+
+
+def sync_file(fd: int) -> None:
+    os.fsync(fd)
+
+
+def link(parent: Directory, name: str, new_name: str) -> None:
+    """Another name, in the same directory, of the file `name`; EEXIST if anything is there."""
+    os.link(_one(name), _one(new_name), src_dir_fd=parent.fd, dst_dir_fd=parent.fd, follow_symlinks=False)
+
+
 def reserve_file(parent: Directory, name: str, size: int, dress: Dress) -> None:
     """A new file for which `size` bytes are allocated; it may be left there, smaller, where there is no room."""
-    fd = os.open(_one(name), _CREATE, 0o600, dir_fd=parent.fd)
+    fd = make_file(parent, name)
     try:
-        _dress(fd, dress)
+        wear(fd, dress)
         os.posix_fallocate(fd, 0, size)
     finally:
         os.close(fd)
@@ -131,7 +169,7 @@ def open_lock(parent: Directory, name: str, dress: Dress) -> int:
         return os.open(_one(name), flags, dir_fd=parent.fd)
     except FileNotFoundError:
         fd = os.open(name, flags | os.O_CREAT, 0o600, dir_fd=parent.fd)
-        _dress(fd, dress)
+        wear(fd, dress)
         return fd
 
 
@@ -144,14 +182,6 @@ def label_of(parent: Directory, name: str) -> str | None:
             return None
         raise
     return os.fsdecode(raw)
-
-
-def _dress(fd: int, dress: Dress) -> None:
-    # The owner first: a change of owner takes set-user-id bits away.
-    os.fchown(fd, dress.uid, dress.gid)
-    os.fchmod(fd, dress.mode)
-    if dress.label is not None:
-        os.setxattr(fd, LABEL, os.fsencode(dress.label))
 
 
 def _renameat2(source: Directory, name: str, target: Directory, new_name: str, flags: int) -> None:

@@ -6,6 +6,7 @@ Whatever fails half way is put back at once; where even that fails the entry sta
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from gcd.actions.items import parent_of, put_back, take, taken_of
@@ -33,17 +34,38 @@ def begun(place: Place, manifest: Manifest) -> OpenEntry:
         raise of_error(error, layout.GCD) from None
 
 
-def carried_out(
-    step: Move | Mend, entry: OpenEntry, *, make: Callable[[OpenEntry], None] | None = None, disk_bytes: int = 0
-) -> Deed:
+def unmade(step: Mend, entry: OpenEntry, make: Callable[[OpenEntry], None]) -> Deed | None:
     """
-    `make` what is new in the entry, take all its items, and close it; the deed says how that ended, with `disk_bytes`
+    `make` what is new in the entry. None where all is made, and nothing taken; else the deed, with nothing left of the
+    entry. Never raises for what the root or the disk does; the entry's directories are closed where nothing is left.
+    """
+    try:
+        make(entry)
+    except Refused as refused:
+        with entry:
+            return _undone(step, entry, refused)
+    except (OSError, CannotAct) as error:
+        with entry:
+            return _undone(step, entry, of_error(error, layout.GCD))
+    except BaseException:
+        abandon(entry)  # interrupted: what was made may be large
+        raise
+    return None
+
+
+def abandon(entry: OpenEntry) -> None:
+    """Leave nothing of an entry of which nothing is taken; where that fails `gcd.actions.recover` does it."""
+    with entry, contextlib.suppress(OSError, CannotAct):
+        discard(entry)
+
+
+def carried_out(step: Move | Mend, entry: OpenEntry, *, disk_bytes: int = 0) -> Deed:
+    """
+    Take all items of the entry, in which all is made, and close it; the deed says how that ended, with `disk_bytes`
     where it is done. Never raises for what the root or the disk does; the entry's directories are closed.
     """
     with entry:
         try:
-            if make is not None:
-                make(entry)
             for index, item in enumerate(entry.manifest.items):
                 _take(entry, index, item)
             close_entry(entry)

@@ -70,7 +70,7 @@ def plan(
 
 
 def _save(output: str, made: Plan) -> None:
-    """`GcdError` where ``gcd apply`` would not read it: repairs of layers bring up to 16 MiB each."""
+    """`GcdError` where ``gcd apply`` would not read it."""
     text = plan_json(made)
     if len(text) > MOST_BYTES:
         raise GcdError(

@@ -3,12 +3,16 @@
 
 ::
 
-    {"schema": 1, "entry", "run", "operation", "made_ns", "boot_id", "engine_id", "store_inode",
+    {"schema": 2, "entry", "run", "operation", "made_ns", "boot_id", "engine_id", "store_inode",
      "finding": {…}, "items": [{"path", "taken": {…} | null, "made": {…} | null}],
      "ground": {"parents": {chain: cache id}, "links": {link id: layer dir}}}
 
+    taken: {"type", "mode", "uid", "gid", "device", "inode", "label", "disk_bytes"}
+    made: {"type", "sha256", "size"}
+
 The reader is strict, for a root is hostile: every key must be there and no other; paths are relative, go nowhere but
-down and lead to nothing of gcd's own. A manifest of a later schema is refused with a sentence that says so.
+down and lead to nothing of gcd's own. Of schema 1, in which `made` has no size, manifests are read too, so that what an
+older gcd took can be restored. One of a later schema is refused with a sentence that says so.
 """
 
 from __future__ import annotations
@@ -30,7 +34,9 @@ from gcd.model.ids import ChainId, is_digest, is_layer_dir_id, is_link_id
 if TYPE_CHECKING:
     from gcd.model.ids import LayerDirId, LinkId
 
-SCHEMA = 1
+SCHEMA = 2
+_WITHOUT_SIZES = 1
+"""The schema of manifests that do not say how long a file is that a repair made."""
 MOST_BYTES = 16 << 20
 """No manifest is longer; a unit is a handful of items."""
 MOST_ITEMS = 10_000
@@ -83,7 +89,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
 def parse_manifest(raw: bytes) -> Manifest:
     fields = read_object(raw, _WHAT)
     schema = fields.integer("schema")
-    if schema != SCHEMA:
+    if schema not in {_WITHOUT_SIZES, SCHEMA}:
         raise FormatError(_WHAT, expected=f"schema {SCHEMA}", found=f"schema {schema}, of another version of gcd")
     operation = choice(fields, "operation", Operation)
     manifest = Manifest(
@@ -95,7 +101,7 @@ def parse_manifest(raw: bytes) -> Manifest:
         engine_id=fields.text("engine_id"),
         store_inode=fields.integer("store_inode"),
         finding=finding_from(fields.fields("finding")),
-        items=_items(fields, operation),
+        items=_items(fields, operation, has_sizes=schema != _WITHOUT_SIZES),
         ground=_ground_from(fields.fields("ground")),
     )
     fields.end()
@@ -114,12 +120,12 @@ def _run_id(text: str) -> RunId:
     return text
 
 
-def _items(fields: Fields, operation: Operation) -> tuple[Item, ...]:
+def _items(fields: Fields, operation: Operation, *, has_sizes: bool) -> tuple[Item, ...]:
     """Those of a repair may lie within one another: a directory is made, and then what is in it."""
     objects = fields.objects("items")
     if not 1 <= len(objects) <= MOST_ITEMS:
         raise FormatError(f"{_WHAT}: items", expected=f"1 to {MOST_ITEMS}", found=str(len(objects)))
-    items = tuple(map(_item_from, objects))
+    items = tuple(_item_from(item, has_sizes=has_sizes) for item in objects)
     paths = sorted(item.path.split("/") for item in items)
     nested = any(below[: len(path)] == path for path, below in pairwise(paths))
     if operation is Operation.QUARANTINE and (nested or any(i.taken is None or i.made is not None for i in items)):
@@ -143,18 +149,18 @@ def _item_value(item: Item) -> dict[str, object]:
             "label": None if taken.label is None else text_value(taken.label),
             "disk_bytes": taken.disk_bytes,
         },
-        "made": None if made is None else {"type": made.type, "sha256": made.sha256},
+        "made": None if made is None else {"type": made.type, "sha256": made.sha256, "size": made.size},
     }
 
 
-def _item_from(fields: Fields) -> Item:
+def _item_from(fields: Fields, *, has_sizes: bool) -> Item:
     path = fields.text("path")
     if not is_item_path(path):
         raise FormatError(f"{fields.what}: path", expected="a path below the root", found=escaped(path))
     item = Item(
         path,
         _taken_from(fields.fields("taken")) if fields.stated("taken") else None,
-        _made_from(fields.fields("made")) if fields.stated("made") else None,
+        _made_from(fields.fields("made"), has_size=has_sizes) if fields.stated("made") else None,
     )
     fields.end()
     if item.taken is None and item.made is None:
@@ -177,8 +183,8 @@ def _taken_from(fields: Fields) -> Taken:
     return taken
 
 
-def _made_from(fields: Fields) -> Made:
-    made = Made(choice(fields, "type", FileType), fields.text("sha256"))
+def _made_from(fields: Fields, *, has_size: bool) -> Made:
+    made = Made(choice(fields, "type", FileType), fields.text("sha256"), fields.integer("size") if has_size else None)
     fields.end()
     if _SHA256.fullmatch(made.sha256) is None:
         raise FormatError(f"{fields.what}: sha256", expected="64 hex digits", found=escaped(made.sha256))

@@ -3,7 +3,7 @@ A plan as JSON: what ``gcd plan -o`` saves, and ``gcd apply FILE`` reads back, w
 
 ::
 
-    {"schema": 1, "digest", "root", "identity": {"device", "inode", "engine_id"},
+    {"schema": 2, "digest", "root", "identity": {"device", "inode", "engine_id"},
      "engine": {"state", "pid", "epoch_ns", "doubts", "others"}, "read_ns", "refusal",
      "steps": [{"repair": {"changes": [<change>, …], "foretold"}, "finding": {…}} |
                {"release": {"chain"}, "finding": {…}} |
@@ -11,7 +11,8 @@ A plan as JSON: what ``gcd plan -o`` saves, and ``gcd apply FILE`` reads back, w
      "left_alone": [{"reason", "why", "finding": {…}}], "not_checked": [{"code", "name", "source", "why"}]}
 
     a change: {"write": {"path", "like", "base64"}} | {"symlink": {"path", "target"}} | {"aside": {"path"}} |
-              {"directory": {"path", "mode", "like"}} | {"drop_reference": {"path", "reference", "image"}}
+              {"directory": {"path", "mode", "like"}} | {"drop_reference": {"path", "reference", "image"}} |
+              {"copy": {"path", "source", "bytes", "sha256", "modified_ns"}} | {"hard_link": {"path", "to"}}
 
 What is printed has ``{"write": {"path", "like", "bytes", "sha256"}}`` instead: a file that a repair writes may be the
 config of a container, with the secrets in its environment. It is described by ``docs/plan.schema.json``.
@@ -27,6 +28,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
 
@@ -39,9 +41,11 @@ from gcd.model.finding import Code, NotChecked
 from gcd.model.ids import ChainId, ImageId, is_digest
 from gcd.model.inventory import Source
 from gcd.model.plan import (
+    CopyFile,
     DropReference,
     Identity,
     LeftAlone,
+    LinkFile,
     MakeDirectory,
     MakeSymlink,
     Mend,
@@ -56,11 +60,14 @@ from gcd.model.plan import (
 if TYPE_CHECKING:
     from gcd.model.plan import Change, Step
 
-SCHEMA = 1
+SCHEMA = 2
 MOST_BYTES = 64 << 20
 """No saved plan is longer: some ten thousand steps."""
 
 _WHAT = "plan"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST = (1 << 63) - 1
+"""What the kernel takes for a size, and for nanoseconds."""
 
 Content = Callable[[bytes], Object]
 
@@ -99,12 +106,15 @@ def plan_digest(plan: Plan) -> str:
 
 
 def parse_plan(raw: bytes) -> Plan:
-    """The plan in `raw`; `FormatError` if it is none, was changed, or is of a later schema than this gcd knows."""
+    """
+    The plan in `raw`; `FormatError` if it is none, was changed, or is of another schema: of an older one too, for a
+    plan is good for an hour.
+    """
     if len(raw) > MOST_BYTES:
         raise FormatError(_WHAT, expected=f"at most {MOST_BYTES} bytes", found="more")
     fields = read_object(raw, _WHAT)
     if (schema := fields.integer("schema")) != SCHEMA:
-        raise FormatError(_WHAT, expected=f"schema {SCHEMA}", found=str(schema))
+        raise FormatError(_WHAT, expected=f"schema {SCHEMA}", found=f"schema {schema}, of another version of gcd")
     digest = fields.text("digest")
     plan = Plan(
         root=fields.text("root"),
@@ -187,22 +197,27 @@ def _step_from(fields: Fields) -> Step:
 
 
 def _change_value(change: Change, content: Content) -> Object:
+    said: Object
     match change:
         case WriteFile():
-            said = {"path": text_value(change.path), "like": text_value(change.like)}
-            return {"write": {**said, **content(change.content)}}
+            kind, said = "write", {"like": text_value(change.like), **content(change.content)}
+        case CopyFile():
+            copied = {"bytes": change.size, "sha256": change.sha256, "modified_ns": change.modified_ns}
+            kind, said = "copy", {"source": text_value(change.source), **copied}
+        case LinkFile():
+            kind, said = "hard_link", {"to": text_value(change.to)}
         case MakeSymlink():
-            return {"symlink": {"path": text_value(change.path), "target": text_value(change.target)}}
+            kind, said = "symlink", {"target": text_value(change.target)}
         case MakeDirectory():
-            like = text_value(change.like)
-            return {"directory": {"path": text_value(change.path), "mode": change.mode, "like": like}}
+            kind, said = "directory", {"mode": change.mode, "like": text_value(change.like)}
         case SetAside():
-            return {"aside": {"path": text_value(change.path)}}
+            kind, said = "aside", {}
         case DropReference():
-            dropped = {"path": change.path, "reference": change.reference, "image": change.image}
-            return {"drop_reference": {key: text_value(text) for key, text in dropped.items()}}
+            kind = "drop_reference"
+            said = {"reference": text_value(change.reference), "image": text_value(change.image)}
         case _:
             assert_never(change)
+    return {kind: {"path": text_value(change.path), **said}}
 
 
 def _change_from(fields: Fields) -> Change:
@@ -211,6 +226,11 @@ def _change_from(fields: Fields) -> Change:
     match kind:
         case "write":
             change: Change = WriteFile(said.text("path"), _content(said), said.text("like"))
+        case "copy":
+            path, source, size = said.text("path"), said.text("source"), _amount(said, "bytes")
+            change = CopyFile(path, source, size, _sha256(said), _amount(said, "modified_ns"))
+        case "hard_link":
+            change = LinkFile(said.text("path"), said.text("to"))
         case "symlink":
             change = MakeSymlink(said.text("path"), said.text("target"))
         case "directory":
@@ -267,6 +287,20 @@ def _digest(fields: Fields, name: str) -> str:
     text = fields.text(name)
     if not is_digest(text):
         raise FormatError(f"{fields.what}: {name}", expected="sha256: and 64 hex digits", found=escaped(text))
+    return text
+
+
+def _amount(fields: Fields, name: str) -> int:
+    number = fields.integer(name)
+    if not 0 <= number <= _MOST:
+        raise FormatError(f"{fields.what}: {name}", expected="a number of 63 bits", found=str(number))
+    return number
+
+
+def _sha256(fields: Fields) -> str:
+    text = fields.text("sha256")
+    if _SHA256.fullmatch(text) is None:
+        raise FormatError(f"{fields.what}: sha256", expected="64 hex digits", found=escaped(text))
     return text
 
 

@@ -9,11 +9,15 @@ from gcd.mends.whose import in_use, unread
 from gcd.model import layout
 from gcd.model.ids import ChainId
 from gcd.model.inventory import Source
-from gcd.model.plan import WriteFile
+from gcd.model.plan import CopyFile, LinkFile
 from gcd.model.reading import value_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gcd.mends.mending import Case
+    from gcd.model.content import Twin
+    from gcd.model.plan import Change
 
 
 def damaged_file(case: Case) -> Mending | Unproven:
@@ -25,9 +29,15 @@ def damaged_file(case: Case) -> Mending | Unproven:
     doubt = unread(case, Source.OVERLAY2, Source.LINKS, Source.LAYERS, Source.MOUNTS) or in_use(case, layer_dir)
     if doubt is not None:
         return doubt
-    found = case.witness.whole_content(record.chain_id, case.inventory.layers)
-    if isinstance(found, str):
-        return Unproven(found)
+    twins = case.witness.twins(record.chain_id, case.inventory.layers)
+    if isinstance(twins, str):
+        return Unproven(twins)
     diff = f"{layout.layer_dir(layer_dir)}/{layout.DIFF}"
-    paths = {path: f"{diff}/{path}" for path in found}
-    return Mending(tuple(WriteFile(paths[path], content, paths[path]) for path, content in sorted(found.items())))
+    return Mending(tuple(change for twin in twins for change in _changes(diff, twin)))
+
+
+def _changes(diff: str, twin: Twin) -> Iterator[Change]:
+    first, *others = (f"{diff}/{name}" for name in twin.names)
+    yield CopyFile(first, twin.source, twin.size, twin.sha256, twin.modified_ns)
+    for other in others:
+        yield LinkFile(other, first)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gcd.model.plan import Reason
 
 if TYPE_CHECKING:
+    from gcd.model.content import Twin
     from gcd.model.facts import LayerRecord
     from gcd.model.finding import Finding
     from gcd.model.ids import ChainId, DiffId, LayerDirId
@@ -51,10 +52,10 @@ class Witness(Protocol):
         is: all that its tar-split names is there as it says, nothing else is, and the stream's SHA-256 is `diff_id`.
         """
 
-    def whole_content(self, chain: ChainId, layers: Mapping[ChainId, LayerRecord]) -> Mapping[str, bytes] | str:
+    def twins(self, chain: ChainId, layers: Mapping[ChainId, LayerRecord]) -> tuple[Twin, ...] | str:
         """
-        By path in the ``diff`` of the layer `chain`, what each file shall hold whose content is not what was unpacked,
-        as another of `layers` holds it, proven by the SHA-256 of the whole stream; or why that is not known.
+        Of each file of the layer `chain` whose content is not what was unpacked, which file of another of `layers`
+        holds that, proven by the SHA-256 of the whole stream; or why that is not known.
         """
 
 

@@ -61,6 +61,23 @@ class Difference:
     crc: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """
+    What a damaged file of a layer shall be: `size` bytes with the SHA-256 `sha256` (64 hex digits), as the file
+    `source`, a path relative to the root, holds them; last modified at `modified_ns` of the wall clock.
+
+    `names` are all that it has, relative to the layer's ``diff``: the one under which the stream holds its content,
+    then its hard links.
+    """
+
+    names: tuple[str, ...]
+    source: str
+    size: int
+    sha256: str
+    modified_ns: int
+
+
 class Soundness(StrEnum):
     VERIFIED = "verified"
     DAMAGED = "damaged"

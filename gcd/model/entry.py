@@ -74,10 +74,14 @@ class Taken:
 class Made:
     """
     What a repair puts at an item's path: `sha256` is that of a file's content or a symlink's text, "" of a directory.
+
+    `size` is how long that is in bytes; None where the manifest does not say it, of a gcd that made no file of more
+    than 64 MiB.
     """
 
     type: FileType
     sha256: str
+    size: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ class Item:
     """
     One name that the entry is about: `taken` is what stood there, None where nothing did; `made` what is put there.
 
-    In the entry it is ``items/<its index>``.
+    In the entry it is ``items/<its index>``. Of a file with several names each is an item, whose `taken` has the same
+    inode; so has what is put there.
     """
 
     path: str

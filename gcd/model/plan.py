@@ -35,6 +35,31 @@ class WriteFile:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyFile:
+    """
+    The regular file `path` shall hold what the file `source` does: `size` bytes, whose SHA-256 is `sha256` (64 hex
+    digits); else nothing is done. It is last modified at `modified_ns` of the wall clock.
+
+    Mode, owner, label and all other extended attributes are those of the file that it replaces. The content is in no
+    plan, nor ever in memory as a whole: it may be of any size.
+    """
+
+    path: str
+    source: str
+    size: int
+    sha256: str
+    modified_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFile:
+    """`path`, another name of the file `to`, shall be that again when `to` is copied by the same repair."""
+
+    path: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
 class MakeSymlink:
     """The symlink `path` shall have the text `target`; what stands in its place is kept in the entry."""
 
@@ -74,7 +99,7 @@ class SetAside:
     path: str
 
 
-Change = WriteFile | MakeSymlink | MakeDirectory | DropReference | SetAside
+Change = WriteFile | CopyFile | LinkFile | MakeSymlink | MakeDirectory | DropReference | SetAside
 """One thing that a repair does. What was in its place before is kept in the entry, so that it can be undone."""
 
 

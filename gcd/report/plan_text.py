@@ -14,7 +14,9 @@ from rich.text import Text
 
 from gcd.model.facts import EngineState
 from gcd.model.plan import (
+    CopyFile,
     DropReference,
+    LinkFile,
     MakeDirectory,
     MakeSymlink,
     Mend,
@@ -164,21 +166,27 @@ def _step(number: int, step: Step) -> Iterator[Line]:
 
 
 def _change(change: Change) -> str:
+    path = printable(change.path)
     match change:
         case WriteFile():
             content = change.content.decode("utf-8", "surrogateescape")
             told = printable(content) if len(content) <= CONTENT_SHOWN else f"{len(change.content)} bytes"
-            return f"write {printable(change.path)}: {told}"
+            said = f"write {path}: {told}"
+        case CopyFile():
+            said = f"copy to {path}: {iec(change.size)} of {printable(change.source)}"
+        case LinkFile():
+            said = f"make {path} the same file as {printable(change.to)}"
         case MakeSymlink():
-            return f"link {printable(change.path)} -> {printable(change.target)}"
+            said = f"link {path} -> {printable(change.target)}"
         case MakeDirectory():
-            return f"see to it that {printable(change.path)} is a directory"
+            said = f"see to it that {path} is a directory"
         case DropReference():
-            return f"drop {printable(change.reference)} from {printable(change.path)}"
+            said = f"drop {printable(change.reference)} from {path}"
         case SetAside():
-            return f"take away {printable(change.path)}"
+            said = f"take away {path}"
         case _:
             assert_never(change)
+    return said
 
 
 def _left_alone(left: Sequence[LeftAlone]) -> Iterator[Line]:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 MOST_SHOWN = 50
 """How many files one finding names; its summary counts them all."""
 
-MOST_MENDED_BYTES = 16 << 20
-"""Of all files that one repair writes (`gcd.scrub.twins`)."""
-
 _ALTERED = frozenset(Damage) - {Damage.MISSING, Damage.EXTRA}
 _MENDED = frozenset({Damage.EMPTIED, Damage.RESIZED, Damage.CHANGED})
 
@@ -69,8 +66,8 @@ def damaged_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterato
     below ``overlay2``.
     Remedy: remove all images and containers with this layer and pull again, as ``gcd scrub`` prints it. Where another
     layer of the same root holds the file whole, ``gcd repair`` with the id of the finding writes it back, with the
-    engine stopped; else its ``--dry-run`` says why not. Only content is written back, of 16 MiB at most, and only if
-    then the whole layer is as it was. Hard links and files with attributes (capabilities) are not.
+    engine stopped; else its ``--dry-run`` says why not. Only content is written back, under all names that the file
+    has, and only if then the whole layer is as it was; mode, owner and attributes (capabilities) stay as they are.
     Not this rule: other times of files; other modes and owners, unless ``--metadata`` asks for them, as info.
     """
     del graph
@@ -212,8 +209,6 @@ def _obstacle(verdict: Verdict) -> str:
         return "more is damaged than is known"
     if lost is not None:
         return f"the content of {lost.path} is lost as well, without which nothing can be proven"
-    if sum(difference.size for difference in damaged) > MOST_MENDED_BYTES:
-        return f"it is more than {MOST_MENDED_BYTES >> 20} MiB"
     return ""
 
 

@@ -17,6 +17,7 @@ from gcd.actions.closelook import CloseLook, paths_of
 from gcd.actions.fence import fence
 from gcd.model.ids import ChainId, ImageId
 from gcd.model.plan import (
+    CopyFile,
     DropReference,
     Identity,
     MakeDirectory,
@@ -291,7 +292,7 @@ def test_what_lies_beside_the_content_of_a_lower_layer_may_go(root: Directory, d
 def test_content_is_not_changed_below_a_mount_that_names_the_layer_by_its_link(
     root: Directory, docker: Path, proc: FakeProc
 ):
-    mend = Mend(FINDING, (WriteFile(f"overlay2/{LAYER}/diff/bin/sh", b"", "x"),))
+    mend = Mend(FINDING, (CopyFile(f"overlay2/{LAYER}/diff/bin/sh", "x", 0, "ab" * 32, 0),))
     with looking(root, docker, proc) as look:
         assert told(look, mend) is None
         proc.process(77, "holder", mountinfo=OVERLAY.format(lower=f"/r/overlay2/l/{LINK}", upper=hex64("b")))

@@ -50,7 +50,7 @@ takens = st.builds(
     label=st.none() | texts,
     disk_bytes=numbers,
 )
-mades = st.builds(Made, type=st.sampled_from(FileType), sha256=st.sampled_from(["", "ab" * 32]))
+mades = st.builds(Made, type=st.sampled_from(FileType), sha256=st.sampled_from(["", "ab" * 32]), size=numbers)
 
 
 def manifest(**fields):
@@ -141,7 +141,7 @@ def test_a_hidden_way_up_is_refused():
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"schema": 2}, "found schema 2, of another version of gcd"),
+        ({"schema": 3}, "found schema 3, of another version of gcd"),
         ({"schema": ...}, "expected the key schema"),
         ({"new": 1}, "expected no other key, found new"),
         ({"entry": "../x"}, "expected an entry's id"),
@@ -169,7 +169,7 @@ def test_what_is_not_gcds_own_hand_is_refused(fields, expected):
 
 def test_a_repeated_key_is_refused():
     with pytest.raises(FormatError, match="a repeated key"):
-        parse_manifest(manifest_bytes(manifest()).replace(b'"schema": 1', b'"schema": 1, "schema": 1'))
+        parse_manifest(manifest_bytes(manifest()).replace(b'"schema": 2', b'"schema": 2, "schema": 2'))
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_a_repeated_key_is_refused():
     [
         (Item("a/b", TAKEN), Item("a/b/c", TAKEN)),
         (Item("a/b", TAKEN), Item("a/b", TAKEN)),
-        (Item("a/b", None, Made(FileType.DIRECTORY, "")),),
-        (Item("a/b", TAKEN, Made(FileType.DIRECTORY, "")),),
+        (Item("a/b", None, Made(FileType.DIRECTORY, "", 0)),),
+        (Item("a/b", TAKEN, Made(FileType.DIRECTORY, "", 0)),),
     ],
 )
 def test_what_moves_was_taken_and_its_items_lie_apart(items):
@@ -191,3 +191,17 @@ def test_entries_are_in_the_order_in_which_they_were_made():
 
     assert sorted(names, key=order_of) == [names[2], names[1], names[0]]
     assert [is_entry_id(name) for name in (*names, "x", "20261128T091236-0001/..")] == [True] * 3 + [False] * 2
+
+
+def test_what_an_older_gcd_took_is_read_with_files_of_unknown_sizes():
+    """Schema 1: repairs made no file of more than 64 MiB, and its size was not told."""
+    made = Made(FileType.FILE, "ab" * 32, 5)
+    taken = manifest(operation=Operation.REPAIR, items=(Item("a/b", TAKEN, made), Item("a/c", TAKEN)))
+    value = json.loads(manifest_bytes(taken)) | {"schema": 1}
+    del value["items"][0]["made"]["size"]
+
+    older = parse_manifest(json.dumps(value).encode())
+
+    assert older == replace(taken, items=(Item("a/b", TAKEN, replace(made, size=None)), Item("a/c", TAKEN)))
+    with pytest.raises(FormatError, match="expected the key size"):
+        parse_manifest(json.dumps(value | {"schema": 2}).encode())

@@ -17,9 +17,11 @@ from gcd.model.finding import Acceptance, Code, Node, NodeKind, NotChecked
 from gcd.model.ids import ChainId, ImageId
 from gcd.model.inventory import Source
 from gcd.model.plan import (
+    CopyFile,
     DropReference,
     Identity,
     LeftAlone,
+    LinkFile,
     MakeDirectory,
     MakeSymlink,
     Mend,
@@ -39,6 +41,8 @@ CHANGES = (
     MakeDirectory("overlay2/a/work", 0o700, "overlay2/a"),
     DropReference("image/overlay2/repositories.json", "a:1", ImageId(f"sha256:{hex64('c')}")),
     SetAside("x"),
+    CopyFile("overlay2/a/diff/\udcff", "overlay2/b/diff/c", 2**40, "ab" * 32, 5),
+    LinkFile("overlay2/a/diff/d", "overlay2/a/diff/\udcff"),
 )
 PLAN = Plan(
     root="/var/lib/docker",
@@ -96,7 +100,8 @@ def test_the_digest_is_of_the_whole_plan():
         (b"", "plan"),
         (b"[]", "expected an object"),
         (b"{}", "expected the key schema, found none"),
-        (changed(schema=2), "expected schema 1, found 2"),
+        (changed(schema=3), "expected schema 2, found schema 3, of another version of gcd"),
+        (changed(schema=1), "expected schema 2, found schema 1, of another version of gcd"),
         (changed(schema="1"), "expected a whole number"),
         (changed(root="/other"), "expected what its digest says, found something else: it was changed"),
         (changed(steps=[]), "found something else: it was changed"),

@@ -8,11 +8,11 @@ from support.inventories import BASE_CHAIN, BASE_DIFF, BASE_DIR, BASE_LINK, TOP_
 from gcd.actions import closelook
 from gcd.mends.mending import Mending, Unproven
 from gcd.mends.table import mend
-from gcd.model.content import Damage, Depth, Difference, Soundness, Verdict
+from gcd.model.content import Damage, Depth, Difference, Soundness, Twin, Verdict
 from gcd.model.facts import KernelMount
 from gcd.model.finding import Impact
 from gcd.model.inventory import Coverage, Source, SourceState
-from gcd.model.plan import Reason, WriteFile
+from gcd.model.plan import CopyFile, LinkFile, Reason, WriteFile
 from gcd.rules.content import content_findings
 
 DIFFERENCE = Difference("bin/sh", Damage.EMPTIED, "3 bytes, CRC-64 0000000000000007", "0 bytes", 3, 7)
@@ -20,13 +20,17 @@ VERDICT = Verdict(BASE_CHAIN, BASE_DIR, Depth.QUICK, Soundness.DAMAGED, 1, 0, 1,
 PATH = f"overlay2/{BASE_DIR}/diff/bin/sh"
 
 
+TWIN = Twin(("bin/sh", "bin/ash"), f"overlay2/{TOP_DIR}/diff/x", 3, "ab" * 32, 5)
+COPY = CopyFile(PATH, TWIN.source, 3, "ab" * 32, 5)
+
+
 class Proven:
     """A witness that knows the content."""
 
-    def __init__(self, answer={"bin/sh": b"abc"}):  # noqa: B006 - never changed
+    def __init__(self, answer=(TWIN,)):
         self.answer = answer
 
-    def whole_content(self, chain, layers):
+    def twins(self, chain, layers):
         assert chain == BASE_CHAIN
         assert layers[chain].diff_id.value == BASE_DIFF
         return self.answer
@@ -55,8 +59,8 @@ def test_the_finding_names_the_file_and_what_it_costs():
     assert finding.impact == Impact(("app:latest",), ("web",))
 
 
-def test_what_is_proven_is_written():
-    assert mended(inventory(), Proven()) == Mending((WriteFile(PATH, b"abc", PATH),))
+def test_what_is_proven_is_copied_to_all_names_of_the_file():
+    assert mended(inventory(), Proven()) == Mending((COPY, LinkFile(f"overlay2/{BASE_DIR}/diff/bin/ash", PATH)))
 
 
 def test_what_is_not_proven_is_not():
@@ -84,5 +88,6 @@ def test_without_all_mounts_nothing_is_written():
 
 
 def test_mounts_are_looked_at_again_right_before_it():
-    assert closelook._is_minded(WriteFile(PATH, b"abc", PATH))
+    assert closelook._is_minded(COPY)
+    assert closelook._is_minded(LinkFile(PATH, PATH))
     assert not closelook._is_minded(WriteFile(f"overlay2/{BASE_DIR}/link", b"abc", PATH))

@@ -11,9 +11,11 @@ from gcd.model.finding import Code, Node, NodeKind, NotChecked
 from gcd.model.ids import ChainId, ImageId
 from gcd.model.inventory import Source
 from gcd.model.plan import (
+    CopyFile,
     DropReference,
     Identity,
     LeftAlone,
+    LinkFile,
     MakeDirectory,
     MakeSymlink,
     Mend,
@@ -112,6 +114,8 @@ def test_colours_only_where_asked_for():
         (CHANGES[3], "see to it that overlay2/c/work is a directory"),
         (CHANGES[4], "drop a:1 from image/overlay2/repositories.json"),
         (CHANGES[5], "take away x"),
+        (CopyFile("a/\x1b", "b", 40 << 20, "ab" * 32, 0), "copy to a/\\x1b: 40.0 MiB of b"),
+        (LinkFile("a", "b\x1b"), "make a the same file as b\\x1b"),
         (WriteFile("a", b"\x00\xff\x1b", "b"), "write a: \\x00\\xff\\x1b"),
     ],
 )

@@ -1,7 +1,8 @@
 """
-A file of a layer is written back from another one: killed or failed at every call that changes something.
+Files of a layer are copied from another one: killed or failed at every call that changes something.
 
-Right after each the file has its old content or its new one; after the next start the whole repair is done or undone.
+Right after each, each name has its old content or its new one; after the next start the whole repair is done or undone,
+and what was one file with several names is one.
 See `support.killing` for how.
 """
 
@@ -25,12 +26,13 @@ from gcd.actions.recover import Recovery, recover
 from gcd.actions.repair import repair
 from gcd.actions.restore import restore
 from gcd.demo.dockerroot import DockerRoot
+from gcd.demo.tarsplit import MTIME, HardLinkTo
 from gcd.mends.table import mend
 from gcd.model.content import Depth
 from gcd.model.entry import EntryState
 from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState
-from gcd.model.plan import Mend, Outcome
+from gcd.model.plan import CopyFile, LinkFile, Mend, Outcome
 from gcd.model.storegraph import StoreGraph
 from gcd.root.discover import detect_store, find_root
 from gcd.root.tree import open_root
@@ -40,11 +42,13 @@ from gcd.scrub.layer import Manner, verify
 from gcd.scrub.order import layers_of
 from gcd.scrub.pace import Pace
 from gcd.scrub.reading import Contents
-from gcd.scrub.twins import whole_content
+from gcd.scrub.twins import twins_of
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 TOOL, NOTE = b"#!/bin/sh\n" + b"x" * 70_000, b"a note\n"
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+"""cap_net_raw+ep, as setcap(8) writes it."""
 
 
 class Twins:
@@ -53,9 +57,9 @@ class Twins:
     def __init__(self, root):
         self.root = root
 
-    def whole_content(self, chain, layers):
+    def twins(self, chain, layers):
         known = layers_of(layers)
-        return whole_content(self.root, known.pop(chain), known.values())
+        return twins_of(self.root, known.pop(chain), known.values())
 
 
 def mend_of(path: Path) -> Mend:
@@ -78,17 +82,23 @@ def folder():
 
 @pytest.fixture(scope="module")
 def model(folder):
-    """A root whose layer lost two files that another one holds, one of them setuid and somebody's; and its mend."""
+    """
+    A root whose layer lost two files that another one holds, and its mend: a note, and a tool with three names, setuid,
+    somebody's, with a capability and an attribute.
+    """
+    names = {"bin/tool": HardLinkTo("bin/a"), "sbin/tool": HardLinkTo("bin/a")}
     with DockerRoot(folder / "model", seed=os.getpid()) as built:
-        built.image("one:1", layers=[{"bin/tool": TOOL, "note": NOTE}])
+        built.image("one:1", layers=[{"bin/a": TOOL, **names, "note": NOTE}])
         built.image("two:1", layers=[{"note": NOTE, "opt/tool": TOOL}])
-    [tool] = (folder / "model").glob("overlay2/*/diff/bin/tool")
+    [tool] = (folder / "model").glob("overlay2/*/diff/bin/a")
     os.truncate(tool, 0)
     os.chown(tool, 1000, 1001)
     tool.chmod(0o4755)
+    os.setxattr(tool, "security.capability", CAPABILITY)
+    os.setxattr(tool, "trusted.note", b"kept")
     (tool.parents[1] / "note").write_bytes(b"no note")
     mending = mend_of(folder / "model")
-    assert [change.content for change in mending.changes] == [TOOL, NOTE]
+    assert [type(change) for change in mending.changes] == [CopyFile, LinkFile, LinkFile, CopyFile]
     return folder / "model", mending
 
 
@@ -125,22 +135,25 @@ def worn(mark):
 
 
 def judge(root, mending, before):
-    new = [TOOL, NOTE]
-    assert all(content in {was, shall} for content, was, shall in zip(held(root, mending), OLD, new, strict=True))
+    assert all(content in {was, shall} for content, was, shall in zip(held(root, mending), OLD, NEW, strict=True))
     done = in_place_of(root, lambda place: recover(place, engine=EngineState.STOPPED))
     assert [r for r in done if r.recovery is Recovery.LEFT_OPEN] == []
-    assert held(root, mending) in (OLD, new)
+    assert held(root, mending) in (OLD, NEW)
     now = outside(root)
-    paths = {change.path for change in mending.changes}
-    assert {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)} in (set(), paths)
+    paths = [change.path for change in mending.changes]
+    changed = {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)}
+    assert changed in (set(), set(paths))
     assert [worn(now[path]) for path in paths] == [worn(before[path]) for path in paths]
+    assert len({now[path].inode for path in paths}) == 2
+    assert not changed or {now[path].mtime_ns for path in paths} == {MTIME * 1_000_000_000}
     names = [name for name, (state, _) in entries_of(root).items() if state is EntryState.CLOSED]
     deeds = in_place_of(root, lambda place: list(restore(place, names, engine=EngineState.STOPPED)))
     assert [deed for deed in deeds if deed.outcome is not Outcome.DONE] == []
     assert (entries_of(root), differences(before, outside(root))) == ({}, [])
 
 
-OLD = [b"", b"no note"]
+OLD = [b"", b"", b"", b"no note"]
+NEW = [TOOL, TOOL, TOOL, NOTE]
 
 
 def at_each(fresh, mending, points, do):
@@ -154,7 +167,7 @@ def at_each(fresh, mending, points, do):
 def points_in(fresh, mending):
     root = fresh()
     points = points_of(lambda: act(root, mending))
-    assert held(root, mending) == [TOOL, NOTE]
+    assert held(root, mending) == NEW
     return points
 
 
@@ -162,7 +175,7 @@ def test_killed_at_every_call(fresh, model):
     points = points_in(fresh, model[1])
     at_each(fresh, model[1], points, kill_at)
 
-    assert len(points) == len(set(points)) >= 50
+    assert len(points) == len(set(points)) >= 60
 
 
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EXDEV"])
@@ -171,3 +184,23 @@ def test_every_call_fails(fresh, model, error):
     at_each(fresh, model[1], points, lambda act, point: fail_at(act, point, error))
 
     assert points
+
+
+def put_back(root):
+    names = list(entries_of(root))
+    in_place_of(root, lambda place: list(restore(place, names, engine=EngineState.STOPPED)))
+
+
+def test_restored_and_killed_at_every_call(fresh, model):
+    root = fresh()
+    act(root, model[1])
+    points = points_of(lambda: put_back(root))
+    assert held(root, model[1]) == OLD
+    for point in points:
+        root = fresh()
+        before = outside(root)
+        act(root, model[1])
+        kill_at(lambda root=root: put_back(root), point)
+        judge(root, model[1], before)
+
+    assert len(points) >= 18

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tarfile
+import tracemalloc
+from dataclasses import replace
 
 import pytest
+from fastcrc.crc64 import go_iso
 from support.layers import Member, folder, written
 
+from gcd.model.content import Twin
 from gcd.model.ids import LayerDirId
 from gcd.root.tree import open_root
 from gcd.scrub import twins
-from gcd.scrub.twins import whole_content
+from gcd.scrub.twins import twins_of
 
 CONTENT = b"content of a\n" * 100
-SOUND = (folder("d"), Member("d/a", CONTENT), Member("big", b"b" * 700_000))
+SOUND = (folder("d"), Member("d/a", CONTENT, records=(("mtime", "1111.25"),)), Member("big", b"b" * 700_000))
 OTHER = LayerDirId("d" * 64)
+TWIN = Twin(
+    ("d/a",),
+    f"overlay2/{OTHER}/diff/elsewhere",
+    len(CONTENT),
+    hashlib.sha256(CONTENT).hexdigest(),
+    1_111_250_000_000,
+)
 
 
 @pytest.fixture
@@ -32,19 +45,26 @@ def diff_of(root, layer):
 
 def asked(root, layer, *others):
     with open_root(str(root)) as directory:
-        return whole_content(directory, layer, others)
+        return twins_of(directory, layer, others)
 
 
 def test_the_copy_is_found_and_nothing_is_written(damaged, tmp_path):
     layer, other = damaged
 
-    assert asked(tmp_path, layer, other) == {"d/a": CONTENT}
+    assert asked(tmp_path, layer, other) == (TWIN,)
     assert (diff_of(tmp_path, layer) / "d/a").read_bytes() == b""
 
 
 def test_a_copy_that_is_damaged_itself_is_none(damaged, tmp_path):
     layer, other = damaged
     (diff_of(tmp_path, other) / "elsewhere").write_bytes(CONTENT.swapcase())
+
+    assert asked(tmp_path, layer, other) == "no other layer holds d/a whole"
+
+
+def test_a_copy_with_more_behind_it_is_none(damaged, tmp_path):
+    layer, other = damaged
+    (diff_of(tmp_path, other) / "elsewhere").write_bytes(CONTENT + b"more")
 
     assert asked(tmp_path, layer, other) == "no other layer holds d/a whole"
 
@@ -60,7 +80,8 @@ def test_a_copy_that_is_a_symlink_is_not_followed(damaged, tmp_path):
 def test_a_checksum_is_no_proof(damaged, tmp_path, monkeypatch):
     """Another content of the same size and CRC-64: the stream tells."""
     layer, other = damaged
-    monkeypatch.setattr(twins, "_content", lambda *_: CONTENT.swapcase())
+    (diff_of(tmp_path, other) / "elsewhere").write_bytes(CONTENT.swapcase())
+    monkeypatch.setattr(twins, "_is_whole", lambda *_: True)
 
     assert asked(tmp_path, layer, other) == "with the copies that were found its stream does not give its diff id"
 
@@ -72,28 +93,94 @@ def test_other_damage_that_no_copy_mends_stops_it(damaged, tmp_path):
     assert asked(tmp_path, layer, other) == "its files cannot be read (ENOENT)"
 
 
-def test_a_file_with_other_names_is_left_alone(damaged, tmp_path):
-    layer, other = damaged
-    os.link(diff_of(tmp_path, layer) / "d/a", tmp_path / "name")
-
-    assert asked(tmp_path, layer, other) == "d/a has other names, which would keep what is damaged"
-
-
-def test_a_file_with_attributes_is_left_alone(damaged, tmp_path):
-    layer, other = damaged
-    os.setxattr(diff_of(tmp_path, layer) / "d/a", "user.x", b"y")
-
-    assert asked(tmp_path, layer, other) == "d/a has attributes, which a new file would not have"
-
-
-def test_much_is_left_alone(damaged, tmp_path, monkeypatch):
-    layer, other = damaged
-    monkeypatch.setattr(twins, "MOST_BYTES", len(CONTENT) - 1)
-
-    assert asked(tmp_path, layer, other) == "its damaged files have more than 0 MiB"
-
-
 def test_of_a_sound_layer_nothing_is_to_be_written(damaged, tmp_path):
     _, other = damaged
 
     assert asked(tmp_path, other) == "no file in it has other content than it should"
+
+
+def test_an_empty_file_is_the_copy_of_what_shall_be_empty(tmp_path):
+    layer = written(tmp_path, [Member("note")])
+    other = written(tmp_path, [folder("d"), Member("d/none")], OTHER)
+    (diff_of(tmp_path, layer) / "note").write_bytes(b"something")
+
+    [twin] = asked(tmp_path, layer, other)
+
+    assert (twin.source, twin.size, twin.sha256) == (f"overlay2/{OTHER}/diff/d/none", 0, hashlib.sha256().hexdigest())
+
+
+def hard_link(name, target):
+    return Member(name, type=tarfile.LNKTYPE, link=target)
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A layer with a file of three names, the third of which is told as one of the second; and another as above."""
+    names = (hard_link("b", "./d/a"), hard_link("d/c", "b"))
+    layer = written(tmp_path, [*SOUND, *names, Member("also", CONTENT[::-1]), hard_link("not", "also")])
+    other = written(tmp_path, [Member("elsewhere", CONTENT)], OTHER)
+    diff = diff_of(tmp_path, layer)
+    for name in ("b", "d/c"):
+        os.link(diff / "d/a", diff / name)
+    os.link(diff / "also", diff / "not")
+    os.truncate(diff / "b", 0)
+    return layer, other
+
+
+def test_a_file_is_told_with_all_its_names(linked, tmp_path):
+    layer, other = linked
+
+    assert asked(tmp_path, layer, other) == (replace(TWIN, names=("d/a", "b", "d/c")),)
+
+
+def test_a_name_that_is_no_longer_the_same_file_stops_it(linked, tmp_path):
+    layer, other = linked
+    (diff_of(tmp_path, layer) / "b").unlink()
+    (diff_of(tmp_path, layer) / "b").write_bytes(CONTENT)
+
+    assert asked(tmp_path, layer, other) == "b is another file by now than d/a"
+
+
+def test_a_name_that_the_stream_does_not_tell_stops_it(linked, tmp_path):
+    layer, other = linked
+    os.link(diff_of(tmp_path, layer) / "d/a", tmp_path / "name")
+
+    assert asked(tmp_path, layer, other) == "d/a has names that are not the layer's, and would stay damaged"
+
+
+def test_a_name_that_was_given_to_another_file_later_in_the_stream_is_none_of_it(tmp_path):
+    members = [Member("a", CONTENT), hard_link("b", "a"), hard_link("c", "a"), Member("b", b"its own")]
+    layer = written(tmp_path, members)
+    other = written(tmp_path, [Member("elsewhere", CONTENT)], OTHER)
+    os.link(diff_of(tmp_path, layer) / "a", diff_of(tmp_path, layer) / "c")
+    os.truncate(diff_of(tmp_path, layer) / "a", 0)
+
+    [twin] = asked(tmp_path, layer, other)
+
+    assert twin.names == ("a", "c")
+
+
+def test_many_names_are_left_alone(linked, tmp_path, monkeypatch):
+    layer, other = linked
+    monkeypatch.setattr(twins, "MOST_NAMES", 2)
+
+    assert asked(tmp_path, layer, other) == "its damaged files have more than 2 names"
+
+
+def test_what_is_found_is_not_held_in_memory(tmp_path):
+    """24 MiB, and a few pieces of them at a time."""
+    content = bytes(range(256)) * (96 << 10)
+    crc = go_iso(content)
+    layer = written(tmp_path, [Member("large", content, crc=crc)])
+    other = written(tmp_path, [Member("elsewhere", content, crc=crc), Member("more")], OTHER)
+    (diff_of(tmp_path, layer) / "large").write_bytes(b"")
+
+    tracemalloc.start()
+    try:
+        [twin] = asked(tmp_path, layer, other)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (twin.source, twin.size) == (f"overlay2/{OTHER}/diff/elsewhere", len(content))
+    assert peak < 8 << 20

@@ -29,7 +29,7 @@ MUTATING = (
     "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "symlink", "symlinkat",
     "link", "linkat", "mknod", "mknodat", "write", "pwrite64", "writev", "fsync", "fdatasync", "fchmod", "chmod",
     "fchmodat", "fchown", "chown", "lchown", "fchownat", "setxattr", "lsetxattr", "fsetxattr", "removexattr",
-    "lremovexattr", "fremovexattr", "ftruncate", "truncate", "fallocate", "open", "openat",
+    "lremovexattr", "fremovexattr", "ftruncate", "truncate", "fallocate", "utimensat", "open", "openat",
 )  # fmt: skip
 """Of ``open`` and ``openat`` those count that create."""
 

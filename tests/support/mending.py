@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from gcd.formats.repositories import parse_repositories, write_repositories
-from gcd.model.plan import DropReference, MakeDirectory, MakeSymlink, SetAside, WriteFile
+from gcd.model.plan import CopyFile, DropReference, LinkFile, MakeDirectory, MakeSymlink, SetAside, WriteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +27,11 @@ def carry_out(root: Path, changes: Iterable[Change]) -> None:
                 _clear(path)
                 path.write_bytes(content)
                 path.chmod(mode)
+            case CopyFile(_, source, _, _, modified_ns):
+                path.write_bytes((root / source).read_bytes())
+                os.utime(path, ns=(modified_ns, modified_ns))
+            case LinkFile(_, to):
+                assert path.samefile(root / to)
             case MakeSymlink(_, target):
                 _clear(path)
                 path.symlink_to(target)

@@ -1,0 +1,120 @@
+"""
+A file of a layer made anew in an entry: it holds what another file does, and wears what the file wore that it replaces.
+
+The content goes by in pieces, and its SHA-256 is that of what was written: where it is not the one that was proven, or
+where anything that the old file wears cannot be put on the new one, nothing of the repair is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+from gcd.actions import syscalls
+from gcd.actions.items import parent_of
+from gcd.actions.manifest import NEW_FILE
+from gcd.actions.refusal import of_error, refuse
+from gcd.model.plan import Reason
+from gcd.root.tree import FILE_FLAGS, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gcd.actions.manifest import OpenEntry
+    from gcd.actions.syscalls import Dress
+    from gcd.model.entry import Taken
+    from gcd.model.plan import CopyFile
+    from gcd.root.tree import Directory
+
+PIECE: Final = 1 << 20
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def copy(entry: OpenEntry, name: str, change: CopyFile, taken: Taken, dress: Dress) -> None:
+    """
+    Make ``items/<name>`` as `change` says; it replaces what was `taken`, and wears `dress` and all the extended
+    attributes of that. `Refused` where it is not the one, or cannot be the other; `OSError` for what the disk does.
+    """
+    with _opened(entry.place.root, change.source) as source, _opened(entry.place.root, change.path) as old:
+        if os.fstat(old).st_ino != taken.inode:
+            refuse(Reason.CHANGED, f"something else stands at {change.path} than a moment before")
+        fd = syscalls.make_file(entry.directory, NEW_FILE)
+        try:
+            _pour(source, fd, change)
+            syscalls.wear(fd, dress)
+            _put_on(old, fd, change.path)
+            syscalls.set_modified(fd, change.modified_ns)
+            syscalls.sync_file(fd)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                refuse(Reason.PLACE, f"the disk has no room for the {change.size} bytes of {change.path}")
+            raise
+        finally:
+            os.close(fd)
+    # Under its index there is only ever a whole one: what else is there is somebody else's.
+    syscalls.rename_noreplace(entry.directory, NEW_FILE, entry.items, name)
+
+
+@contextlib.contextmanager
+def _opened(root: Directory, path: str) -> Iterator[int]:
+    """The regular file at `path`, whose access time stays as it is where that may be asked for."""
+    try:
+        with parent_of(root, path) as (parent, name):
+            try:
+                fd = os.open(name, FILE_FLAGS | os.O_NOATIME, dir_fd=parent.fd)
+            except PermissionError:
+                fd = os.open(name, FILE_FLAGS, dir_fd=parent.fd)
+    except OSError as error:
+        raise of_error(error, path) from None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            refuse(Reason.CHANGED, f"{path} is no file any more")
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _pour(source: int, fd: int, change: CopyFile) -> None:
+    digest = hashlib.sha256()
+    left = change.size
+    while left and (piece := _read(source, min(left, PIECE), change.source)):
+        syscalls.write_all(fd, piece)
+        digest.update(piece)
+        left -= len(piece)
+    if left or digest.hexdigest() != change.sha256 or os.fstat(source).st_size != change.size:
+        refuse(Reason.CHANGED, f"{change.source} does not hold any more what was to be copied")
+
+
+def _read(source: int, size: int, path: str) -> bytes:
+    try:
+        return os.read(source, size)
+    except OSError as error:
+        raise of_error(error, path) from None
+
+
+def _put_on(old: int, fd: int, path: str) -> None:
+    """All extended attributes of `old` but its label, which is part of a dress; one at a time: each may have 64 KiB."""
+    names = _attributes(old)
+    for name in sorted(names):
+        try:
+            syscalls.set_attribute(fd, name, os.getxattr(old, name))
+        except OSError as error:
+            refuse(Reason.PLACE, f"a new {path} cannot have the attribute {name} ({name_of(error)})")
+    if other := names ^ _attributes(fd):
+        refuse(Reason.PLACE, f"a new {path} would differ in the attribute {min(other)}")
+    for name in names:
+        if os.getxattr(fd, name) != os.getxattr(old, name):
+            refuse(Reason.PLACE, f"a new {path} would differ in the attribute {name}")
+
+
+def _attributes(fd: int) -> set[str]:
+    try:
+        return set(os.listxattr(fd)) - {syscalls.LABEL}
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return set()
+        raise

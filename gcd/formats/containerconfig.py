@@ -51,7 +51,16 @@ _SHAPE = Shape(
         "ResolvConfPath": Kind.TEXT,
         "SeccompProfile": Kind.TEXT,
         "NoNewPrivileges": Kind.FLAG,
-    }
+    },
+    asked={
+        "ID": Kind.TEXT,
+        "State": Kind.OBJECT,
+        "Config": Kind.OBJECT,
+        "MountPoints": Kind.OBJECT,
+        "Name": Kind.TEXT,
+        "Image": Kind.TEXT,
+        "Driver": Kind.TEXT,
+    },
 )
 
 _STATE_SHAPE = Shape(
@@ -65,7 +74,8 @@ _STATE_SHAPE = Shape(
         "StartedAt": Kind.TIME,
         "FinishedAt": Kind.TIME,
         "Health": Kind.OBJECT,
-    }
+    },
+    asked={"Running": Kind.FLAG, "Dead": Kind.FLAG, "RemovalInProgress": Kind.FLAG},
 )
 
 _MOUNT_POINT_SHAPE = Shape(
@@ -80,7 +90,8 @@ _MOUNT_POINT_SHAPE = Shape(
         "Relabel": Kind.TEXT,
         "Propagation": Kind.TEXT,
         "SkipMountpointCreation": Kind.FLAG,
-    }
+    },
+    asked={"Spec": Kind.OBJECT},
 )
 
 _SPEC_SHAPE = Shape(
@@ -130,10 +141,11 @@ _HOST_CONFIG_SHAPE = Shape(
         "MaskedPaths": Kind.TEXTS,
         "ReadonlyPaths": Kind.TEXTS,
         "Init": Kind.FLAG,
-    }
+    },
+    asked={"RestartPolicy": Kind.OBJECT, "AutoRemove": Kind.FLAG},
 )
 
-_RESTART_POLICY_SHAPE = Shape({"MaximumRetryCount": Kind.INTEGER})
+_RESTART_POLICY_SHAPE = Shape({"MaximumRetryCount": Kind.INTEGER}, asked={"Name": Kind.TEXT})
 
 _IMAGE_MOUNT = "image"
 
@@ -144,20 +156,16 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
 
     ``"State": null`` crashes the engine, and is refused here.
     """
-    container = struct_of(decode_first(raw, _CONFIG), _CONFIG) or Struct((), _CONFIG)
-    container.require(_SHAPE)
+    container = struct_of(decode_first(raw, _CONFIG), _CONFIG, _SHAPE) or Struct((), _CONFIG, _SHAPE)
     identity = container.stated_text("ID")
     if identity == "":
         raise FormatError(f"{_CONFIG}: ID", expected="the directory's name", found="nothing")
-    state = container.struct("State")
+    state = container.struct("State", _STATE_SHAPE)
     if state is None:
         if container.has("State"):
             raise FormatError(f"{_CONFIG}: State", expected=Kind.OBJECT.value, found="null")
-        state = Struct((), _CONFIG)
-    state.require(_STATE_SHAPE)
-    config = container.struct("Config")
-    if config is not None:
-        config.require(RUN_CONFIG_SHAPE)
+        state = Struct((), _CONFIG, _STATE_SHAPE)
+    config = container.struct("Config", RUN_CONFIG_SHAPE)
     points = _mount_points(container)
     return ContainerConfig(
         id=identity or "",
@@ -177,13 +185,11 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
 
 def parse_host_config(raw: bytes) -> HostConfig:
     """``null`` is refused: the engine panics at it."""
-    host = struct_of(decode_first(raw, _HOST_CONFIG), _HOST_CONFIG)
+    host = struct_of(decode_first(raw, _HOST_CONFIG), _HOST_CONFIG, _HOST_CONFIG_SHAPE)
     if host is None:
         raise FormatError(_HOST_CONFIG, expected=Kind.OBJECT.value, found="null")
-    host.require(_HOST_CONFIG_SHAPE)
-    policy = host.struct("RestartPolicy") or Struct((), _HOST_CONFIG)
-    policy.require(_RESTART_POLICY_SHAPE)
-    return HostConfig(auto_remove=host.flag("AutoRemove"), restart_policy=policy.text("Name"))
+    policy = host.struct("RestartPolicy", _RESTART_POLICY_SHAPE)
+    return HostConfig(auto_remove=host.flag("AutoRemove"), restart_policy=policy.text("Name") if policy else "")
 
 
 def _mount_points(container: Struct) -> tuple[tuple[MountPoint, Struct], ...]:
@@ -194,11 +200,10 @@ def _mount_points(container: Struct) -> tuple[tuple[MountPoint, Struct], ...]:
 
 def _mount_point(destination: str, value: Json) -> tuple[MountPoint, Struct] | None:
     what = f"{_CONFIG}: MountPoints"
-    point = struct_of(value, what)
+    point = struct_of(value, what, _MOUNT_POINT_SHAPE)
     if point is None:
         return None
-    point.require(_MOUNT_POINT_SHAPE)
-    (point.struct("Spec") or Struct((), what)).require(_SPEC_SHAPE)
+    point.struct("Spec", _SPEC_SHAPE)  # for what it refuses
     mount_point = MountPoint(
         destination=point.text("Destination") or destination,
         type=point.text("Type"),
@@ -212,6 +217,6 @@ def _mount_point(destination: str, value: Json) -> tuple[MountPoint, Struct] | N
 
 def _image_mount(mount_point: MountPoint, point: Struct) -> ImageMountPoint:
     """`source` is the best that the file says of the image: reference, id, or path."""
-    spec = point.struct("Spec")
+    spec = point.struct("Spec", _SPEC_SHAPE)
     source = mount_point.name or (spec.text("Source") if spec else "") or mount_point.source
     return ImageMountPoint(mount_point.destination, point.text("ID"), source)

@@ -36,18 +36,14 @@ _VOLUME_OPTIONS_SHAPE = Shape(
 
 def check_descriptor(raw: bytes) -> None:
     """Raise `FormatError` unless the engine would take `raw` for a layer's ``descriptor.json``."""
-    descriptor = struct_of(decode_document(raw, "descriptor.json"), "descriptor.json")
-    if descriptor is not None:
-        descriptor.require(_DESCRIPTOR_SHAPE)
+    struct_of(decode_document(raw, "descriptor.json"), "descriptor.json", _DESCRIPTOR_SHAPE)
 
 
 def check_plugin_config(raw: bytes) -> None:
     """Raise `FormatError` unless `raw` is one JSON object, or null."""
-    struct_of(decode_document(raw, "plugin config"), "plugin config")
+    struct_of(decode_document(raw, "plugin config"), "plugin config", Shape({}))
 
 
 def check_volume_options(raw: bytes) -> None:
     """Raise `FormatError` unless the engine would take `raw` for a volume's ``opts.json``."""
-    options = struct_of(decode_document(raw, "opts.json"), "opts.json")
-    if options is not None:
-        options.require(_VOLUME_OPTIONS_SHAPE)
+    struct_of(decode_document(raw, "opts.json"), "opts.json", _VOLUME_OPTIONS_SHAPE)

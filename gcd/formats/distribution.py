@@ -31,6 +31,4 @@ def check_sources(raw: bytes) -> None:
     if not isinstance(sources, list | None):
         refuse(what, Kind.ARRAY.value, sources)
     for source in sources or ():
-        found = struct_of(source, what)
-        if found is not None:
-            found.require(_SOURCE)
+        struct_of(source, what, _SOURCE)

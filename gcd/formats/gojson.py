@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, Union
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, Union, assert_never
 
 from gcd.formats.escape import escaped
 from gcd.formats.gotime import is_rfc3339
@@ -34,15 +36,15 @@ MOST_NESTED = 400
 stops near 1000."""
 
 
-class Number(NamedTuple):
+@dataclass(slots=True)
+class Number:
+    """Not frozen, which takes twice the time to make: most are made for nobody."""
+
     literal: str
 
 
-class Members(tuple[tuple[str, "Json"], ...]):
-    """The members of an object as they stand, repeated keys included."""
-
-    __slots__ = ()
-
+Members: TypeAlias = tuple[tuple[str, "Json"], ...]
+"""The members of an object as they stand, repeated keys included."""
 
 Json: TypeAlias = Union[bool, str, Number, "list[Json]", Members, None]
 
@@ -50,10 +52,9 @@ Json: TypeAlias = Union[bool, str, Number, "list[Json]", Members, None]
 def decode_document(raw: bytes, what: str) -> Json:
     """The value of a file that the engine reads with ``json.Unmarshal``."""
     text, value, end = _decode(raw, what)
-    rest = _WHITESPACE.match(text, end)
-    assert rest is not None
-    if rest.end() != len(text):
-        _refuse_at(text, rest.end(), what, "nothing after the JSON value")
+    rest = _end_of_whitespace(text, end)
+    if rest != len(text):
+        _refuse_at(text, rest, what, "nothing after the JSON value")
     return value
 
 
@@ -70,13 +71,16 @@ def cleaned(text: str) -> str:
 _FOLD = str.maketrans({chr(c): chr(c + 32) for c in range(ord("A"), ord("Z") + 1)} | {"\u212a": "k", "\u017f": "s"})
 """Go folds the Kelvin sign and the long s with k and s; no other character folds with an ASCII letter."""
 
-
 _LONGEST_KEPT = 64
 """Characters of a key above which it is no field's name, and not kept."""
 
 
-@lru_cache(maxsize=1024)
 def _folded(key: str) -> str:
+    return _kept(key) if len(key) <= _LONGEST_KEPT else key.translate(_FOLD)
+
+
+@lru_cache(maxsize=1024)
+def _kept(key: str) -> str:
     """Kept for the next file, which has the same keys."""
     return key.translate(_FOLD)
 
@@ -85,7 +89,7 @@ class Kind(Enum):
     """The Go types that the fields of these files have; the value says what the file must have there."""
 
     __hash__ = object.__hash__
-    """An enum's own is written in Python, and kinds are looked up a hundred times for each file."""
+    """An enum's own is written in Python."""
 
     TEXT = "text"
     FLAG = "true or false"
@@ -99,81 +103,111 @@ class Kind(Enum):
     WORDS = "a text or an array of texts"
 
 
+_NONE: Mapping[str, Kind] = MappingProxyType({})
+
+
 class Shape:
-    """What kinds the fields of a struct have, by name."""
+    """
+    The kinds of a struct's fields, by name. Those `checked` are checked for every object, as the engine would refuse
+    the file for one of another kind; those `asked` for only when they are. No other field is seen.
+    """
 
-    __slots__ = ("_plain", "by_key")
+    __slots__ = ("_fields", "_is_of", "_plain")
 
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
-        self.by_key = {_folded(name): (name, kind, _PLAIN.get(kind, (None, None))) for name, kind in kinds.items()}
+    def __init__(self, checked: Mapping[str, Kind], asked: Mapping[str, Kind] = _NONE) -> None:
+        kinds = {**checked, **asked}
+        self._fields = {_folded(name): (name, kind, name in checked) for name, kind in kinds.items()}
+        self._is_of = {name: _IS_OF[kind] for name, kind in kinds.items()}
         self._plain = {name: _PLAIN[kind] for name, kind in kinds.items() if kind in _PLAIN}
 
-    def fits(self, value: Json) -> bool:
+    def decode(self, members: Members, what: str) -> Mapping[str, Json | FormatError]:
         """
-        Whether `value` is an object whose members are all named just as here, and all of their kinds: one at which
-        `Struct.require` has nothing to refuse, told in a quarter of the time. False says nothing.
+        The values of the fields that `members` name, each of its kind or null, or the error that it is to ask for one.
+
+        Raises `FormatError` for one of another kind that is checked.
         """
-        if type(value) is not Members:
-            return False
-        for key, member in value:
-            plain, is_plain = self._plain.get(key, _NO_KIND)
-            if type(member) is not plain or not (is_plain is None or is_plain(member)):
-                return False
+        if self._fits(members):
+            found = dict(members)
+            if len(found) == len(members):
+                return found
+        return self._settled(members, what)
+
+    def check(self, items: Iterable[Json], what: str) -> None:
+        """Raises `FormatError` where one of `items` is no object or null, or has a field that `decode` refuses."""
+        for item in items:
+            if type(item) is not tuple or not self._fits(item):
+                struct_of(item, what, self)
+
+    def _fits(self, members: Members) -> bool:
+        """
+        Whether all keys of fields are written as their names are, and all values of their kinds or null, as in nearly
+        every object. False where that takes longer to tell.
+        """
+        plain = self._plain
+        for key, value in members:
+            if plain.get(key) is not type(value):
+                is_of = self._is_of.get(key)
+                if _folded(key) in self._fields if is_of is None else value is not None and not is_of(value):
+                    return False
         return True
+
+    def _settled(self, members: Members, what: str) -> Mapping[str, Json | FormatError]:
+        """As `decode`, for keys in any case that may be repeated."""
+        values: dict[str, list[Json]] = {}
+        for key, value in members:
+            values.setdefault(_folded(key), []).append(value)
+        found: dict[str, Json | FormatError] = {}
+        for key, every in values.items():
+            if key not in self._fields:
+                continue
+            name, kind, is_checked = self._fields[key]
+            is_of = _IS_OF[kind]
+            wrong = next((value for value in every if value is not None and not is_of(value)), None)
+            if wrong is None:
+                found[name] = _last(every, kind)
+                continue
+            found[name] = error = _refusal(f"{what}: {name}", kind.value, wrong)
+            if is_checked:
+                raise error
+        return found
 
 
 class Struct:
     """
     An object decoded into a Go struct: fields by name, whatever the case of the key.
 
-    Each field is asked for as one kind; a value of another kind, in any occurrence of its key, is a `FormatError`.
-    A missing field has Go's zero value.
+    A missing field has Go's zero value. A value of another kind, in any occurrence of its key, is a `FormatError`: at
+    once if the shape has the field checked, else for whoever asks for it. Only fields that the shape names may be asked
+    for.
     """
 
-    __slots__ = ("_repeated", "_values", "what")
+    __slots__ = ("_fields", "what")
 
-    def __init__(self, members: Iterable[tuple[str, Json]], what: str) -> None:
-        pairs = [(_folded(key) if len(key) <= _LONGEST_KEPT else key.translate(_FOLD), value) for key, value in members]
+    def __init__(self, members: Members, what: str, shape: Shape) -> None:
+        self._fields = shape.decode(members, what)
         self.what = what
-        self._values = dict(pairs)
-        self._repeated: dict[str, list[Json]] = {}
-        """By key, all its values, where these are several."""
-        if len(self._values) < len(pairs):
-            for key, value in pairs:
-                self._repeated.setdefault(key, []).append(value)
 
     def has(self, name: str) -> bool:
-        return _folded(name) in self._values
-
-    def require(self, shape: Shape) -> None:
-        """Check fields whose values nobody keeps: the engine would refuse the file for their kinds."""
-        fields = shape.by_key
-        for key, value in self._values.items():
-            if key in fields:
-                name, kind, (plain, is_plain) = fields[key]
-                if type(value) is not plain or self._repeated or not (is_plain is None or is_plain(value)):
-                    self._field(name, kind)
+        """Whether the object names the field, if only for null."""
+        self._value(name)
+        return name in self._fields
 
     def text(self, name: str) -> str:
-        return self.stated_text(name) or ""
+        value = self._value(name)
+        return cleaned(value) if isinstance(value, str) else ""
 
     def stated_text(self, name: str) -> str | None:
         """None where the object leaves the field as it was."""
-        for value in reversed(self._field(name, Kind.TEXT)):
-            if isinstance(value, str):
-                return cleaned(value)
-        return None
+        value = self._value(name)
+        return cleaned(value) if isinstance(value, str) else None
 
     def flag(self, name: str) -> bool:
-        for value in reversed(self._field(name, Kind.FLAG)):
-            if isinstance(value, bool):
-                return value
-        return False
+        return self._value(name) is True
 
-    def struct(self, name: str) -> Struct | None:
+    def struct(self, name: str, shape: Shape) -> Struct | None:
         """None for a pointer to a struct that is missing or null; the objects of a repeated key merge."""
-        members = self._members(name)
-        return None if members is None else Struct(members, f"{self.what}: {name}")
+        value = self._value(name)
+        return Struct(value, f"{self.what}: {name}", shape) if isinstance(value, tuple) else None
 
     def entries(self, name: str) -> list[tuple[str, Json]]:
         """
@@ -181,57 +215,51 @@ class Struct:
 
         Repeated keys are all there: each value must be of its kind, and then the last counts.
         """
-        return [(cleaned(key), value) for key, value in self._members(name) or ()]
+        value = self._value(name)
+        return [(cleaned(key), entry) for key, entry in value] if isinstance(value, tuple) else []
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A slice of texts; a null in it is the empty text."""
-        last = self._field(name, Kind.TEXTS)[-1:]
-        return tuple(
-            cleaned(v) if isinstance(v, str) else "" for items in last if isinstance(items, list) for v in items
-        )
+        value = self._value(name)
+        return tuple([cleaned(v) if isinstance(v, str) else "" for v in value]) if isinstance(value, list) else ()
 
     def items(self, name: str) -> list[Json]:
         """The items of an array, for their kinds to be checked: also those of a repeated key that do not count."""
-        return [item for items in self._field(name, Kind.ARRAY) if isinstance(items, list) for item in items]
+        value = self._value(name)
+        return value if isinstance(value, list) else []
 
-    def _members(self, name: str) -> list[tuple[str, Json]] | None:
-        members: list[tuple[str, Json]] | None = None
-        for value in self._field(name, Kind.OBJECT):
-            members = [*(members or ()), *value] if isinstance(value, Members) else None
-        return members
-
-    def _field(self, name: str, kind: Kind) -> list[Json]:
-        key = _folded(name)
-        if key not in self._values:
-            return []
-        values = self._repeated.get(key) or [self._values[key]]
-        for value in values:
-            if value is not None and not _IS_OF[kind](value):
-                refuse(f"{self.what}: {name}", kind.value, value)
-        return values
+    def _value(self, name: str) -> Json:
+        value = self._fields.get(name)
+        if isinstance(value, FormatError):
+            raise value
+        return value
 
 
-def struct_of(value: Json, what: str) -> Struct | None:
+def struct_of(value: Json, what: str, shape: Shape) -> Struct | None:
     """`value` as a struct, None for null."""
     if value is None:
         return None
-    if not isinstance(value, Members):
+    if not isinstance(value, tuple):
         refuse(what, Kind.OBJECT.value, value)
-    return Struct(value, what)
+    return Struct(value, what, shape)
 
 
 def text_map(value: Json, what: str) -> dict[str, str]:
     """`value` as a map from text to text; null is the empty map, and in it the empty text."""
     if value is None:
         return {}
-    if not isinstance(value, Members) or not _IS_OF[Kind.TEXT_MAP](value):
+    if not isinstance(value, tuple) or not _has_texts(value):
         refuse(what, Kind.TEXT_MAP.value, value)
     return {cleaned(key): cleaned(text) if isinstance(text, str) else "" for key, text in value}
 
 
 def refuse(what: str, expected: str, value: Json) -> NoReturn:
     """Raise the `FormatError` that names the kind of `value`, not its content."""
-    raise FormatError(what, expected=expected, found=_KIND_OF[type(value)])
+    raise _refusal(what, expected, value)
+
+
+def _refusal(what: str, expected: str, value: Json) -> FormatError:
+    return FormatError(what, expected=expected, found=_KIND_OF[type(value)])
 
 
 _KIND_OF: Mapping[type, str] = {
@@ -240,13 +268,15 @@ _KIND_OF: Mapping[type, str] = {
     str: "a text",
     Number: "a number",
     list: "an array",
-    Members: "an object",
+    tuple: "an object",
 }
 
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STRUCTURE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
+_SURELY_INT64 = 19
+"""Digits below which a number has no more than 64 bits."""
 
 
 class _Constant(Exception):
@@ -258,7 +288,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=Members, parse_int=Number, parse_float=Number, parse_constant=_refuse_constant
+    object_pairs_hook=tuple, parse_int=Number, parse_float=Number, parse_constant=_refuse_constant
 )
 
 
@@ -266,10 +296,8 @@ def _decode(raw: bytes, what: str) -> tuple[str, Json, int]:
     """The text, its first JSON value and the index behind it; invalid bytes in strings are still surrogates."""
     text = raw.decode("utf-8", "surrogateescape")
     _check_nesting(text, what)
-    start = _WHITESPACE.match(text)
-    assert start is not None
     try:
-        value, end = _DECODER.raw_decode(text, start.end())
+        value, end = _DECODER.raw_decode(text, _end_of_whitespace(text, 0))
     except json.JSONDecodeError as error:
         _refuse_at(text, error.pos, what, "JSON")
     except _Constant as error:
@@ -277,6 +305,14 @@ def _decode(raw: bytes, what: str) -> tuple[str, Json, int]:
     except RecursionError:
         raise FormatError(what, expected=f"at most {MOST_NESTED} levels of nesting", found="more") from None
     return text, value, end
+
+
+def _end_of_whitespace(text: str, start: int) -> int:
+    if text.startswith("{", start):
+        return start
+    match = _WHITESPACE.match(text, start)
+    assert match is not None
+    return match.end()
 
 
 def _refuse_at(text: str, position: int, what: str, expected: str) -> NoReturn:
@@ -301,39 +337,63 @@ def _check_nesting(text: str, what: str) -> None:
             _refuse_at(text, match.start(), what, f"at most {MOST_NESTED} levels of nesting")
 
 
+def _last(values: list[Json], kind: Kind) -> Json:
+    """What a field of `kind` holds once a decoder has met `values`, each of that kind or null."""
+    match kind:
+        case Kind.TEXT | Kind.FLAG | Kind.INTEGER | Kind.TIME:
+            return next((value for value in reversed(values) if value is not None), None)
+        case Kind.OBJECT | Kind.TEXT_MAP | Kind.SET:
+            merged: list[tuple[str, Json]] = []
+            for value in values:
+                if isinstance(value, tuple):
+                    merged.extend(value)
+                else:
+                    merged.clear()
+            return tuple(merged) if values[-1] is not None else None
+        case Kind.ARRAY:
+            # Also what does not count: its kinds do.
+            return [item for value in values if isinstance(value, list) for item in value]
+        case Kind.TEXTS | Kind.WORDS:
+            return values[-1]
+        case _:
+            assert_never(kind)
+
+
 def _is_int64(value: Json) -> bool:
     """Go takes neither a fraction nor an exponent for an integer field."""
-    if not isinstance(value, Number) or _INTEGER.fullmatch(value.literal) is None:
+    if not isinstance(value, Number):
         return False
-    return -(2**63) <= int(value.literal) < 2**63
+    literal = value.literal
+    if len(literal) < _SURELY_INT64 and literal.isdigit():
+        return True
+    return _INTEGER.fullmatch(literal) is not None and -(2**63) <= int(literal) < 2**63
 
 
-def _are_texts(values: Iterable[Json]) -> bool:
-    return all(value is None or isinstance(value, str) for value in values)
+def _are_texts(values: Json) -> bool:
+    if not isinstance(values, list):
+        return False
+    for value in values:  # noqa: SIM110 - all() over a generator takes twice the time
+        if type(value) is not str and value is not None:
+            return False
+    return True
 
 
-_PLAIN: Mapping[Kind, tuple[type, Callable[[Any], bool] | None]] = {
-    Kind.TEXT: (str, None),
-    Kind.FLAG: (bool, None),
-    Kind.OBJECT: (Members, None),
-    Kind.ARRAY: (list, None),
-    Kind.TIME: (str, is_rfc3339),
-    Kind.INTEGER: (Number, _is_int64),
-}
-"""By kind, the type of its values and what else is to be asked of one."""
+def _has_texts(members: Members) -> bool:
+    return all(value is None or isinstance(value, str) for _, value in members)
 
-_NO_KIND = (None, None)
-"""Of no value: null, too, is told by `Struct.require`."""
+
+_PLAIN: Mapping[Kind, type] = {Kind.TEXT: str, Kind.FLAG: bool, Kind.OBJECT: tuple, Kind.ARRAY: list}
+"""By kind, the type of its values, where that is all there is to them."""
 
 _IS_OF: Mapping[Kind, Callable[[Json], bool]] = {
     Kind.TEXT: lambda value: isinstance(value, str),
     Kind.FLAG: lambda value: isinstance(value, bool),
     Kind.INTEGER: _is_int64,
     Kind.TIME: lambda value: isinstance(value, str) and is_rfc3339(value),
-    Kind.OBJECT: lambda value: isinstance(value, Members),
+    Kind.OBJECT: lambda value: isinstance(value, tuple),
     Kind.ARRAY: lambda value: isinstance(value, list),
-    Kind.TEXTS: lambda value: isinstance(value, list) and _are_texts(value),
-    Kind.TEXT_MAP: lambda value: isinstance(value, Members) and _are_texts(member for _, member in value),
-    Kind.SET: lambda value: isinstance(value, Members) and all(v is None or isinstance(v, Members) for _, v in value),
-    Kind.WORDS: lambda value: isinstance(value, str) or (isinstance(value, list) and _are_texts(value)),
+    Kind.TEXTS: _are_texts,
+    Kind.TEXT_MAP: lambda value: isinstance(value, tuple) and _has_texts(value),
+    Kind.SET: lambda value: isinstance(value, tuple) and all(v is None or isinstance(v, tuple) for _, v in value),
+    Kind.WORDS: lambda value: isinstance(value, str) or _are_texts(value),
 }

@@ -17,12 +17,17 @@ restore. The same from 18.09 to 29.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gcd.formats.escape import escaped
 from gcd.formats.gojson import Kind, Shape, Struct, decode_document, struct_of
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE, labels_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import ImageConfig
-from gcd.model.ids import DiffId, is_digest
+from gcd.model.ids import DiffId, are_digests, is_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _WHAT = "image config"
 
@@ -40,7 +45,8 @@ _SHAPE = Shape(
         "os.version": Kind.TEXT,
         "os.features": Kind.TEXTS,
         "Size": Kind.INTEGER,
-    }
+    },
+    asked={"config": Kind.OBJECT, "container_config": Kind.OBJECT, "rootfs": Kind.OBJECT, "os": Kind.TEXT},
 )
 
 _HISTORY_SHAPE = Shape(
@@ -53,34 +59,34 @@ _HISTORY_SHAPE = Shape(
     }
 )
 
-_ROOTFS_SHAPE = Shape({"type": Kind.TEXT})
+_ROOTFS_SHAPE = Shape({"type": Kind.TEXT}, asked={"diff_ids": Kind.TEXTS})
 
 
-def parse_image_config(raw: bytes) -> ImageConfig:
-    """`os` is ``linux`` where the config names none, as the engine has it; `created` is "" where it says none."""
-    image = struct_of(decode_document(raw, _WHAT), _WHAT) or Struct((), _WHAT)
-    image.require(_SHAPE)
-    for entry in image.items("history"):
-        if not _HISTORY_SHAPE.fits(entry) and (step := struct_of(entry, f"{_WHAT}: history")):
-            step.require(_HISTORY_SHAPE)
-    runs = {name: image.struct(name) for name in ("config", "container_config")}
-    for run in runs.values():
-        if run:
-            run.require(RUN_CONFIG_SHAPE)
-    rootfs = image.struct("rootfs")
+def parse_image_config(raw: bytes, diff_id: Callable[[str], DiffId] = DiffId) -> ImageConfig:
+    """
+    `os` is ``linux`` where the config names none, as the engine has it; `created` is "" where it says none. `diff_id`
+    may give one object for all texts that are equal: images have layers in common.
+    """
+    image = struct_of(decode_document(raw, _WHAT), _WHAT, _SHAPE) or Struct((), _WHAT, _SHAPE)
+    _HISTORY_SHAPE.check(image.items("history"), f"{_WHAT}: history")
+    stated = [name for name in ("config", "container_config") if image.has(name)]
+    runs = {name: image.struct(name, RUN_CONFIG_SHAPE) for name in stated}
+    rootfs = image.struct("rootfs", _ROOTFS_SHAPE)
     if rootfs is None:
         raise FormatError(_WHAT, expected="a rootfs", found="none")
-    rootfs.require(_ROOTFS_SHAPE)
     return ImageConfig(
-        diff_ids=tuple(_diff_id(text, position) for position, text in enumerate(rootfs.texts("diff_ids"))),
+        diff_ids=tuple(map(diff_id, _digests(rootfs.texts("diff_ids")))),
         os=image.text("os") or "linux",
         created=image.text("created"),
-        labels=labels_of(runs["config"]),
+        labels=labels_of(runs.get("config")),
     )
 
 
-def _diff_id(text: str, position: int) -> DiffId:
-    if not is_digest(text):
-        what = f"{_WHAT}: diff_ids[{position}]"
-        raise FormatError(what, expected="sha256: and 64 hex digits", found=escaped(text) or "nothing")
-    return DiffId(text)
+def _digests(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if are_digests(texts):
+        return texts
+    for position, text in enumerate(texts):
+        if not is_digest(text):
+            what = f"{_WHAT}: diff_ids[{position}]"
+            raise FormatError(what, expected="sha256: and 64 hex digits", found=escaped(text) or "nothing")
+    return texts

@@ -12,7 +12,7 @@ import binascii
 from typing import TYPE_CHECKING, NoReturn
 
 from gcd.formats.escape import escaped
-from gcd.formats.gojson import Members, Number, decode_document, refuse
+from gcd.formats.gojson import Number, decode_document, refuse
 from gcd.model.errors import FormatError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Fields:
     """
 
     def __init__(self, value: Json, what: str) -> None:
-        if not isinstance(value, Members):
+        if not isinstance(value, tuple):
             refuse(what, "an object", value)
         self.what = what
         self._left = dict(value)
@@ -121,7 +121,7 @@ def text_from(value: Json, what: str) -> str:
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise FormatError(what, expected="UTF-8", found="other bytes")
         return value
-    if not isinstance(value, Members):
+    if not isinstance(value, tuple):
         refuse(what, "a text", value)
     fields = dict(value)
     encoded = fields.get("base64")

@@ -122,6 +122,23 @@ def test_what_gcd_needs_of_a_container():
     )
 
 
+def test_every_field_is_found_whatever_the_case_of_its_key():
+    points = {"/v": VOLUME, "/data": IMAGE_MOUNT, "/unnamed": IMAGE_MOUNT | {"Name": ""}}
+    changes = {
+        "sTATE": swapped(STATE),
+        "cONFIG": swapped(CONFIG["Config"]),
+        "mOUNTpOINTS": {path: swapped(point) | {"sPEC": swapped(point["Spec"])} for path, point in points.items()},
+    }
+    swapped_config = json.dumps(swapped(CONFIG) | changes).encode()
+    assert parse_container_config(swapped_config) == parse_container_config(raw(MountPoints=points))
+    host = swapped(HOST_CONFIG) | {"rESTARTpOLICY": swapped(HOST_CONFIG["RestartPolicy"])}
+    assert parse_host_config(json.dumps(host).encode()) == parse_host_config(json.dumps(HOST_CONFIG).encode())
+
+
+def swapped(members: dict[str, object]) -> dict[str, object]:
+    return {key.swapcase(): value for key, value in members.items()}
+
+
 def test_a_removal_that_has_begun():
     config = parse_container_config(raw(State=STATE | {"Running": False, "Dead": True, "RemovalInProgress": True}))
     assert (config.running, config.dead, config.removal_in_progress) == (False, True, True)

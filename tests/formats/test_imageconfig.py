@@ -43,6 +43,18 @@ def test_layers_base_first_system_and_time():
     )
 
 
+def test_every_field_is_found_whatever_the_case_of_its_key():
+    swapped = {key.swapcase(): value for key, value in CONFIG.items()}
+    swapped["ROOTFS"] = {key.swapcase(): value for key, value in CONFIG["rootfs"].items()}
+    swapped["CONFIG"] = {key.swapcase(): value for key, value in CONFIG["config"].items()}
+    assert parse_image_config(json.dumps(swapped).encode()) == parse_image_config(raw())
+
+
+def test_equal_diff_ids_may_be_given_as_one():
+    one = {BASE: "base", TOP: "top"}
+    assert parse_image_config(raw(), one.__getitem__).diff_ids == ("base", "top")
+
+
 @pytest.mark.parametrize("rootfs", [{"type": "layers"}, {"type": "layers", "diff_ids": None}, {"diff_ids": []}, {}])
 def test_an_image_without_layers(rootfs):
     assert parse_image_config(raw(rootfs=rootfs)).diff_ids == ()

@@ -265,6 +265,38 @@ def test_an_attribute_that_would_not_be_the_same_refuses_all(layers, root, monke
     assert (reason, why.partition("would ")[2]) == (Reason.PLACE, f"differ in the attribute {name}")
 
 
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_without_room_for_the_copy_refuses_all(layers, root, monkeypatch, error):
+    write_all = syscalls.write_all
+
+    def full(fd, content):
+        if content == TOOL:
+            write_all(fd, content[:5000])
+            raise OSError(error, "full")
+        write_all(fd, content)
+
+    monkeypatch.setattr(syscalls, "write_all", full)
+
+    reason, why = refused(root, *changes_of(layers, root))
+
+    assert (reason, why.partition(" of overlay2/")[0]) == (Reason.PLACE, "the disk has no room for the 70010 bytes")
+
+
+def test_a_twin_that_the_disk_does_not_give_refuses_all(layers, root, monkeypatch):
+    read = os.read
+
+    def fails(fd, size):
+        if size == len(TOOL):
+            raise OSError(errno.EIO, "no")
+        return read(fd, size)
+
+    monkeypatch.setattr(os, "read", fails)
+
+    reason, why = refused(root, *changes_of(layers, root))
+
+    assert (reason, why.partition("opt/tool")[2]) == (Reason.PLACE, ": EIO")
+
+
 def test_what_is_prepared_changes_nothing_yet_and_a_start_leaves_nothing_of_it(layers, root):
     before = outside(root)
     mend = Mend(finding_for("x"), changes_of(layers, root))

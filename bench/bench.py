@@ -94,10 +94,10 @@ def proportional_kilobytes(pid: int) -> int:
 
 def built(layers: int) -> Path:
     """The directory of the root with so many layers, built if need be."""
-    place = PLACE / str(layers)
+    place = PLACE / f"layers-{layers}"
     if not place.is_dir():
         print(f"building a root of {layers:,} layers in {place}", file=sys.stderr)
-        partial = PLACE / f"{layers}.partial"
+        partial = PLACE / f"{place.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         run(sys.executable, str(HERE / "synthetic.py"), str(partial), str(layers), str(layers // 10))
         text = (partial / "files").read_text().replace(f"{partial}/", f"{place}/")

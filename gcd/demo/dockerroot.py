@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -48,8 +49,11 @@ from gcd.model import layout
 from gcd.model.ids import ChainId, ContainerId, DiffId, ImageId, LayerDirId, LinkId, RwLayerName, chain_id, init_dir_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from types import TracebackType
+
+ImageConfigOf = Callable[[str, Sequence[DiffId]], bytes]
+"""From a title, which tells images of the same layers apart, and the layers' diff ids."""
 
 MAX_LAYERS = 125
 """moby ``layer/layer_store.go`` maxLayerDepth."""
@@ -259,11 +263,13 @@ class DockerRoot:
             stack.append(self.layer(parent, content=content, above=above if number == 0 else None))
         return self.image_of(reference, tuple(stack))
 
-    def image_of(self, reference: str, layers: tuple[BuiltLayer, ...]) -> BuiltImage:
-        """An image of layers that are there."""
+    def image_of(
+        self, reference: str, layers: tuple[BuiltLayer, ...], *, config_of: ImageConfigOf = configs.image_config
+    ) -> BuiltImage:
+        """An image of layers that are there; `config_of` says in which form its config is written."""
         self._counted += 1
         title = reference or f"untagged {self._counted}"
-        config = configs.image_config(title, [layer.diff_id for layer in layers])
+        config = config_of(title, [layer.diff_id for layer in layers])
         image = ImageId("sha256:" + hashlib.sha256(config).hexdigest())
         put_image(self.path, image, config, configs.CREATED if reference else "")
         if reference:

@@ -4,6 +4,8 @@ The builder of synthetic roots against an engine: what it writes, an engine writ
 Both make the same things (an image of three layers, one without layers, builds with and without a base image,
 containers), and both roots are then described with their ids, digests and figures taken out: type, mode and content of
 each entry, the sets of entries that each kind of directory has, and the buckets of BuildKit's databases.
+
+How long files are is compared where it depends on depth: along a stack of as many layers as an engine takes.
 """
 
 from __future__ import annotations
@@ -11,20 +13,23 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import re
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.engine import Engine
+from support.engine import Engine, inside
 
-from gcd.demo.dockerroot import DockerRoot
+from gcd.demo.configs import classic_image_config
+from gcd.demo.dockerroot import MAX_LAYERS, DockerRoot
 from gcd.demo.tarsplit import pack
 from gcd.formats.bolt import Bucket, parse_database
+from gcd.model import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.engine
 
@@ -99,6 +104,42 @@ def built_root(tmp_path_factory) -> Path:
         root.container("ran", image=classic, content={"written": b""})
         root.container("none", image=empty)
         assert record
+    return root.path
+
+
+DEEP = {f"f{number}": b"%d\n" % number for number in range(MAX_LAYERS)}
+"""A file for each layer of a stack as deep as an engine takes."""
+STEPS = 20
+"""So many of them the classic builder makes too: it takes its time for each, and leaves a config of each depth."""
+
+
+def stack_of(count: int) -> str:
+    return "FROM scratch\n" + "".join(f"COPY {name} /{name}\n" for name in list(DEEP)[:count])
+
+
+@pytest.fixture(scope="session")
+def deep_engine_root(engine_home: Path) -> Path:
+    """Of the engine that ``GCD_ENGINE_CHROOT`` names, if it names one: lengths are those of all engines."""
+    home, chroot = engine_home / "deep", os.environ.get("GCD_ENGINE_CHROOT")
+    engine = Engine(home, command=inside(Path(chroot), home) if chroot else ())
+    try:
+        engine.start()
+        engine.build("deep:1", stack_of(MAX_LAYERS), DEEP, buildkit=True)
+        engine.build("steps:1", stack_of(STEPS), DEEP)
+        engine.docker("create", "--network=none", "--name=deep", "deep:1", "/bin/sh")
+        engine.stop()
+    finally:
+        engine.dispose()
+    return engine.root
+
+
+@pytest.fixture(scope="session")
+def deep_built_root(tmp_path_factory) -> Path:
+    with DockerRoot(tmp_path_factory.mktemp("deep") / "docker") as root:
+        deep = root.image("deep:1", layers=[{name: content} for name, content in DEEP.items()])
+        for depth in range(1, STEPS + 1):
+            root.image_of("", deep.layers[:depth], config_of=classic_image_config)
+        root.container("deep", image=deep)
     return root.path
 
 
@@ -227,6 +268,68 @@ def test_records_of_builds_have_keys_that_an_engine_writes(engine_root, built_ro
         return {pair for record in records for pair in ((key, bool(value)) for key, value in record.values.items())}
 
     assert kinds(built_root) - kinds(engine_root) == set()
+
+
+def sizes_by_depth(root: Path) -> dict[int, dict[str, int]]:
+    """By depth, the sizes of the small files of a root's layers, of which there is one at each."""
+    records = root / layout.layerdb() / "sha256"
+    parents = {
+        record.name: (record / "parent").read_text().removeprefix("sha256:") if (record / "parent").exists() else ""
+        for record in records.iterdir()
+    }
+    found = {}
+    for chain, parent in parents.items():
+        above, depth = parent, 1
+        while above:
+            above, depth = parents[above], depth + 1
+        layer_dir = root / "overlay2" / (records / chain / "cache-id").read_text()
+        files = [*(records / chain).iterdir(), *(path for path in layer_dir.iterdir() if path.is_file())]
+        found[depth] = {path.name: path.stat().st_size for path in files}
+    return found
+
+
+def sizes_of_configs(root: Path) -> dict[int, int]:
+    """By number of layers, the size of the classic builder's config of an image of these."""
+    raws = [path.read_bytes() for path in (root / layout.image_configs()).iterdir()]
+    return {len(json.loads(raw)["rootfs"]["diff_ids"]): len(raw) for raw in raws if b"container_config" in raw}
+
+
+def sizes_of_a_container(root: Path, *patterns: str) -> list[int]:
+    return sorted(path.stat().st_size for pattern in patterns for path in root.glob(pattern))
+
+
+def length_without_paths(root: Path, name: str) -> int:
+    """The length of the only container's file `name`, as if the root lay at ``/``."""
+    (path,) = root.glob(f"containers/*/{name}")
+    return len(path.read_text().replace(str(root), ""))
+
+
+def test_files_of_a_layer_are_as_long_as_an_engines_at_every_depth(deep_engine_root, deep_built_root):
+    theirs, ours = sizes_by_depth(deep_engine_root), sizes_by_depth(deep_built_root)
+    assert list(range(1, MAX_LAYERS + 1)) == sorted(theirs) == sorted(ours)
+
+    for depth in theirs:
+        assert ours[depth].pop("tar-split.json.gz") == pytest.approx(theirs[depth].pop("tar-split.json.gz"), rel=0.2)
+        assert (ours[depth].pop("cache-id"), theirs[depth].pop("cache-id")) in [(64, 25), (64, 64)]  # 25: of BuildKit
+    assert ours == theirs
+
+
+def test_image_configs_are_as_long_as_an_engines_and_grow_as_they_do(deep_engine_root, deep_built_root):
+    theirs, ours = sizes_of_configs(deep_engine_root), sizes_of_configs(deep_built_root)
+
+    assert sorted(theirs) == list(range(1, STEPS + 1))
+    assert ours == {depth: pytest.approx(size, rel=0.04) for depth, size in theirs.items()}
+
+
+def test_files_of_a_container_on_the_deepest_stack_are_as_long_as_an_engines(deep_engine_root, deep_built_root):
+    exact = (
+        "overlay2/*-init/lower",
+        "image/overlay2/layerdb/mounts/*/*",
+    )
+    assert sizes_of_a_container(deep_built_root, *exact) == sizes_of_a_container(deep_engine_root, *exact)
+    for name in ("config.v2.json", "hostconfig.json"):
+        ours, theirs = (length_without_paths(root, name) for root in (deep_built_root, deep_engine_root))
+        assert ours == pytest.approx(theirs, rel=0.09)
 
 
 def test_size_of_a_layer_is_counted_as_an_engine_counts_it(engine_root):

@@ -118,7 +118,7 @@ def test_the_pages_name_every_setting_of_their_tables():
 
     unnamed = [
         key
-        for key, _ in leaves()
+        for key in leaves()
         if "." in key
         and not re.search(rf"(?m)^(\[{re.escape(key)}\]|{key.partition('.')[2]} = )", policy)
         and not re.search(rf"(?m)^\|.*`{re.escape(key)}`.*\|", daemon)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, time, timedelta
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from gcd.model.errors import UsageError
 from gcd.model.finding import Confidence, Kind, Severity
 from gcd.policy.policy import Verb, Weekday
-from gcd.settings import FailOn, ReportFormat, load, sample, toml_value
+from gcd.settings import FailOn, LogLevel, ReportFormat, Settings, load
+from gcd.settings.checked import checked
+from gcd.settings.sample import sample, toml_value
 from gcd.settings.units import duration_in_words, hours_of, nanoseconds, zone_of
 
 SAMPLE = Path(__file__).resolve().parent.parent / "config" / "gcd.toml"
@@ -31,6 +34,70 @@ def test_without_any_source_the_defaults_hold(directory):
     assert loaded.settings.state_dir == Path("/var/lib/gcd")
     assert loaded.settings.fail_on is FailOn.WARNING
     assert set(loaded.origins.values()) == {"default"}
+
+
+def test_the_defaults_are_those_that_are_checked(directory):
+    assert load({}, directory=directory).settings == Settings() == checked({})
+
+
+def test_flags_say_the_same_with_a_file_and_without(directory):
+    flags = {
+        "root": "/srv/docker",
+        "format": "json",
+        "fail_on": "never",
+        "log_level": LogLevel.DEBUG,
+        "only": ("GCD101",),
+        "skip": None,
+    }
+
+    alone = load(flags, directory=directory)
+    (directory / "gcd.toml").write_text("")
+
+    assert alone == load(flags, directory=directory)
+    assert alone.settings.root == Path("/srv/docker")
+    assert alone.settings.format is ReportFormat.JSON
+    assert alone.settings.fail_on is FailOn.NEVER
+    assert alone.settings.only == ("GCD101",)
+    assert {key for key, origin in alone.origins.items() if origin == "flag"} == {
+        "root",
+        "format",
+        "fail_on",
+        "log_level",
+        "only",
+    }
+
+
+def test_other_flags_are_checked(directory):
+    with pytest.raises(UsageError) as raised:
+        load({"web": {"listen_address": "nowhere"}}, directory=directory)
+
+    assert str(raised.value) == (
+        "flag: web.listen_address = 'nowhere' does not fit: it must be a host and a port such as 127.0.0.1:9871, :9871 "
+        "or [::1]:9871, or empty"
+    )
+
+
+def test_a_file_that_cannot_be_looked_at_is_told(directory, monkeypatch):
+    def denied(_path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "is_file", denied)
+
+    with pytest.raises(UsageError) as raised:
+        load({}, directory=directory)
+
+    assert str(raised.value) == f"{directory}/gcd.toml cannot be read as TOML: Permission denied"
+
+
+def test_what_is_no_table_is_told_though_a_later_layer_says_something_of_it(directory):
+    (directory / "gcd.toml").write_text("web = true\n")
+
+    with pytest.raises(UsageError) as raised:
+        load({"web": {"listen_address": ":1"}}, directory=directory)
+
+    assert str(raised.value) == (
+        f"{directory}/gcd.toml: web = True does not fit: Input should be a valid dictionary or instance of WebTable"
+    )
 
 
 def test_later_layers_win_and_each_value_knows_its_origin(directory, monkeypatch):

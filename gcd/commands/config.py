@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gcd.settings import CONFIG_DIR, load, nearest, toml_value, variable
+from gcd.settings import CONFIG_DIR, load, nearest, variable
+from gcd.settings.sample import toml_value
 
 
 @click.group()

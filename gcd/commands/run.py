@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -72,7 +73,7 @@ def settings_of(said: Mapping[str, Any]) -> Settings:
     selected(settings.only, settings.skip)
     policy_of(settings)
     if loaded.origins["log_level"] == DEFAULT:
-        settings = settings.model_copy(update={"log_level": LogLevel.INFO})
+        settings = replace(settings, log_level=LogLevel.INFO)
     return settings
 
 

@@ -43,7 +43,7 @@ from gcd.scrub.reading import Contents
 from gcd.scrubbing import alone, is_under_way, work
 from gcd.scrubs import Scrubs
 from gcd.settings import FailOn, ReportFormat, Settings, load
-from gcd.settings.units import Duration, Size
+from gcd.settings.forms import Duration, Size
 from gcd.state import open_state
 
 if TYPE_CHECKING:

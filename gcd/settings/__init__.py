@@ -5,8 +5,11 @@ Settings: what may be said in files, in the environment and on the command line,
 
     model.py    `Settings`, all that can be set
     tables.py   its tables: policy, protection, quarantine, hooks, daemon, scrub, web
-    units.py    durations, sizes, hours, time zones, addresses, hashes
+    units.py    durations, hours and time zones, as they are written
     keys.py     which keys there are, and the nearest one of a key that there is not
+    layers.py   what is said, layer over layer
+    checked.py  the tables as pydantic checks them
+    forms.py    the types of their values, as pydantic reads them
     sample.py   settings as TOML, and the annotated sample
 
 Later layers win: defaults, ``/etc/gcd/gcd.toml``, ``/etc/gcd/conf.d/*.toml`` in the order of their names, variables
@@ -21,22 +24,16 @@ for services of their own.
 from __future__ import annotations
 
 import os
-import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
-from pydantic_settings.exceptions import SettingsError
-
 from gcd.model.errors import UsageError
-from gcd.settings.keys import is_secret, leaves, nearest, said
+from gcd.settings.keys import DEFAULT, leaves, nearest, variable
 from gcd.settings.model import ENV_BELOW, ENV_PREFIX, FailOn, LogFormat, LogLevel, ReportFormat, Settings
-from gcd.settings.sample import sample, toml_value, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
     "CONFIG_DIR",
@@ -48,22 +45,21 @@ __all__ = [
     "Settings",
     "load",
     "nearest",
-    "sample",
-    "toml_value",
     "variable",
 ]
 
 CONFIG_DIR = Path("/etc/gcd")
-DEFAULT = "default"
 FLAG = "flag"
 
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One origin of values: a file's path, ``GCD_…`` (each key its own variable) or ``flag``."""
-
-    origin: str
-    values: Mapping[str, Any]
+WORDS: Mapping[str, Callable[[Any], Any]] = {
+    "root": Path,
+    "format": ReportFormat,
+    "fail_on": FailOn,
+    "log_level": LogLevel,
+    "only": tuple,
+    "skip": tuple,
+}
+"""What flags say in words that click has checked, and what makes values of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,74 +82,37 @@ class Loaded:
 
 def load(flags: Mapping[str, Any], *, directory: Path | None = None) -> Loaded:
     """
-    The settings in force; `flags` holds what the command line said, None where it said nothing. Tables are merged,
-    entry by entry.
+    The settings in force; `flags` holds what the command line said, None where it said nothing.
+
+    Where no file and no variable is, and no flag but those of `WORDS`, nothing has to be checked.
     """
-    layers = [
-        *_file_layers(CONFIG_DIR if directory is None else directory),
-        *(Layer(_variable_in_force(key), {key: value}) for key, value in _environment().items()),
-        Layer(FLAG, {key: value for key, value in flags.items() if value is not None}),
-    ]
-    values: dict[str, Any] = {}
-    origins = {key: DEFAULT for key, _ in leaves()}
-    for layer in layers:
-        for key, value in said(layer.values, layer.origin):
-            *tables, name = key.split(".")
-            place = values
-            for table in tables:
-                place = place.setdefault(table, {})
-            is_table = isinstance(value, dict) and isinstance(place.get(name), dict)
-            place[name] = {**place[name], **value} if is_table else value
-            origins[key] = f"{origins[key]}, {layer.origin}" if is_table else layer.origin
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        raise _usage_error(error, origins) from None
+    said = {key: value for key, value in flags.items() if value is not None}
+    files = list(_files(CONFIG_DIR if directory is None else directory))
+    if not files and not any(map(_is_ours, os.environ)) and said.keys() <= WORDS.keys():
+        settings = replace(Settings(), **{key: WORDS[key](word) for key, word in said.items()})
+        return Loaded(settings, {**dict.fromkeys(leaves(), DEFAULT), **dict.fromkeys(said, FLAG)}, ())
+    from gcd.settings.layers import Layer, layered  # noqa: PLC0415 - pydantic, for those who say something
+
+    settings, origins = layered(files, Layer(FLAG, said))
     return Loaded(settings, origins, tuple(_strangers()))
 
 
-def _environment() -> dict[str, Any]:
-    try:
-        return EnvSettingsSource(Settings)()
-    except SettingsError as error:
-        raise UsageError(f"a variable of the environment cannot be read: {error}") from None
-
-
-def _variable_in_force(key: str) -> str:
-    """The variable that says something of `key`: its own, or the first of those within it."""
-    own = variable(key)
-    names = sorted(name for name in os.environ if name.upper() == own or name.upper().startswith(own + ENV_BELOW))
-    return names[0] if names else own
-
-
-def _file_layers(directory: Path) -> Iterator[Layer]:
+def _files(directory: Path) -> Iterator[Path]:
     for path in (directory / "gcd.toml", *sorted((directory / "conf.d").glob("*.toml"))):
         try:
-            yield Layer(str(path), TomlConfigSettingsSource(Settings, toml_file=path)())
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UsageError(f"{path} cannot be read as TOML: {reason}") from None
+            if path.is_file():
+                yield path
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read as TOML: {error.strerror}") from None
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.upper().startswith(ENV_PREFIX)
 
 
 def _strangers() -> Iterator[str]:
-    known = {variable(key) for key in Settings.model_fields}
-    for name in sorted(os.environ):
+    known = {variable(key.partition(".")[0]) for key in leaves()}
+    for name in sorted(filter(_is_ours, os.environ)):
         table = name.upper().removeprefix(ENV_PREFIX).partition(ENV_BELOW)[0]
-        if name.upper().startswith(ENV_PREFIX) and ENV_PREFIX + table not in known:
+        if ENV_PREFIX + table not in known:
             yield name
-
-
-def _usage_error(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
-    first = error.errors()[0]
-    parts = [str(part) for part in first["loc"]]
-    key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in origins), ".".join(parts[:1]))
-    why = first["msg"].removeprefix("Value error, ")
-    if key not in origins and isinstance(first["input"], dict):
-        # A table whose values do not agree; it may hold secrets.
-        told = dict.fromkeys(
-            where for name, where in origins.items() if name.startswith(f"{key}.") and where != DEFAULT
-        )
-        return UsageError(f"{', '.join(told)}: {key} does not fit: {why}")
-    shown = ".".join(parts) if isinstance(first["input"], str | int) else key
-    value = "..." if is_secret(key) else repr(first["input"])
-    return UsageError(f"{origins.get(key, 'settings')}: {shown} = {value} does not fit: {why}")

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-
-from gcd.settings.keys import table_of
-from gcd.settings.model import ENV_BELOW, ENV_PREFIX, Settings
+from gcd.settings.keys import variable
+from gcd.settings.model import Settings
+from gcd.settings.tables import Table
 from gcd.settings.units import duration_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from pydantic.fields import FieldInfo
-
-
-def variable(key: str) -> str:
-    """The variable of the environment that sets `key`."""
-    return ENV_PREFIX + key.replace(".", ENV_BELOW).upper()
+    from dataclasses import Field
 
 
 def toml_value(value: object) -> str:
@@ -31,8 +25,9 @@ def toml_value(value: object) -> str:
         case Mapping():
             entries = ", ".join(f"{toml_key(name)} = {toml_value(entry)}" for name, entry in value.items())
             return f"{{ {entries} }}" if entries else "{}"
-        case BaseModel():
-            return toml_value(value.model_dump(exclude_none=True))
+        case Table():
+            said = ((field.name, getattr(value, field.name)) for field in fields(value))
+            return toml_value({name: entry for name, entry in said if entry is not None})
         case bool():
             return str(value).lower()
         case int() | date():
@@ -56,30 +51,27 @@ def sample() -> str:
         "# Settings of gcd: /etc/gcd/gcd.toml, /etc/gcd/conf.d/*.toml, GCD_… variables, flags. The later ones win.",
         "# `gcd config show` prints every value and where it came from.",
     ]
-    for key, field in Settings.model_fields.items():
-        if (table := table_of(field)) is None:
-            lines += ["", *_described(key, field)]
+    for field in fields(Settings):
+        if isinstance(field.default, Table):
+            lines += ["", "", f"# {field.metadata['description']}", f"# [{field.name}]"]
+            for below in sorted(
+                fields(field.default), key=lambda field: isinstance(field.metadata["example"], Mapping)
+            ):
+                lines += ["", *_described(f"{field.name}.{below.name}", below)]
         else:
-            lines += ["", "", f"# {field.description}", f"# [{key}]"]
-            fields = sorted(table.model_fields.items(), key=lambda item: isinstance(_example(item[1]), Mapping))
-            for name, below in fields:
-                lines += ["", *_described(f"{key}.{name}", below)]
+            lines += ["", *_described(field.name, field)]
     return "\n".join(lines) + "\n"
 
 
-def _described(key: str, field: FieldInfo) -> Iterator[str]:
-    example = _example(field)
-    yield from _wrapped(field.description or "")
+def _described(key: str, field: Field[Any]) -> Iterator[str]:
+    example = field.metadata["example"]
+    yield from _wrapped(field.metadata["description"])
     yield f"# Variable: {variable(key)}. Default: {_default_text(field.default)}."
     if isinstance(example, Mapping):
         yield f"# [{key}]"
         yield from (f"# {toml_key(name)} = {toml_value(entry)}" for name, entry in example.items())
     else:
         yield f"# {key.rpartition('.')[2]} = {toml_value(example)}"
-
-
-def _example(field: FieldInfo) -> object:
-    return field.examples[0] if field.examples else field.default
 
 
 def _wrapped(text: str) -> Iterator[str]:
@@ -93,6 +85,6 @@ def _wrapped(text: str) -> Iterator[str]:
 
 
 def _default_text(default: object) -> str:
-    if default is None or default in ((), {}):
+    if default in (None, (), MISSING):
         return "unset"
     return toml_value(default).strip('"')

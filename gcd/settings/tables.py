@@ -1,231 +1,206 @@
 """
 The tables of the settings: what may be done, what is never touched, how long things are kept, whom to tell, how the
 daemon works and is listened to, and how often the content of layers is looked at.
+
+A table is a frozen dataclass with its defaults, so that where nothing is said nothing has to be checked. What is said
+somewhere is checked by what its annotations name: `gcd.settings.checked` resolves them with the types of
+`gcd.settings.forms`.
 """
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Self
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, model_validator
+from functools import partial
+from pathlib import Path  # noqa: TC003 - checked.py looks for it here
+from typing import TYPE_CHECKING, TypeVar
 
 from gcd.model.content import Depth
 from gcd.model.finding import Confidence, Kind, Severity
-from gcd.policy.policy import Verb, Weekday
-from gcd.settings.units import Address, Duration, Hash, Hours, Size, Zone
+from gcd.policy.policy import Weekday
 
-_ALONE = frozenset({Verb.IGNORE, Verb.REPORT})
+if TYPE_CHECKING:
+    from gcd.settings.forms import (
+        Address,
+        Count,
+        Days,
+        Duration,
+        Hash,
+        Hours,
+        Interval,
+        Patience,
+        Period,
+        Rate,
+        Settling,
+        Size,
+        Verbs,
+        Zone,
+    )
+
+T = TypeVar("T")
 
 
-def _one_or_more(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+@dataclass(frozen=True)
+class Table:
+    """What the settings are made of."""
 
 
-def _agreeing(verbs: tuple[Verb, ...]) -> tuple[Verb, ...]:
-    if not verbs or (len(verbs) > 1 and _ALONE & set(verbs)):
-        raise ValueError("it must be ignore or report alone, or one or more of repair, release and quarantine")
-    return verbs
+def setting(default: T, description: str, *, example: object = None) -> T:
+    """A field of a table: its default, what it is for, and for the sample an example where the default shows little."""
+    metadata = {"description": description, "example": default if example is None else example}
+    if isinstance(default, dict):
+        return field(default_factory=partial(copy, default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-Verbs = Annotated[tuple[Verb, ...], BeforeValidator(_one_or_more), AfterValidator(_agreeing)]
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
+@dataclass(frozen=True, kw_only=True)
 class WindowTable(Table):
-    days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = tuple(Weekday)
+    days: Days = tuple(Weekday)
     hours: Hours
     zone: Zone = "UTC"
 
 
+@dataclass(frozen=True)
 class PolicyTable(Table):
     """What is done about findings. Without any verb nothing is: gcd reports."""
 
-    codes: dict[str, Verbs] = Field(
-        default={},
-        description="By code or its name, one verb or a list: ignore, report, repair, release, quarantine. Remedies "
+    codes: dict[str, Verbs] = setting(
+        {},
+        "By code or its name, one verb or a list: ignore, report, repair, release, quarantine. Remedies "
         "that are opt-in (gcd rules) are done only by a verb here; manual ones by no policy.",
-        examples=[{"GCD101": "quarantine", "GCD211": ["release", "quarantine"]}],
+        example={"GCD101": "quarantine", "GCD211": ["release", "quarantine"]},
     )
-    kinds: dict[Kind, Verbs] = Field(
-        default={},
-        description="The same by kind, for codes that are not named: orphan, dangling, damaged, leftover, hazard.",
-        examples=[{"leftover": "quarantine", "hazard": "report"}],
+    kinds: dict[Kind, Verbs] = setting(
+        {},
+        "The same by kind, for codes that are not named: orphan, dangling, damaged, leftover, hazard.",
+        example={"leftover": "quarantine", "hazard": "report"},
     )
-    severities: dict[Severity, Verbs] = Field(
-        default={},
-        description="The same by severity, for what neither its code nor its kind settles: info, warning, error, "
+    severities: dict[Severity, Verbs] = setting(
+        {},
+        "The same by severity, for what neither its code nor its kind settles: info, warning, error, "
         "critical. What is only suspected has the severity info.",
-        examples=[{"info": "ignore"}],
+        example={"info": "ignore"},
     )
-    min_confidence: Confidence = Field(
-        default=Confidence.PROVEN,
-        description="proven, or suspected: what may belong to work under way too, once it was there for the grace and "
+    min_confidence: Confidence = setting(
+        Confidence.PROVEN,
+        "proven, or suspected: what may belong to work under way too, once it was there for the grace and "
         "nothing is under way.",
     )
-    grace: Duration = Field(
-        default=timedelta(hours=24),
-        description="How long what is suspected, and damage that is mended under a running engine, must have been seen "
+    grace: Duration = setting(
+        timedelta(hours=24),
+        "How long what is suspected, and damage that is mended under a running engine, must have been seen "
         "(gcd check --record). While an engine runs it is never less than 24h.",
     )
-    min_size: Size = Field(default=ByteSize(0), description="Orphans and leftovers smaller than this are left alone.")
-    max_items: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="The most findings that one run acts upon.", examples=[50]
-    )
-    max_bytes: Size | None = Field(
-        default=None, description="The most bytes on disk that one run moves or releases.", examples=["20GiB"]
-    )
-    windows: tuple[WindowTable, ...] = Field(
-        default=(),
-        description="When things may be done: days (mon to sun, default all), hours, time zone (default UTC). Hours "
+    min_size: Size = setting(0, "Orphans and leftovers smaller than this are left alone.")
+    max_items: Count | None = setting(None, "The most findings that one run acts upon.", example=50)
+    max_bytes: Size | None = setting(None, "The most bytes on disk that one run moves or releases.", example="20GiB")
+    windows: tuple[WindowTable, ...] = setting(
+        (),
+        "When things may be done: days (mon to sun, default all), hours, time zone (default UTC). Hours "
         "that end before they begin go over midnight. Unset: at any time.",
-        examples=[[{"days": ["sat", "sun"], "hours": "22:00-04:30", "zone": "Europe/Berlin"}]],
+        example=[{"days": ["sat", "sun"], "hours": "22:00-04:30", "zone": "Europe/Berlin"}],
     )
-    offline_node: bool = Field(
+    offline_node: bool = setting(
         default=False,
         description="This host cannot pull: never move or release a layer record or an image, not even a damaged one.",
     )
 
 
+@dataclass(frozen=True)
 class ProtectTable(Table):
     """What is never touched, whatever asks for it."""
 
-    codes: tuple[str, ...] = Field(default=(), description="By code or its name.", examples=[["GCD116"]])
-    findings: tuple[str, ...] = Field(
-        default=(), description="By the id of a finding, or a glob over ids.", examples=[["GCD101:layer-dir:13f2*"]]
+    codes: tuple[str, ...] = setting((), "By code or its name.", example=["GCD116"])
+    findings: tuple[str, ...] = setting(
+        (), "By the id of a finding, or a glob over ids.", example=["GCD101:layer-dir:13f2*"]
     )
-    images: tuple[str, ...] = Field(
-        default=(),
-        description="What costs one of these images: globs over references as docker images shows them.",
-        examples=[["registry.example.com/shop/*"]],
+    images: tuple[str, ...] = setting(
+        (),
+        "What costs one of these images: globs over references as docker images shows them.",
+        example=["registry.example.com/shop/*"],
     )
-    containers: tuple[str, ...] = Field(
-        default=(), description="What costs one of these containers: globs over names.", examples=[["db-*"]]
-    )
-    labels: tuple[str, ...] = Field(
-        default=(),
-        description="What costs an image or a container with one of these labels: a key, or a glob over key=value.",
-        examples=[["com.example.keep", "tier=critical*"]],
+    containers: tuple[str, ...] = setting((), "What costs one of these containers: globs over names.", example=["db-*"])
+    labels: tuple[str, ...] = setting(
+        (),
+        "What costs an image or a container with one of these labels: a key, or a glob over key=value.",
+        example=["com.example.keep", "tier=critical*"],
     )
 
 
+@dataclass(frozen=True)
 class QuarantineTable(Table):
     """The quarantine, in .gcd below the root."""
 
-    retention: Duration = Field(
-        default=timedelta(days=14), description="How long an entry is kept before gcd quarantine purge takes it."
-    )
+    retention: Duration = setting(timedelta(days=14), "How long an entry is kept before gcd quarantine purge takes it.")
 
 
-def _hook_time(value: timedelta) -> timedelta:
-    if value > timedelta(seconds=30):
-        raise ValueError("it must be 30s at most, for gcd run gives no sign of life meanwhile")
-    return value
-
-
+@dataclass(frozen=True)
 class HooksTable(Table):
     """Commands, as lists of words and without a shell, that get an event as JSON on stdin. They decide nothing."""
 
-    on_finding: tuple[str, ...] = Field(
-        default=(),
-        description="Called for each finding that gcd check --record sees for the first time.",
-        examples=[["/usr/local/bin/tell", "--team", "storage"]],
+    on_finding: tuple[str, ...] = setting(
+        (),
+        "Called for each finding that gcd check --record sees for the first time.",
+        example=["/usr/local/bin/tell", "--team", "storage"],
     )
-    on_action: tuple[str, ...] = Field(
-        default=(), description="Called for each thing that was done or refused.", examples=[["/usr/local/bin/tell"]]
+    on_action: tuple[str, ...] = setting(
+        (), "Called for each thing that was done or refused.", example=["/usr/local/bin/tell"]
     )
-    timeout: Annotated[Duration, AfterValidator(_hook_time)] = Field(
-        default=timedelta(seconds=10), description="After this long a command is killed; 30s at most."
-    )
+    timeout: Patience = setting(timedelta(seconds=10), "After this long a command is killed; 30s at most.")
 
 
-def _interval(value: timedelta) -> timedelta:
-    if not timedelta(seconds=1) <= value <= timedelta(days=1):
-        raise ValueError("it must lie between 1s and 24h")
-    return value
-
-
-def _settling(value: timedelta) -> timedelta:
-    if value > timedelta(seconds=10):
-        raise ValueError("it must be 10s at most")
-    return value
-
-
+@dataclass(frozen=True)
 class DaemonTable(Table):
     """gcd run."""
 
-    reconcile_interval: Annotated[Duration, AfterValidator(_interval)] = Field(
-        default=timedelta(minutes=15),
-        description="How often gcd run reads the whole root, whatever the watch saw: up to a tenth sooner, so that the "
+    reconcile_interval: Interval = setting(
+        timedelta(minutes=15),
+        "How often gcd run reads the whole root, whatever the watch saw: up to a tenth sooner, so that the "
         "hosts of a fleet do not do it together.",
     )
-    settle: Annotated[Duration, AfterValidator(_settling)] = Field(
-        default=timedelta(milliseconds=200),
-        description="How long it must be quiet below the root before gcd run looks at what changed.",
+    settle: Settling = setting(
+        timedelta(milliseconds=200),
+        "How long it must be quiet below the root before gcd run looks at what changed.",
     )
-    act: bool = Field(
+    act: bool = setting(
         default=False, description="Whether gcd run carries out the policy by itself. Else it reports, and no more."
     )
 
 
-def _period(value: timedelta) -> timedelta:
-    if value and not timedelta(minutes=1) <= value <= timedelta(days=3650):
-        raise ValueError("it must be 0s, for never, or lie between 1m and 3650d")
-    return value
-
-
-def _rate(value: ByteSize) -> ByteSize:
-    if value == 0:
-        raise ValueError("it must be more than nothing, or a scrub would never end")
-    return value
-
-
+@dataclass(frozen=True)
 class ScrubTable(Table):
     """Scrubs by ``gcd run``, which are told by what is said here; those by hand are told by flags alone."""
 
-    every: Annotated[Duration, AfterValidator(_period)] = Field(
-        default=timedelta(days=30),
-        description="Within what time gcd run looks at the content of each layer, a part of all each day, those first "
+    every: Period = setting(
+        timedelta(days=30),
+        "Within what time gcd run looks at the content of each layer, a part of all each day, those first "
         "that were not looked at for longest. After it a layer counts as pending. 0s: gcd run looks at none.",
     )
-    depth: Depth = Field(
-        default=Depth.QUICK,
-        description="quick: types, sizes and the CRC-64 of each file; full: the SHA-256 of each layer's whole stream "
-        "too.",
+    depth: Depth = setting(
+        Depth.QUICK,
+        "quick: types, sizes and the CRC-64 of each file; full: the SHA-256 of each layer's whole stream too.",
     )
-    max_duration: Duration = Field(
-        default=timedelta(hours=6), description="After so long no further layer of a part is begun."
-    )
-    bandwidth: Annotated[Size, AfterValidator(_rate)] | None = Field(
-        default=None, description="The most bytes that are read a second.", examples=["50MiB"]
-    )
+    max_duration: Duration = setting(timedelta(hours=6), "After so long no further layer of a part is begun.")
+    bandwidth: Rate | None = setting(None, "The most bytes that are read a second.", example="50MiB")
 
 
+@dataclass(frozen=True)
 class WebTable(Table):
     """What gcd run serves over HTTP: metrics, health, findings, and a page for people."""
 
-    listen_address: Address = Field(
-        default="127.0.0.1:9871",
-        description="Where to listen: host:port, :port for all addresses, [::1]:port. Empty: nowhere.",
+    listen_address: Address = setting(
+        "127.0.0.1:9871",
+        "Where to listen: host:port, :port for all addresses, [::1]:port. Empty: nowhere.",
     )
-    tls_cert: Path | None = Field(
-        default=None, description="The certificate, as PEM, with tls_key.", examples=["/etc/gcd/tls.crt"]
-    )
-    tls_key: Path | None = Field(
-        default=None, description="The key of tls_cert, as PEM.", examples=["/etc/gcd/tls.key"]
-    )
-    users: dict[str, Hash] = Field(
-        default={},
-        description="Who may read, by name, with the bcrypt hash of the password. Unset: everybody who can connect.",
-        examples=[{"prometheus": "$2y$10$" + "." * 53}],
+    tls_cert: Path | None = setting(None, "The certificate, as PEM, with tls_key.", example="/etc/gcd/tls.crt")
+    tls_key: Path | None = setting(None, "The key of tls_cert, as PEM.", example="/etc/gcd/tls.key")
+    users: dict[str, Hash] = setting(
+        {},
+        "Who may read, by name, with the bcrypt hash of the password. Unset: everybody who can connect.",
+        example={"prometheus": "$2y$10$" + "." * 53},
     )
 
-    @model_validator(mode="after")
-    def _both_or_neither(self) -> Self:
+    def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key belong together: set both, or neither")
-        return self

@@ -1,16 +1,11 @@
-"""
-Values of settings with a form of their own: durations (``36h``), sizes (``20GiB``), hours of a day, time zones,
-addresses to listen on, hashes of passwords.
-"""
+"""Durations, hours of a day and time zones, as settings write them."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, time, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -20,19 +15,14 @@ _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d{1,9})(ms|[smhd])")
 _HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _MIDNIGHT = 24
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):(\d{1,5})")
-_HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 
 
-def _duration(value: object) -> object:
+def duration_of(value: object) -> timedelta:
+    """The duration that a text such as ``36h`` means. Raises `ValueError`."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("it must be a text such as 90s, 30m, 36h or 14d")
     return timedelta(milliseconds=int(match[1]) * _UNITS[match[2]])
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Size = Annotated[ByteSize, Field(ge=0)]
 
 
 def duration_in_words(duration: timedelta) -> str:
@@ -66,32 +56,3 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("it is no time zone that this host knows, such as UTC or Europe/Berlin") from None
-
-
-def _checked_hours(text: str) -> str:
-    hours_of(text)
-    return text
-
-
-def _checked_zone(name: str) -> str:
-    zone_of(name)
-    return name
-
-
-def _checked_address(text: str) -> str:
-    match = _ADDRESS.fullmatch(text)
-    if text and (match is None or int(match[2]) > 65_535):
-        raise ValueError("it must be a host and a port such as 127.0.0.1:9871, :9871 or [::1]:9871, or empty")
-    return text
-
-
-def _checked_hash(secret: SecretStr) -> SecretStr:
-    if _HASH.fullmatch(secret.get_secret_value()) is None:
-        raise ValueError("it must be the bcrypt hash of a password, as htpasswd -nB prints it")
-    return secret
-
-
-Hours = Annotated[str, AfterValidator(_checked_hours)]
-Zone = Annotated[str, AfterValidator(_checked_zone)]
-Address = Annotated[str, AfterValidator(_checked_address)]
-Hash = Annotated[SecretStr, AfterValidator(_checked_hash)]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gcd.settings import load
-from gcd.settings.sample import variable
+from gcd.settings import variable
 
 
 @pytest.fixture(scope="module")

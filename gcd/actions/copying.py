@@ -1,5 +1,6 @@
 """
-A file of a layer made anew in an entry: it holds what another file does, and wears what the file wore that it replaces.
+A file of a layer made anew in an entry: it holds what another file does, and wears what the file wore that it
+replaces, or what it shall wear where none is left.
 
 The content goes by in pieces, and its SHA-256 is that of what was written: where it is not the one that was proven, or
 where anything that the old file wears cannot be put on the new one, nothing of the repair is done.
@@ -12,6 +13,7 @@ import errno
 import hashlib
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gcd.actions import syscalls
@@ -22,7 +24,8 @@ from gcd.model.plan import Reason
 from gcd.root.tree import FILE_FLAGS, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from gcd.actions.manifest import OpenEntry
     from gcd.actions.syscalls import Dress
@@ -34,19 +37,27 @@ PIECE: Final = 1 << 20
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def copy(entry: OpenEntry, name: str, change: CopyFile, taken: Taken, dress: Dress) -> None:
+def copy(entry: OpenEntry, name: str, change: CopyFile, taken: Taken | None, dress: Dress) -> None:
     """
-    Make ``items/<name>`` as `change` says; it replaces what was `taken`, and wears `dress` and all the extended
-    attributes of that. `Refused` where it is not the one, or cannot be the other; `OSError` for what the disk does.
+    Make ``items/<name>`` as `change` says, in `dress`; it replaces what was `taken`, and has all the extended
+    attributes of that, or else those that `change` says. `Refused` where it is not the one, or cannot be the other;
+    `OSError` for what the disk does.
     """
-    with _opened(entry.place.root, change.source) as source, _opened(entry.place.root, change.path) as old:
-        if os.fstat(old).st_ino != taken.inode:
+    root, worn = entry.place.root, dict(change.worn.attributes) if change.worn is not None else {}
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(_opened(root, change.source))
+        old = None if taken is None else stack.enter_context(_opened(root, change.path))
+        if old is not None and taken is not None and os.fstat(old).st_ino != taken.inode:
             refuse(Reason.CHANGED, f"something else stands at {change.path} than a moment before")
         fd = syscalls.make_file(entry.directory, NEW_FILE)
         try:
             _pour(source, fd, change)
             syscalls.wear(fd, dress)
-            _put_on(old, fd, change.path)
+            if old is None:
+                _put_on(fd, change.path, worn.keys() - {syscalls.LABEL}, worn.__getitem__)
+            else:
+                # One at a time: each may have 64 KiB.
+                _put_on(fd, change.path, _attributes(old), partial(os.getxattr, old))
             syscalls.set_modified(fd, change.modified_ns)
             syscalls.sync_file(fd)
         except OSError as error:
@@ -96,18 +107,17 @@ def _read(source: int, size: int, path: str) -> bytes:
         raise of_error(error, path) from None
 
 
-def _put_on(old: int, fd: int, path: str) -> None:
-    """All extended attributes of `old` but its label, which is part of a dress; one at a time: each may have 64 KiB."""
-    names = _attributes(old)
+def _put_on(fd: int, path: str, names: AbstractSet[str], value: Callable[[str], bytes]) -> None:
+    """All extended attributes `names`, with their `value`: after that it has these and no other."""
     for name in sorted(names):
         try:
-            syscalls.set_attribute(fd, name, os.getxattr(old, name))
+            syscalls.set_attribute(fd, name, value(name))
         except OSError as error:
             refuse(Reason.PLACE, f"a new {path} cannot have the attribute {name} ({name_of(error)})")
     if other := names ^ _attributes(fd):
         refuse(Reason.PLACE, f"a new {path} would differ in the attribute {min(other)}")
     for name in names:
-        if os.getxattr(fd, name) != os.getxattr(old, name):
+        if os.getxattr(fd, name) != value(name):
             refuse(Reason.PLACE, f"a new {path} would differ in the attribute {name}")
 
 

@@ -45,6 +45,7 @@ from gcd.model.reading import value_of
 if TYPE_CHECKING:
     from gcd.actions.manifest import OpenEntry
     from gcd.actions.place import Place
+    from gcd.model.content import Worn
     from gcd.model.entry import RunId, Taken
     from gcd.model.plan import Change, Mend
     from gcd.root.tree import Directory
@@ -152,25 +153,39 @@ def _copy(root: Directory, change: CopyFile, names: int) -> _Work:
     """It wears what the file does that it replaces, whose `names` must all be known: another would keep what was."""
     if not is_item_path(change.source):
         refuse(Reason.PLACE, f"{change.source} is not copied by a repair")
+    made = Made(FileType.FILE, change.sha256, change.size)
     with parent_of(root, change.path) as (parent, name):
+        if change.worn is not None:
+            _demand_nothing(parent, name, change.path)
+            label = _model(root, change.path.rpartition("/")[0]).label
+            return _Work(Item(change.path, None, made), change, _dress(change.worn, label))
         taken = _needed(parent, name, change.path)
         links = os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_nlink
     if taken.type is not FileType.FILE:
         refuse(Reason.CHANGED, f"{change.path} is no file any more")
     if links != names:
         refuse(Reason.CHANGED, f"{change.path} has other names by now than the {names} that are known")
-    return _Work(Item(change.path, taken, Made(FileType.FILE, change.sha256, change.size)), change, _dress(taken))
+    return _Work(Item(change.path, taken, made), change, _dress(taken, taken.label))
 
 
 def _other_name(root: Directory, change: LinkFile, works: dict[str, _Work]) -> _Work:
-    first = works.get(change.to)
-    if first is None or not isinstance(first.content, CopyFile) or first.item.taken is None:
+    work = works.get(change.to)
+    if work is None or not isinstance(work.content, CopyFile):
         refuse(Reason.PLACE, f"{change.path} is not made together with {change.to}")
+    first = work.item.taken
     with parent_of(root, change.path) as (parent, name):
+        if first is None:
+            _demand_nothing(parent, name, change.path)
+            return _Work(replace(work.item, path=change.path), change, work.dress)
         taken = _needed(parent, name, change.path)
-    if (taken.device, taken.inode) != (first.item.taken.device, first.item.taken.inode):
+    if (taken.device, taken.inode) != (first.device, first.inode):
         refuse(Reason.CHANGED, f"{change.path} is not the same file as {change.to} any more")
-    return _Work(replace(first.item, path=change.path, taken=taken), change, first.dress)
+    return _Work(replace(work.item, path=change.path, taken=taken), change, work.dress)
+
+
+def _demand_nothing(parent: Directory, name: str, path: str) -> None:
+    if _standing(parent, name) is not None:
+        refuse(Reason.CHANGED, f"something new stands at {path}")
 
 
 def _file(parent: Directory, name: str, item: Item, content: bytes, model: Taken) -> _Work | None:
@@ -180,7 +195,7 @@ def _file(parent: Directory, name: str, item: Item, content: bytes, model: Taken
         return None
     worn = item.taken if item.taken is not None and item.taken.type is FileType.FILE else model
     mode = _PRIVATE if name in _KEPT_PRIVATE else _COMMON
-    return _Work(replace(item, made=made), content, replace(_dress(worn), mode=mode))
+    return _Work(replace(item, made=made), content, replace(_dress(worn, worn.label), mode=mode))
 
 
 def _dropping(parent: Directory, name: str, change: DropReference, model: Taken) -> _Work | None:
@@ -204,14 +219,17 @@ def _symlink(parent: Directory, name: str, change: MakeSymlink, folder: Taken) -
         return None
     taken = _standing(parent, name)
     model = taken if taken is not None and taken.type is FileType.SYMLINK else folder
-    return _Work(Item(change.path, taken, made), os.fsencode(change.target), _dress(model))
+    return _Work(Item(change.path, taken, made), os.fsencode(change.target), _dress(model, model.label))
 
 
 def _directory(parent: Directory, name: str, change: MakeDirectory, model: Taken) -> _Work | None:
     taken = _standing(parent, name)
     if taken is not None and taken.type is FileType.DIRECTORY:
         return None
-    return _Work(Item(change.path, taken, made_of(FileType.DIRECTORY)), dress=replace(_dress(model), mode=change.mode))
+    return _Work(
+        Item(change.path, taken, made_of(FileType.DIRECTORY)),
+        dress=replace(_dress(model, model.label), mode=change.mode),
+    )
 
 
 def _in_new_directory(works: dict[str, _Work], change: Change) -> _Work:
@@ -237,8 +255,8 @@ def _needed(parent: Directory, name: str, path: str) -> Taken:
     return taken
 
 
-def _dress(model: Taken) -> Dress:
-    return Dress(model.uid, model.gid, model.mode, model.label)
+def _dress(model: Taken | Worn, label: str | None) -> Dress:
+    return Dress(model.uid, model.gid, model.mode, label)
 
 
 def _model(root: Directory, like: str) -> Taken:
@@ -252,7 +270,7 @@ def _make_all(entry: OpenEntry, works: tuple[_Work, ...]) -> None:
     for work in works:
         item, dress, name = work.item, work.dress, names[work.item.path]
         match work.content:
-            case CopyFile() as change if item.taken is not None and dress is not None:
+            case CopyFile() as change if dress is not None:
                 copy(entry, name, change, item.taken, dress)
             case LinkFile(to=to):
                 syscalls.link(entry.items, names[to], name)

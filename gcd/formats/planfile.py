@@ -12,7 +12,9 @@ A plan as JSON: what ``gcd plan -o`` saves, and ``gcd apply FILE`` reads back, w
 
     a change: {"write": {"path", "like", "base64"}} | {"symlink": {"path", "target"}} | {"aside": {"path"}} |
               {"directory": {"path", "mode", "like"}} | {"drop_reference": {"path", "reference", "image"}} |
-              {"copy": {"path", "source", "bytes", "sha256", "modified_ns"}} | {"hard_link": {"path", "to"}}
+              {"hard_link": {"path", "to"}} |
+              {"copy": {"path", "source", "bytes", "sha256", "modified_ns",
+                        "worn": null | {"mode", "uid", "gid", "attributes": [{"name", "base64"}]}}}
 
 What is printed has ``{"write": {"path", "like", "bytes", "sha256"}}`` instead: a file that a repair writes may be the
 config of a container, with the secrets in its environment. It is described by ``docs/plan.schema.json``.
@@ -29,12 +31,14 @@ import binascii
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
 
 from gcd.formats.escape import escaped
 from gcd.formats.findings import Object, choice, finding_from, finding_value
 from gcd.formats.strictjson import Fields, read_object, text_value
+from gcd.model.content import MOST_OWNER, Worn
 from gcd.model.errors import FormatError
 from gcd.model.facts import Engine, EngineState
 from gcd.model.finding import Code, NotChecked
@@ -203,7 +207,8 @@ def _change_value(change: Change, content: Content) -> Object:
             kind, said = "write", {"like": text_value(change.like), **content(change.content)}
         case CopyFile():
             copied = {"bytes": change.size, "sha256": change.sha256, "modified_ns": change.modified_ns}
-            kind, said = "copy", {"source": text_value(change.source), **copied}
+            worn = None if change.worn is None else _worn_value(change.worn)
+            kind, said = "copy", {"source": text_value(change.source), **copied, "worn": worn}
         case LinkFile():
             kind, said = "hard_link", {"to": text_value(change.to)}
         case MakeSymlink():
@@ -228,7 +233,9 @@ def _change_from(fields: Fields) -> Change:
             change: Change = WriteFile(said.text("path"), _content(said), said.text("like"))
         case "copy":
             path, source, size = said.text("path"), said.text("source"), _amount(said, "bytes")
-            change = CopyFile(path, source, size, _sha256(said), _amount(said, "modified_ns"))
+            sha256, modified_ns = _sha256(said), _amount(said, "modified_ns")
+            worn = _worn_from(said.fields("worn")) if said.stated("worn") else None
+            change = CopyFile(path, source, size, sha256, modified_ns, worn)
         case "hard_link":
             change = LinkFile(said.text("path"), said.text("to"))
         case "symlink":
@@ -243,6 +250,23 @@ def _change_from(fields: Fields) -> Change:
             raise FormatError(fields.what, expected="a kind of change", found=escaped(kind))
     said.end()
     return change
+
+
+def _worn_value(worn: Worn) -> Object:
+    attributes = [{"name": text_value(name), **_whole_content(value)} for name, value in worn.attributes]
+    return {"mode": worn.mode, "uid": worn.uid, "gid": worn.gid, "attributes": attributes}
+
+
+def _worn_from(fields: Fields) -> Worn:
+    mode, uid, gid = (_amount(fields, name) for name in ("mode", "uid", "gid"))
+    if mode != stat.S_IMODE(mode) or max(uid, gid) > MOST_OWNER:
+        raise FormatError(fields.what, expected="a mode and an owner", found=f"{mode:o}, {uid} and {gid}")
+    attributes = []
+    for item in fields.objects("attributes"):
+        attributes.append((item.text("name"), _content(item)))
+        item.end()
+    fields.end()
+    return Worn(mode, uid, gid, tuple(attributes))
 
 
 def _left_from(fields: Fields) -> LeftAlone:

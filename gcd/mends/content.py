@@ -1,4 +1,4 @@
-"""GCD701: damaged files of a layer, which another layer of the same root holds whole (safety rule S17)."""
+"""GCD701, GCD702: files of a layer that are damaged or missing, and that another layer holds whole (S17)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 def damaged_file(case: Case) -> Mending | Unproven:
     """Every file of the layer whose content differs, or none: only the whole stream proves any of them."""
+    return _copied(case, is_missing=False)
+
+
+def missing_file(case: Case) -> Mending | Unproven:
+    """Every file of the layer that is missing, or none; what else is missing is left."""
+    return _copied(case, is_missing=True)
+
+
+def _copied(case: Case, *, is_missing: bool) -> Mending | Unproven:
     record = case.inventory.layers[ChainId(case.finding.subject.id)]
     layer_dir = value_of(record.cache_id)
     if layer_dir is None:
@@ -33,11 +42,13 @@ def damaged_file(case: Case) -> Mending | Unproven:
     if isinstance(twins, str):
         return Unproven(twins)
     diff = f"{layout.layer_dir(layer_dir)}/{layout.DIFF}"
-    return Mending(tuple(change for twin in twins for change in _changes(diff, twin)))
+    wanted = (twin for twin in twins if (twin.worn is not None) == is_missing)
+    changes = tuple(change for twin in wanted for change in _changes(diff, twin))
+    return Mending(changes) if changes else Unproven("nothing of that is found any more")
 
 
 def _changes(diff: str, twin: Twin) -> Iterator[Change]:
     first, *others = (f"{diff}/{name}" for name in twin.names)
-    yield CopyFile(first, twin.source, twin.size, twin.sha256, twin.modified_ns)
+    yield CopyFile(first, twin.source, twin.size, twin.sha256, twin.modified_ns, twin.worn)
     for other in others:
         yield LinkFile(other, first)

@@ -54,8 +54,8 @@ class Witness(Protocol):
 
     def twins(self, chain: ChainId, layers: Mapping[ChainId, LayerRecord]) -> tuple[Twin, ...] | str:
         """
-        Of each file of the layer `chain` whose content is not what was unpacked, which file of another of `layers`
-        holds that, proven by the SHA-256 of the whole stream; or why that is not known.
+        Of each file of the layer `chain` that is missing, or whose content is not what was unpacked, which file of
+        another of `layers` holds that, proven by the SHA-256 of the whole stream; or why that is not known.
         """
 
 

@@ -37,6 +37,7 @@ MENDS: Final[Mapping[Code, Mender]] = {
     Code("GCD404"): references.lost_references,
     Code("GCD405"): references.dangling,
     Code("GCD701"): content.damaged_file,
+    Code("GCD702"): content.missing_file,
 }
 
 

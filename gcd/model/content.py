@@ -62,13 +62,27 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Worn:
+    """What a file wears: `mode` without the type, owner, and extended `attributes` with their names, sorted."""
+
+    mode: int
+    uid: int
+    gid: int
+    attributes: tuple[tuple[str, bytes], ...]
+
+
+MOST_OWNER = 0xFFFF_FFFE
+"""The highest user or group id: the one behind it is nobody's (chown(2))."""
+
+
+@dataclass(frozen=True, slots=True)
 class Twin:
     """
-    What a damaged file of a layer shall be: `size` bytes with the SHA-256 `sha256` (64 hex digits), as the file
-    `source`, a path relative to the root, holds them; last modified at `modified_ns` of the wall clock.
+    What a damaged or missing file of a layer shall be: `size` bytes with the SHA-256 `sha256` (64 hex digits), as the
+    file `source`, a path relative to the root, holds them; last modified at `modified_ns` of the wall clock.
 
     `names` are all that it has, relative to the layer's ``diff``: the one under which the stream holds its content,
-    then its hard links.
+    then its hard links. `worn` is what the stream says of one that is missing; None: it is there, and wears something.
     """
 
     names: tuple[str, ...]
@@ -76,6 +90,7 @@ class Twin:
     size: int
     sha256: str
     modified_ns: int
+    worn: Worn | None = None
 
 
 class Soundness(StrEnum):

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gcd.model.content import Worn
     from gcd.model.facts import Engine
     from gcd.model.finding import Finding, FindingId, NotChecked
     from gcd.model.ids import ChainId, ImageId
@@ -40,8 +41,9 @@ class CopyFile:
     The regular file `path` shall hold what the file `source` does: `size` bytes, whose SHA-256 is `sha256` (64 hex
     digits); else nothing is done. It is last modified at `modified_ns` of the wall clock.
 
-    Mode, owner, label and all other extended attributes are those of the file that it replaces. The content is in no
-    plan, nor ever in memory as a whole: it may be of any size.
+    Mode, owner, label and all other extended attributes are those of the file that it replaces. Where `worn` says them
+    nothing must stand there, and the label is that of the directory. The content is in no plan, nor ever in memory as a
+    whole: it may be of any size.
     """
 
     path: str
@@ -49,6 +51,7 @@ class CopyFile:
     size: int
     sha256: str
     modified_ns: int
+    worn: Worn | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ MOST_SHOWN = 50
 
 _ALTERED = frozenset(Damage) - {Damage.MISSING, Damage.EXTRA}
 _MENDED = frozenset({Damage.EMPTIED, Damage.RESIZED, Damage.CHANGED})
+_MISSING = frozenset({Damage.MISSING})
 
 _SAID = {
     Damage.EMPTIED: "emptied",
@@ -76,18 +77,25 @@ def damaged_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterato
     if verdict is None or not altered:
         return
     is_harmless = all(difference.damage is Damage.DRESSED for difference in altered)
-    obstacle = "" if is_harmless else _obstacle(verdict)
-    said = f" None of it can be written back: {obstacle}." if obstacle else ""
+    obstacle = "" if is_harmless else _obstacle(verdict, _MENDED)
     yield Fault(
         node,
-        f"{_counted(verdict, altered)} not what was unpacked: {_kinds(altered)}.{said}",
+        f"{_counted(verdict, altered)} not what was unpacked: {_kinds(altered)}.{_said(obstacle)}",
         _evidence(verdict, altered),
         severity=Severity.INFO if is_harmless else None,
         remedies=() if is_harmless or obstacle else None,
     )
 
 
-@rule("GCD702", "missing-file", Kind.DANGLING, Severity.ERROR, node=NodeKind.LAYER, needs=LAYERS)
+@rule(
+    "GCD702",
+    "missing-file",
+    Kind.DANGLING,
+    Severity.ERROR,
+    node=NodeKind.LAYER,
+    needs=LAYERS,
+    remedies=(REPAIR_STOPPED_MANUAL,),
+)
 def missing_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterator[Fault]:
     """
     A layer lacks a file, a directory, a link, a device or a whiteout that was unpacked into it.
@@ -95,14 +103,24 @@ def missing_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterato
     Harm: it is missing in every container of every image with this layer, or, where it was a whiteout, what the layers
     below hold comes back. Saving or pushing the image fails where the file had content.
     Cause: a filesystem check that dropped it; somebody who deleted it below ``overlay2``.
-    Remedy: none by gcd: remove all images and containers with this layer and pull again, as ``gcd scrub`` prints it.
+    Remedy: remove all images and containers with this layer and pull again, as ``gcd scrub`` prints it. Where another
+    layer of the same root holds a missing file whole, ``gcd repair`` with the id of the finding copies it from there,
+    with the engine stopped; else its ``--dry-run`` says why not. Mode, owner, attributes and time are those that the
+    layer's stream says, and it is done only if then all content of the layer is as it was. Directories, links, devices
+    and whiteouts are not made again, nor what was in a missing directory.
     Not this rule: the layer's whole dir is gone (GCD201).
     """
     del graph
     verdict = inventory.contents.get(ChainId(node.id))
-    missing = _of(verdict, frozenset({Damage.MISSING}))
+    missing = _of(verdict, _MISSING)
     if verdict is not None and missing:
-        yield Fault(node, f"{_counted(verdict, missing)} missing.", _evidence(verdict, missing))
+        obstacle = _obstacle(verdict, _MISSING)
+        yield Fault(
+            node,
+            f"{_counted(verdict, missing)} missing.{_said(obstacle)}",
+            _evidence(verdict, missing),
+            remedies=() if obstacle else None,
+        )
 
 
 @rule("GCD703", "extra-file", Kind.DAMAGED, Severity.WARNING, node=NodeKind.LAYER, needs=LAYERS)
@@ -199,17 +217,20 @@ def _of(verdict: Verdict | None, kinds: Collection[Damage]) -> tuple[Difference,
     return tuple(d for d in verdict.differences if d.damage in kinds) if verdict is not None else ()
 
 
-def _obstacle(verdict: Verdict) -> str:
-    """Why nothing of the layer can be written back, as one clause; "" where the verdict does not tell."""
-    damaged = _of(verdict, _MENDED)
-    lost = next((d for d in verdict.differences if d.size and d.damage not in _MENDED), None)
-    if not damaged:
+def _obstacle(verdict: Verdict, kinds: Collection[Damage]) -> str:
+    """Why nothing of these `kinds` can be written back, as one clause; "" where the verdict does not tell."""
+    lost = next((d for d in verdict.differences if d.size and d.damage not in _MENDED | _MISSING), None)
+    if not any(d.damage in _MENDED or d.size for d in _of(verdict, kinds)):
         return "only content of files is"
     if verdict.differing > len(verdict.differences):
         return "more is damaged than is known"
     if lost is not None:
         return f"the content of {lost.path} is lost as well, without which nothing can be proven"
     return ""
+
+
+def _said(obstacle: str) -> str:
+    return f" None of it can be written back: {obstacle}." if obstacle else ""
 
 
 def _counted(verdict: Verdict, differences: tuple[Difference, ...]) -> str:

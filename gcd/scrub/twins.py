@@ -1,16 +1,17 @@
 """
-Whole copies of damaged files in other layers of the same root (safety rule S17).
+Whole copies of damaged and missing files in other layers of the same root (safety rule S17).
 
 A copy is found by size and CRC-64 in the tar-splits of other layers. The checksum is no proof: with the copies in place
 the whole stream of the layer must give its diff id. What is told of a copy is the SHA-256 of the very bytes that went
 into that stream; no content is kept in memory. Nothing is written here.
 
 A file with several names (hard links) is told with all of them: the stream says which they are. Where the file has
-more, or one of them is another file by now, nothing is proven.
+more, or one of them is another file by now, nothing is proven. Of one that is missing the stream says what it wears.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -21,27 +22,30 @@ from gcd.formats.escape import escaped
 from gcd.formats.tarheader import Headers, MemberType
 from gcd.formats.tarsplit import Member, parse_tar_split
 from gcd.model import layout
-from gcd.model.content import Damage, Depth, Twin
+from gcd.model.content import MOST_OWNER, Damage, Depth, Twin, Worn
 from gcd.model.errors import FormatError
 from gcd.model.reading import Present
 from gcd.root.tree import name_of
 from gcd.scrub.folders import Folders
 from gcd.scrub.layer import Manner, tar_split_of, verify
-from gcd.scrub.members import clean, opened
+from gcd.scrub.members import WHITEOUT, clean, opened
 from gcd.scrub.pace import Pace
 from gcd.scrub.reading import Contents
 from gcd.scrub.recipe import pieces_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
+    from gcd.formats.tarheader import Header
     from gcd.model.content import Difference
     from gcd.root.tree import Directory
     from gcd.scrub.layer import Layer
 
 MOST_NAMES: Final = 10_000
 """Of all damaged files of a layer; an entry of the quarantine holds as many."""
-_ALTERED: Final = frozenset({Damage.EMPTIED, Damage.RESIZED, Damage.CHANGED})
+MOST_ATTRIBUTE_BYTES: Final = 64 << 10
+"""Of one file; the kernel takes as many of each attribute."""
+_MENDED: Final = frozenset({Damage.EMPTIED, Damage.RESIZED, Damage.CHANGED, Damage.MISSING})
 _CHUNK: Final = 1 << 20
 
 _Key = tuple[int, int]
@@ -53,7 +57,7 @@ class _Lack(Exception):
 
 
 def twins_of(root: Directory, layer: Layer, others: Iterable[Layer]) -> tuple[Twin, ...] | str:
-    """What each damaged file of `layer` shall be, by name; or why that is not known, as one clause."""
+    """What each damaged or missing file of `layer` shall be; or why that is not known, as one clause."""
     try:
         with Contents(Pace()) as contents:
             return _proven(root, layer, others, contents)
@@ -67,19 +71,32 @@ def twins_of(root: Directory, layer: Layer, others: Iterable[Layer]) -> tuple[Tw
 
 def _proven(root: Directory, layer: Layer, others: Iterable[Layer], contents: Contents) -> tuple[Twin, ...]:
     verdict = verify(root, layer, contents, Manner(Depth.QUICK), now_ns=0)
-    damaged = [d for d in verdict.differences if d.damage in _ALTERED] if verdict is not None else []
-    if not damaged:
-        raise _Lack("no file in it has other content than it should")
+    damaged = [d for d in verdict.differences if d.damage in _MENDED] if verdict is not None else []
+    if not any(_is_content(difference) for difference in damaged):
+        raise _Lack("no file in it has other content than it should, or is missing with it")
     sources = _sources(root, damaged, others, contents)
-    if lacking := next((d.path for d in damaged if _key(d) not in sources), ""):
+    if lacking := next((d.path for d in damaged if _is_content(d) and _key(d) not in sources), ""):
         raise _Lack(f"no other layer holds {escaped(lacking)} whole")
+    found = [_Found(d.path, sources[_key(d)], d.damage is Damage.MISSING) for d in damaged if _key(d) in sources]
     with _diff(root, layer) as diff:
-        stream = _Stream(root, diff, {d.path: sources[_key(d)] for d in damaged})
+        stream = _Stream(root, diff, found)
         if stream.digest_of(layer) != layer.diff_id:
             raise _Lack("with the copies that were found its stream does not give its diff id")
         twins = tuple(stream.twins())
         _demand_all_names(diff, twins)
+    if any(twin.worn is not None for twin in twins) and _owner_of(root, layer) != 0:
+        raise _Lack("its dir is not root's own, and what is missing in it may have been somebody else's")
     return twins
+
+
+def _is_content(difference: Difference) -> bool:
+    """Whether content is lost; of what is missing without any it is not told here what it is."""
+    return difference.damage is not Damage.MISSING or difference.size > 0
+
+
+def _owner_of(root: Directory, layer: Layer) -> int:
+    with _opened(root, layout.layer_dir(layer.layer_dir)) as layer_dir:
+        return layer_dir.stat().st_uid
 
 
 def _key(difference: Difference) -> _Key:
@@ -108,6 +125,9 @@ def _demand_all_names(diff: Directory, twins: tuple[Twin, ...]) -> None:
     folders = Folders(diff.fd)
     try:
         for twin in twins:
+            if twin.worn is not None:
+                _demand_none(folders, twin.names)
+                continue
             first = _status(folders, twin.names[0])
             for name in twin.names[1:]:
                 other = _status(folders, name)
@@ -117,6 +137,13 @@ def _demand_all_names(diff: Directory, twins: tuple[Twin, ...]) -> None:
                 raise _Lack(f"{escaped(twin.names[0])} has names that are not the layer's, and would stay damaged")
     finally:
         folders.close()
+
+
+def _demand_none(folders: Folders, names: tuple[str, ...]) -> None:
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            _status(folders, name)
+            raise _Lack(f"{escaped(names[0])} is missing, and {escaped(name)} is not, which is the same file")
 
 
 def _status(folders: Folders, path: str) -> os.stat_result:
@@ -173,25 +200,28 @@ def _is_whole(folders: Folders, path: str, member: Member, contents: Contents) -
 
 @dataclass(slots=True)
 class _Found:
-    """What the stream tells of a damaged file, and its copy at `source`."""
+    """What the stream tells of the file at `path`, damaged or missing, and its copy at `source`."""
 
+    path: str
     source: str
+    is_missing: bool
     names: dict[str, None] = field(default_factory=dict)
     size: int = 0
     sha256: str = ""
     modified_ns: int = 0
+    worn: Worn | None = None
 
 
 class _Stream:
     """
-    The stream of a layer whose dir is open at `diff`, with the contents of `sources`, which are relative to `root`, in
-    place of those of the files at these paths.
+    The stream of a layer whose dir is open at `diff`, with the copies in `root` in place of the files that were `found`
+    to be damaged or missing.
     """
 
-    def __init__(self, root: Directory, diff: Directory, sources: Mapping[str, str]) -> None:
+    def __init__(self, root: Directory, diff: Directory, found: Iterable[_Found]) -> None:
         self._root = root
         self._diff = diff
-        self._found = {path: _Found(source) for path, source in sources.items()}
+        self._found = {copied.path: copied for copied in found}
         self._named: dict[str, _Found] = {}
         """By each of its names."""
         self._digest = hashlib.sha256()
@@ -212,19 +242,24 @@ class _Stream:
 
     def twins(self) -> Iterator[Twin]:
         for path, found in self._found.items():
-            if next(iter(found.names), "") != path:
+            if next(iter(found.names), "") == path:
+                names = tuple(found.names)
+                yield Twin(names, found.source, found.size, found.sha256, found.modified_ns, found.worn)
+            elif not found.is_missing:
                 raise _Lack(f"its stream has no file at {escaped(path)}")
-            yield Twin(tuple(found.names), found.source, found.size, found.sha256, found.modified_ns)
 
     def _add(self, member: Member, headers: Headers, folders: Folders) -> None:
         header, path = headers.header(member.name), clean(os.fsdecode(member.name)) or ""
+        folder, _, name = path.rpartition("/")
+        place = f"{folder}/{name.removeprefix(WHITEOUT)}".lstrip("/")
         # Of several members at one place the last one stays.
-        earlier = self._named.pop(path, None)
+        earlier = self._named.pop(place, None)
         if earlier is not None:
-            del earlier.names[path]
+            del earlier.names[place]
         found = self._found.get(path)
         if found is not None and header.type is MemberType.FILE:
             found.names, found.size, found.modified_ns = {path: None}, member.size, headers.modified_ns()
+            found.worn = _worn(path, header) if found.is_missing else None
             self._named[path] = found
             self._add_source(found)
             return
@@ -233,7 +268,6 @@ class _Stream:
             target.names[path] = None
             self._named[path] = target
         if member.size:
-            folder, _, name = path.rpartition("/")
             for piece in _pieces(folders.open(folder), name, member.size):
                 self._digest.update(piece)
 
@@ -245,6 +279,15 @@ class _Stream:
                 self._digest.update(piece)
                 digest.update(piece)
         found.sha256 = digest.hexdigest()
+
+
+def _worn(path: str, header: Header) -> Worn:
+    attributes = tuple(sorted((os.fsdecode(name), value) for name, value in header.xattrs.items()))
+    if sum(len(name) + len(value) for name, value in attributes) > MOST_ATTRIBUTE_BYTES:
+        raise _Lack(f"{escaped(path)} has more attributes than fit a file")
+    if max(header.uid, header.gid) > MOST_OWNER:
+        raise _Lack(f"{escaped(path)} has an owner that there cannot be")
+    return Worn(stat.S_IMODE(header.mode), header.uid, header.gid, attributes)
 
 
 def _pieces(parent: int, name: str, size: int) -> Iterator[bytes]:

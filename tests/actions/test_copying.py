@@ -22,6 +22,7 @@ from gcd.actions.repair import prepare, repair, takes_time
 from gcd.actions.restore import restore
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.tarsplit import HardLinkTo
+from gcd.model.content import Worn
 from gcd.model.entry import EntryState
 from gcd.model.facts import EngineState
 from gcd.model.plan import CopyFile, LinkFile, Mend, Outcome, Reason, WriteFile
@@ -295,6 +296,48 @@ def test_a_twin_that_the_disk_does_not_give_refuses_all(layers, root, monkeypatc
     reason, why = refused(root, *changes_of(layers, root))
 
     assert (reason, why.partition("opt/tool")[2]) == (Reason.PLACE, ": EIO")
+
+
+WORN = Worn(0o4750, 1000, 1001, (("security.capability", CAPABILITY), ("user.note", b"kept")))
+
+
+@pytest.fixture
+def missing(layers, root):
+    """The changes that make the tool anew, of which no name is left."""
+    copied, *others = changes_of(layers, root)
+    for change in (copied, *others):
+        (root / change.path).unlink()
+    return replace(copied, worn=WORN), *others
+
+
+def test_a_missing_file_is_made_as_the_stream_says(layers, root, missing):
+    before = outside(root)
+
+    deed = carry_out(root, *missing)
+
+    assert deed.outcome is Outcome.DONE, deed
+    files = [layers[0] / name for name in ("bin/a", "bin/tool", "sbin/tool")]
+    assert [(file.read_bytes(), worn(file)) for file in files] == [
+        (TOOL, (stat.S_IFREG | 0o4750, 1000, 1001, 3, dict(WORN.attributes)))
+    ] * 3
+    assert files[2].stat().st_mtime_ns == AT_NS
+    assert list((root / ".gcd/entries" / deed.entry / "items").iterdir()) == []
+    [back] = in_place(root, lambda place: list(restore(place, [deed.entry], engine=EngineState.STOPPED)))
+    assert (back.outcome, entries_of(root), differences(before, outside(root))) == (Outcome.DONE, {}, [])
+
+
+def test_what_is_there_again_is_not_replaced(layers, root, missing):
+    (layers[0] / "sbin/tool").symlink_to("x")
+    assert refused(root, *missing) == (Reason.CHANGED, f"something new stands at {missing[2].path}")
+    (layers[0] / "sbin/tool").unlink()
+    (layers[0] / "bin/a").mkdir()
+    assert refused(root, *missing) == (Reason.CHANGED, f"something new stands at {missing[0].path}")
+
+
+def test_a_missing_file_of_a_missing_directory_is_not_made(layers, root, missing):
+    (layers[0] / "sbin").rmdir()
+
+    assert refused(root, *missing) == (Reason.CHANGED, f"{missing[2].path} is not there any more")
 
 
 def test_what_is_prepared_changes_nothing_yet_and_a_start_leaves_nothing_of_it(layers, root):

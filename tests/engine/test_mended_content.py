@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 LARGE = os.urandom(1 << 20) * 40
 TOOL = Path(BUSYBOX).read_bytes()
+GONE = b"gone\n" * 1000
 NAMES = ("bin/busybox", "bin/echo", "sh")
 
 
@@ -46,6 +47,7 @@ def one() -> bytes:
         *((name, b"", linked) for name in NAMES[1:]),
         ("bin/ping", TOOL, capable),
         ("data/large", LARGE, {"uid": 7}),
+        ("data/gone", GONE, {**capable, "mode": 0o2711, "gid": 8}),
     )
 
 
@@ -67,6 +69,7 @@ def damage(diff: Path) -> None:
     for name in (capable, diff / NAMES[0]):
         os.truncate(name, 0)
     os.setxattr(capable, "security.capability", capability)
+    (diff / "data/gone").unlink()
     with (diff / "data/large").open("r+b") as large:
         large.seek(33 << 20)
         large.write(b"not what was there")
@@ -87,7 +90,7 @@ def saves(engine, name: str) -> bool:
 def test_damaged_files_are_copied_from_another_layer_and_the_engine_saves_and_runs_them(make_engine, tmp_path):
     engine = make_engine()
     engine.docker("load", stdin=image_archive("one:1", one()))
-    engine.docker("load", stdin=image_archive("two:1", layer(("t", TOOL, {}), ("l", LARGE, {}))))
+    engine.docker("load", stdin=image_archive("two:1", layer(("t", TOOL, {}), ("l", LARGE, {}), ("g", GONE, {}))))
     [diff] = [path.parents[1] for path in engine.overlay2.glob("*/diff/data/large")]
     whole = fingerprint(diff)
     damage(diff)
@@ -98,12 +101,13 @@ def test_damaged_files_are_copied_from_another_layer_and_the_engine_saves_and_ru
 
     status, told = gcd(tmp_path, "scrub", "start", "--full", "--format", "json", *root)
     assert status == 4, told
-    [finding] = json.loads(told)["findings"]
-    assert finding["code"] == "GCD701"
-    status, told = gcd(tmp_path, "repair", finding["id"], "--dry-run", *root)
-    assert told.count("the same file as") == 2
+    findings = json.loads(told)["findings"]
+    assert [finding["code"] for finding in findings] == ["GCD701", "GCD702"]
+    ids = [finding["id"] for finding in findings]
+    status, told = gcd(tmp_path, "repair", *ids, "--dry-run", *root)
+    assert (told.count("the same file as"), told.count("copy to")) == (2, 3), told
     assert fingerprint(diff) == hurt
-    status, told = gcd(tmp_path, "repair", finding["id"], "--yes", *root)
+    status, told = gcd(tmp_path, "repair", *ids, "--yes", *root)
     assert status == 1, told
 
     def content(marks):
@@ -119,12 +123,10 @@ def test_damaged_files_are_copied_from_another_layer_and_the_engine_saves_and_ru
     assert (status, told.splitlines()[0]) == (0, "All of 2 layers as they were unpacked"), told
 
     engine.stop()
-    [entry] = kept_in(engine)
-    status, told = gcd(tmp_path, "quarantine", "restore", entry, *root)
+    status, told = gcd(tmp_path, "quarantine", "restore", *kept_in(engine), *root)
     assert (status, fingerprint(diff)) == (1, hurt), told
     assert gcd(tmp_path, "scrub", "start", *root)[0] == 4
-    status, told = gcd(tmp_path, "repair", finding["id"], "--yes", *root)
+    status, told = gcd(tmp_path, "repair", *ids, "--yes", *root)
     assert (status, content(fingerprint(diff))) == (1, content(whole)), told
-    [entry] = kept_in(engine)
-    status, told = gcd(tmp_path, "quarantine", "purge", entry, "--yes", *root)
+    status, told = gcd(tmp_path, "quarantine", "purge", *kept_in(engine), "--yes", *root)
     assert (status, kept_in(engine), content(fingerprint(diff))) == (1, [], content(whole)), told

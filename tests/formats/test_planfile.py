@@ -11,6 +11,7 @@ from support.results import NOON_NS, RUNNING, finding, hex64, orphan
 
 from gcd.formats import planfile
 from gcd.formats.planfile import parse_plan, plan_digest, plan_json
+from gcd.model.content import Worn
 from gcd.model.errors import FormatError
 from gcd.model.facts import Engine, EngineState
 from gcd.model.finding import Acceptance, Code, Node, NodeKind, NotChecked
@@ -35,6 +36,7 @@ from gcd.model.plan import (
 )
 
 LEAKED = finding("GCD211", "orphaned-layer", Node(NodeKind.LAYER, f"sha256:{hex64('b')}"))
+WORN = Worn(0o6755, 1, 2, (("user.\udcff", b"\xff"),))
 CHANGES = (
     WriteFile("overlay2/a/link", b"\x00\xffABC", "overlay2/a"),
     MakeSymlink("overlay2/l/ABC", "../a/diff"),
@@ -42,6 +44,9 @@ CHANGES = (
     DropReference("image/overlay2/repositories.json", "a:1", ImageId(f"sha256:{hex64('c')}")),
     SetAside("x"),
     CopyFile("overlay2/a/diff/\udcff", "overlay2/b/diff/c", 2**40, "ab" * 32, 5),
+    CopyFile(
+        "overlay2/a/diff/c", "overlay2/b/diff/c", 2, "ab" * 32, 5, Worn(0o6755, 1, 2, (("user.\udcff", b"\xff"),))
+    ),
     LinkFile("overlay2/a/diff/d", "overlay2/a/diff/\udcff"),
 )
 PLAN = Plan(

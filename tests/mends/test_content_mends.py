@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.inventories import BASE_CHAIN, BASE_DIFF, BASE_DIR, BASE_LINK, TOP_DIR, graph_of, healthy_inventory
 
 from gcd.actions import closelook
 from gcd.mends.mending import Mending, Unproven
 from gcd.mends.table import mend
-from gcd.model.content import Damage, Depth, Difference, Soundness, Twin, Verdict
+from gcd.model.content import Damage, Depth, Difference, Soundness, Twin, Verdict, Worn
 from gcd.model.facts import KernelMount
 from gcd.model.finding import Impact
 from gcd.model.inventory import Coverage, Source, SourceState
@@ -61,6 +63,23 @@ def test_the_finding_names_the_file_and_what_it_costs():
 
 def test_what_is_proven_is_copied_to_all_names_of_the_file():
     assert mended(inventory(), Proven()) == Mending((COPY, LinkFile(f"overlay2/{BASE_DIR}/diff/bin/ash", PATH)))
+
+
+def test_what_is_missing_is_another_findings():
+    worn = Worn(0o755, 1, 2, (("user.a", b"b"),))
+    gone = replace(TWIN, names=("bin/gone",), worn=worn)
+    witness = Proven((TWIN, gone))
+    missing = Difference("bin/gone", Damage.MISSING, "3 bytes, CRC-64 0000000000000007", "absent", 3, 7)
+    both = healthy_inventory(contents={BASE_CHAIN: replace(VERDICT, differences=(DIFFERENCE, missing), differing=2)})
+    graph = graph_of(both)
+    damaged_file, missing_file = content_findings(both, graph)
+
+    assert damaged_file.code == "GCD701"
+    assert mend(both, graph, damaged_file, witness) == mended(inventory(), Proven())
+    assert (missing_file.code, missing_file.summary) == ("GCD702", "One file is missing.")
+    made = CopyFile(f"overlay2/{BASE_DIR}/diff/bin/gone", TWIN.source, 3, "ab" * 32, 5, worn)
+    assert mend(both, graph, missing_file, witness) == Mending((made,))
+    assert mend(both, graph, missing_file, Proven()) == Unproven("nothing of that is found any more")
 
 
 def test_what_is_not_proven_is_not():

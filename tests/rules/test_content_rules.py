@@ -26,7 +26,9 @@ def damaged_file(*differences, differing=0):
     return finding
 
 
-@pytest.mark.parametrize("differences", [(EMPTIED,), (EMPTIED, LARGE), (EMPTIED, RETARGETED), (EMPTIED, DRESSED)])
+@pytest.mark.parametrize(
+    "differences", [(EMPTIED,), (EMPTIED, LARGE), (EMPTIED, GONE), (EMPTIED, RETARGETED), (EMPTIED, DRESSED)]
+)
 def test_what_may_be_written_back(differences):
     finding = damaged_file(*differences)
 
@@ -39,7 +41,6 @@ def test_what_may_be_written_back(differences):
     [
         ((RETARGETED,), "only content of files is"),
         ((EMPTIED, LOST), "the content of lost is lost as well, without which nothing can be proven"),
-        ((EMPTIED, GONE), "the content of gone is lost as well, without which nothing can be proven"),
     ],
 )
 def test_what_cannot_be_written_back_is_said_with_its_reason(differences, why):
@@ -47,6 +48,33 @@ def test_what_cannot_be_written_back_is_said_with_its_reason(differences, why):
 
     assert finding.remedies == ()
     assert finding.summary.endswith(f". None of it can be written back: {why}.")
+
+
+NOWHERE = Difference("none", Damage.MISSING, "an empty file", "absent")
+
+
+def missing_file(*differences):
+    verdict = Verdict(BASE_CHAIN, BASE_DIR, Depth.QUICK, Soundness.DAMAGED, 1, 0, 1, differences, len(differences))
+    inventory = healthy_inventory(contents={BASE_CHAIN: verdict})
+    [finding] = [f for f in content_findings(inventory, graph_of(inventory)) if f.code == "GCD702"]
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("differences", "why"),
+    [
+        ((GONE,), ""),
+        ((GONE, NOWHERE, EMPTIED), ""),
+        ((NOWHERE,), "only content of files is"),
+        ((GONE, LOST), "the content of lost is lost as well, without which nothing can be proven"),
+    ],
+)
+def test_what_is_missing_may_be_written_back(differences, why):
+    finding = missing_file(*differences)
+
+    assert finding.remedies == (() if why else (REPAIR_STOPPED_MANUAL,))
+    said = f" None of it can be written back: {why}." if why else ""
+    assert finding.summary.partition(" missing.")[2] == said
 
 
 def test_of_more_than_a_verdict_keeps_nothing_is_written_back():

@@ -62,14 +62,15 @@ class Twins:
         return twins_of(self.root, known.pop(chain), known.values())
 
 
-def mend_of(path: Path) -> Mend:
-    """What ``gcd repair`` would do about the one damaged layer."""
+def mend_of(path: Path, code: str) -> Mend:
+    """What ``gcd repair`` would do about the finding `code` of the one damaged layer."""
     inventory = reader(detect_store(find_root(str(path))), now_ns=time.time_ns())()
     with open_root(str(path)) as root, Contents(Pace()) as contents:
         for chain, layer in layers_of(inventory.layers).items():
             inventory.contents[chain] = verify(root, layer, contents, Manner(Depth.QUICK), now_ns=1)
         graph = StoreGraph(inventory, inventory.engine.proof_bound(time.time_ns()))
         [finding] = content_findings(inventory, graph)
+        assert finding.code == code
         return Mend(finding, mend(inventory, graph, finding, Twins(root)).changes)
 
 
@@ -97,7 +98,7 @@ def model(folder):
     os.setxattr(tool, "security.capability", CAPABILITY)
     os.setxattr(tool, "trusted.note", b"kept")
     (tool.parents[1] / "note").write_bytes(b"no note")
-    mending = mend_of(folder / "model")
+    mending = mend_of(folder / "model", "GCD701")
     assert [type(change) for change in mending.changes] == [CopyFile, LinkFile, LinkFile, CopyFile]
     return folder / "model", mending
 
@@ -204,3 +205,56 @@ def test_restored_and_killed_at_every_call(fresh, model):
         judge(root, model[1], before)
 
     assert len(points) >= 18
+
+
+@pytest.fixture(scope="module")
+def lacking(folder):
+    """A root whose layer has lost a file under both its names; and its mend."""
+    with DockerRoot(folder / "lacking", seed=os.getpid()) as built:
+        built.image("one:1", layers=[{"bin/a": TOOL, "bin/b": HardLinkTo("bin/a")}])
+        built.image("two:1", layers=[{"opt/tool": TOOL}])
+    for tool in (folder / "lacking").glob("overlay2/*/diff/bin/?"):
+        tool.unlink()
+    mending = mend_of(folder / "lacking", "GCD702")
+    assert [type(change) for change in mending.changes] == [CopyFile, LinkFile]
+    return folder / "lacking", mending
+
+
+def judge_made(root, mending, before):
+    """Nothing of it is there, or all, as one file."""
+    done = in_place_of(root, lambda place: recover(place, engine=EngineState.STOPPED))
+    assert [r for r in done if r.recovery is Recovery.LEFT_OPEN] == []
+    now = outside(root)
+    paths = {change.path for change in mending.changes}
+    assert now.keys() - before.keys() in (set(), paths)
+    made = [now[path] for path in paths if path in now]
+    assert len(set(made)) == bool(made)
+    assert all((mark.links, mark.mtime_ns) == (2, MTIME * 1_000_000_000) for mark in made)
+    assert all((root / path).read_bytes() == TOOL for path in paths & now.keys())
+    put_back(root)
+    assert (entries_of(root), differences(before, outside(root))) == ({}, [])
+
+
+@pytest.mark.parametrize("error", ["", "ENOSPC", "EIO", "EXDEV"])
+def test_what_is_missing_is_made_and_killed_or_failed_at_every_call(lacking, folder, error):
+    """Killed without an `error`."""
+    model, mending = lacking
+    root = folder / "docker"
+
+    def fresh():
+        shutil.rmtree(root, ignore_errors=True)
+        subprocess.run(["cp", "-a", "--", str(model), str(root)], check=True)
+
+    fresh()
+    points = [p for p in points_of(lambda: act(root, mending)) if not error or error in errors_for(p)]
+    assert held(root, mending) == [TOOL, TOOL]
+    for point in points:
+        fresh()
+        before = outside(root)
+        if error:
+            fail_at(lambda: act(root, mending), point, error)
+        else:
+            kill_at(lambda: act(root, mending), point)
+        judge_made(root, mending, before)
+
+    assert points

@@ -12,7 +12,7 @@ import pytest
 from fastcrc.crc64 import go_iso
 from support.layers import Member, folder, written
 
-from gcd.model.content import Twin
+from gcd.model.content import Twin, Worn
 from gcd.model.ids import LayerDirId
 from gcd.root.tree import open_root
 from gcd.scrub import twins
@@ -89,14 +89,16 @@ def test_a_checksum_is_no_proof(damaged, tmp_path, monkeypatch):
 def test_other_damage_that_no_copy_mends_stops_it(damaged, tmp_path):
     layer, other = damaged
     (diff_of(tmp_path, layer) / "big").unlink()
+    assert asked(tmp_path, layer, other) == "no other layer holds big whole"
 
-    assert asked(tmp_path, layer, other) == "its files cannot be read (ENOENT)"
+    (diff_of(tmp_path, layer) / "big").mkdir()
+    assert asked(tmp_path, layer, other) == "its files cannot be read (EISDIR)"
 
 
 def test_of_a_sound_layer_nothing_is_to_be_written(damaged, tmp_path):
     _, other = damaged
 
-    assert asked(tmp_path, other) == "no file in it has other content than it should"
+    assert asked(tmp_path, other) == "no file in it has other content than it should, or is missing with it"
 
 
 def test_an_empty_file_is_the_copy_of_what_shall_be_empty(tmp_path):
@@ -111,6 +113,88 @@ def test_an_empty_file_is_the_copy_of_what_shall_be_empty(tmp_path):
 
 def hard_link(name, target):
     return Member(name, type=tarfile.LNKTYPE, link=target)
+
+
+RECORDS = (("mtime", "1111.25"), ("SCHILY.xattr.user.b", "\x01"), ("SCHILY.xattr.user.a", "2"))
+
+
+def test_of_a_file_that_is_missing_it_is_told_what_the_stream_says_that_it_wears(tmp_path):
+    gone = Member("d/a", CONTENT, records=RECORDS)
+    layer = written(tmp_path, [folder("d"), gone, Member("d/none"), folder("e"), Member("f", CONTENT[1:])])
+    other = written(tmp_path, [Member("elsewhere", CONTENT), Member("f", CONTENT[1:]), Member("empty")], OTHER)
+    diff = diff_of(tmp_path, layer)
+    for name in ("d/a", "d/none"):
+        (diff / name).unlink()
+    (diff / "e").rmdir()
+    (diff / "f").write_bytes(b"")
+
+    worn = Worn(0o644, 0, 0, (("user.a", b"2"), ("user.b", b"\x01")))
+    plain = Worn(0o644, 0, 0, ())
+    found = asked(tmp_path, layer, other)
+
+    assert [(twin.names, twin.source.rpartition("/")[2], twin.worn) for twin in found] == [
+        (("d/a",), "elsewhere", worn),
+        (("d/none",), "empty", plain),
+        (("f",), "f", None),
+    ]
+
+
+def test_what_is_only_missing_without_content_is_not_asked_for(tmp_path):
+    layer = written(tmp_path, [Member("none"), folder("e")])
+    other = written(tmp_path, [Member("empty"), Member("x")], OTHER)
+    (diff_of(tmp_path, layer) / "none").unlink()
+
+    assert asked(tmp_path, layer, other) == "no file in it has other content than it should, or is missing with it"
+
+
+def test_what_is_missing_from_the_dir_of_another_user_namespace_is_left(tmp_path):
+    layer = written(tmp_path, [Member("a", CONTENT)])
+    other = written(tmp_path, [Member("elsewhere", CONTENT)], OTHER)
+    (diff_of(tmp_path, layer) / "a").unlink()
+    os.chown(diff_of(tmp_path, layer).parent, 100_000, 100_000)
+
+    said = "its dir is not root's own, and what is missing in it may have been somebody else's"
+    assert asked(tmp_path, layer, other) == said
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ((("SCHILY.xattr.user.a", "x" * (64 << 10)),), "a has more attributes than fit a file"),
+        ((("uid", str(1 << 32)),), "a has an owner that there cannot be"),
+        ((("gid", str((1 << 32) - 1)),), "a has an owner that there cannot be"),
+    ],
+)
+def test_what_no_file_can_wear_is_refused(tmp_path, records, said):
+    layer = written(tmp_path, [Member("a", CONTENT, records=records)])
+    other = written(tmp_path, [Member("elsewhere", CONTENT)], OTHER)
+    (diff_of(tmp_path, layer) / "a").unlink()
+
+    assert asked(tmp_path, layer, other) == said
+
+
+def test_a_missing_file_that_is_there_under_another_name_is_left(tmp_path):
+    layer = written(tmp_path, [Member("a", CONTENT), hard_link("b", "a")])
+    other = written(tmp_path, [Member("elsewhere", CONTENT)], OTHER)
+    diff = diff_of(tmp_path, layer)
+    (diff / "a").rename(diff / "b")
+
+    assert asked(tmp_path, layer, other) == "a is missing, and b is not, which is the same file"
+    (diff / "b").unlink()
+    assert [twin.names for twin in asked(tmp_path, layer, other)] == [("a", "b")]
+
+
+def test_a_file_that_a_whiteout_of_the_same_stream_takes_away_is_not_made(tmp_path):
+    """What is missing there is the whiteout."""
+    layer = written(tmp_path, [Member("a"), Member(".wh.a")])
+    written(tmp_path, [Member("elsewhere")], OTHER)
+    found = twins._Found("a", TWIN.source, is_missing=True)
+
+    with open_root(str(tmp_path)) as root, root.open_path(f"overlay2/{layer.layer_dir}/diff").value as diff:
+        stream = twins._Stream(root, diff, [found])
+        assert stream.digest_of(layer) == layer.diff_id
+
+    assert (list(stream.twins()), found.names) == ([], {})
 
 
 @pytest.fixture

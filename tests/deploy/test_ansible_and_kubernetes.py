@@ -9,8 +9,7 @@ import tomllib
 import pytest
 import yaml
 
-from gcd.settings import load
-from gcd.settings import variable
+from gcd.settings import load, variable
 
 
 @pytest.fixture(scope="module")

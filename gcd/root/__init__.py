@@ -6,12 +6,15 @@ Reading a Docker root: the only package that does.
     tree.py          one directory by its descriptor; everything below a root is reached through it
     record.py        a directory of small files, each of which holds one fact
     rows.py          sound records, read fast
+    files.py         whole small files
+    _files.c         the same, compiled
     sound.py         records and symlinks of a given form, many at once
     _sound.c         the same, compiled
     listing.py       the entries of a directory, all at once
     bulk.py          what trees take on disk, many entries at once
     _bulk.c          the same as these two, compiled
     shares.py        one stage of a reading by several at a time
+    parcels.py       facts on their way from one of these to another
     read.py          one reading of one root, in the order that makes its verdicts safe
     refresh.py       one more reading, of what changed
     unheard.py       what came and went without anybody hearing of it

@@ -9,7 +9,6 @@ Source: moby ``container/container.go`` toDisk, WriteHostConfig, readHostConfig;
 
 from __future__ import annotations
 
-import pickle
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,18 +18,21 @@ from gcd.model.facts import Container
 from gcd.model.ids import ContainerId, is_hex64
 from gcd.model.inventory import Source, SourceState
 from gcd.model.reading import Present
+from gcd.root import parcels
 from gcd.root.progress import ALONE, Pace, counted
-from gcd.root.record import open_record
+from gcd.root.record import Wanted, read_pair
 from gcd.root.shares import in_shares
 from gcd.root.tree import listing_state, source_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from gcd.root.record import Record
     from gcd.root.tree import Directory
 
 CONFIG_LIMIT = 16 << 20
+
+_CONFIG = Wanted(layout.CONTAINER_CONFIG, CONFIG_LIMIT, parse_container_config)
+_HOST_CONFIG = Wanted(layout.HOST_CONFIG, CONFIG_LIMIT, parse_host_config)
 
 
 def read_containers(
@@ -45,22 +47,14 @@ def read_containers(
     with opened.value as directory:
         listing = directory.list_named(only)
         names = [name for name in listing.entries if is_hex64(name)]
-        found = in_shares(partial(_read, directory, pace), names, pace.readers, pickle)
+        found = in_shares(partial(_read, directory, pace), names, pace.readers, parcels)
     return found, listing_state(layout.CONTAINERS, listing)
 
 
 def _read(directory: Directory, pace: Pace, names: Sequence[str], shares: int) -> dict[ContainerId, Container]:
     found: dict[ContainerId, Container] = {}
     for name in counted(names, Source.CONTAINERS, pace, shares):
-        record = open_record(directory, name)
-        if record is not None:
-            with record:
-                found[ContainerId(name)] = _container(ContainerId(name), record)
+        pair = read_pair(directory, name, _CONFIG, _HOST_CONFIG)
+        if pair is not None:
+            found[ContainerId(name)] = Container(ContainerId(name), *pair)
     return found
-
-
-def _container(container_id: ContainerId, record: Record) -> Container:
-    config = record.read(layout.CONTAINER_CONFIG, CONFIG_LIMIT, parse_container_config)
-    host_config = record.read(layout.HOST_CONFIG, CONFIG_LIMIT, parse_host_config)
-    temporaries = tuple(sorted(name for name in record.entries if name.startswith(layout.TEMPORARY_PREFIX)))
-    return Container(container_id, config, host_config, record.ctime_ns, temporaries)

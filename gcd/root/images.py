@@ -14,11 +14,10 @@ Source: moby ``image/fs.go`` (content, metadata), ``reference/store.go`` (``repo
 from __future__ import annotations
 
 import hashlib
-import pickle
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gcd.formats.imageconfig import parse_image_config
 from gcd.formats.repositories import parse_repositories
@@ -26,16 +25,19 @@ from gcd.formats.texts import parse_image_parent, parse_last_updated
 from gcd.model import layout
 from gcd.model.errors import FormatError
 from gcd.model.facts import FileType, Image, ImageConfig, ImageMetadata, Repositories, RepositoriesCopy
-from gcd.model.ids import DiffId, ImageId, is_digest, is_hex64
+from gcd.model.ids import ImageId, is_digest, is_hex64
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import Absent, Empty, Malformed, Present, Reading
+from gcd.root import parcels
 from gcd.root.progress import ALONE, Pace, counted
-from gcd.root.record import open_record
+from gcd.root.record import Wanted, read_pair, read_small
 from gcd.root.shares import in_shares
 from gcd.root.tree import Directory, combined, in_place_of, listing_state, source_state
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from gcd.model.ids import DiffId
 
 CONFIG_LIMIT = 16 << 20
 METADATA_LIMIT = 4096
@@ -45,6 +47,8 @@ MAX_COPIES = 16
 
 MAX_READINGS = 5
 """How often the references are read again while they name images that are not there, and others each time."""
+
+_INTERNED = cast("Callable[[str], DiffId]", sys.intern)
 
 _COPY_PREFIX = f"{layout.TEMPORARY_PREFIX}repositories.json"
 
@@ -100,7 +104,7 @@ def read_configs(
     with opened.value as directory:
         listing = directory.list_named(only)
         kinds = [(name, kind) for name, kind in listing.entries.items() if is_hex64(name)]
-        images = in_shares(partial(_images, directory, pace), kinds, pace.readers, pickle)
+        images = in_shares(partial(_images, directory, pace), kinds, pace.readers, parcels)
     temporaries = [f"{path}/{name}" for name in listing.entries if name.startswith(layout.TEMPORARY_PREFIX)]
     return images, temporaries, listing_state(path, listing)
 
@@ -140,12 +144,12 @@ def _image(directory: Directory, name: str, kind: FileType) -> Image | None:
         status = directory.lstat(name)
         ctime_ns = status.value.st_ctime_ns if isinstance(status, Present) else 0
         return Image(image_id, in_place_of(FileType.FILE, kind), None, ctime_ns)
-    raw, ctime_ns = directory.read_stamped(name, CONFIG_LIMIT, bytes)
+    raw, ctime_ns = read_small(directory, name, CONFIG_LIMIT, bytes)
     match raw:
-        case Absent():
-            return None
         case Present(content):
             return Image(image_id, _config(content), _digest(content), ctime_ns)
+        case Absent():
+            return None
         case Empty():
             return Image(image_id, raw, _digest(b""), ctime_ns)
         case _:
@@ -158,10 +162,9 @@ def _digest(content: bytes) -> ImageId:
 
 def _config(content: bytes) -> Reading[ImageConfig]:
     try:
-        config = parse_image_config(content)
+        return Present(parse_image_config(content, _INTERNED))
     except FormatError as error:
         return Malformed(error.expected, error.found, error.offset)
-    return Present(replace(config, diff_ids=tuple(DiffId(sys.intern(diff_id)) for diff_id in config.diff_ids)))
 
 
 def read_metadata(
@@ -178,19 +181,19 @@ def read_metadata(
     with opened.value as directory:
         listing = directory.list_named(only)
         for name in listing.entries:
-            record = open_record(directory, name) if is_hex64(name) else None
-            if record is not None:
-                with record:
-                    image_id = ImageId(f"sha256:{name}")
-                    parent = record.read(layout.PARENT, METADATA_LIMIT, _parent)
-                    last_updated = record.read(layout.LAST_UPDATED, METADATA_LIMIT, parse_last_updated)
-                    names = tuple(sorted(n for n in record.entries if n.startswith(layout.TEMPORARY_PREFIX)))
-                    found[image_id] = ImageMetadata(image_id, parent, last_updated, record.ctime_ns, names)
+            pair = read_pair(directory, name, _PARENT, _LAST_UPDATED) if is_hex64(name) else None
+            if pair is not None:
+                image_id = ImageId(f"sha256:{name}")
+                found[image_id] = ImageMetadata(image_id, *pair)
     return found, listing_state(path, listing)
 
 
 def _parent(raw: bytes) -> ImageId:
     return ImageId(parse_image_parent(raw))
+
+
+_PARENT = Wanted(layout.PARENT, METADATA_LIMIT, _parent)
+_LAST_UPDATED = Wanted(layout.LAST_UPDATED, METADATA_LIMIT, parse_last_updated)
 
 
 @dataclass(frozen=True, slots=True)

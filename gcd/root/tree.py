@@ -159,7 +159,7 @@ class Directory:
             return refusal(error), 0
         finally:
             os.close(fd)
-        return _parsed(raw, limit, parse), status.st_ctime_ns
+        return parsed(raw, limit, parse), status.st_ctime_ns
 
     def read_ends(
         self, name: str, head: int, tail: int, parse: Callable[[bytes, bytes, int], T]
@@ -329,7 +329,8 @@ def _read_rest(fd: int, raw: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _parsed(raw: bytes, limit: int, parse: Callable[[bytes], T]) -> Reading[T]:
+def parsed(raw: bytes, limit: int, parse: Callable[[bytes], T]) -> Reading[T]:
+    """What `parse` makes of all that is in a file; only the first byte after `limit` need be there of a longer one."""
     if not raw:
         return EMPTY
     if len(raw) > limit:

@@ -17,6 +17,8 @@ Formats: bytes to values.
     lower.py            ``lower``
     tarsplit.py         the recipe of a layer's tar stream
     tarheader.py        the headers of tar members, out of a tar-split
+    bundle.py           many members that are as most are, out of a tar-split
+    _bundle.c           the same, compiled
     gzipends.py         the head and tail of a gzip file
     mountinfo.py        ``/proc/<pid>/mountinfo``
     locks.py            ``/proc/locks``

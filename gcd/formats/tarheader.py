@@ -101,6 +101,19 @@ class Headers:
             self._waiting = bytearray(self._waiting)
         self._waiting += segment
 
+    def is_between(self) -> bool:
+        """Whether nothing was fed since the last member: then others may read on at its `padding`, and `skip`."""
+        return not self._waiting and not self._is_overlong
+
+    @property
+    def padding(self) -> int:
+        """How many bytes there are behind the content of the last member."""
+        return self._padding
+
+    def skip(self, padding: int) -> None:
+        """Members were read by others; the content of the last one has so much `padding` behind it."""
+        self._padding = padding
+
     def header(self, name: bytes) -> Header:
         """
         What the segments since the last member say of the member `name`; `FormatError` where they hold no header for

@@ -68,17 +68,22 @@ def parse_tar_split(compressed: Iterable[bytes]) -> Iterator[Segment | Member]:
     """
     The entries of a ``tar-split.json.gz`` that is given in pieces, one by one; `FormatError` at the first that is none.
     """
-    yield from map(_entry, _lines(compressed))
+    for text in unpacked_lines(compressed):
+        yield from map(parse_entry, text[:-1].split(b"\n"))
 
 
-def _lines(compressed: Iterable[bytes]) -> Iterator[bytes]:
+def unpacked_lines(compressed: Iterable[bytes]) -> Iterator[bytes]:
+    """The entries as text, each with the newline behind it, some at a time; `FormatError` as `parse_tar_split`."""
     rest, total = b"", 0
     for found in _unpacked(compressed):
         total += len(found)
-        *lines, rest = (rest + found).split(b"\n")
+        text = rest + found
+        end = text.rfind(b"\n") + 1
+        rest = text[end:]
         if len(rest) > LINE_LIMIT or total > WHOLE_LIMIT:
             raise FormatError(_WHAT, expected="entries of a bearable size", found="more")
-        yield from lines
+        if end:
+            yield text[:end]
     if rest.strip():
         raise FormatError(_WHAT, expected="a newline", found="the end")
 
@@ -100,7 +105,8 @@ def _unpacked(compressed: Iterable[bytes]) -> Iterator[bytes]:
         raise FormatError(_WHAT, expected="a whole gzip file", found="its end")
 
 
-def _entry(line: bytes) -> Segment | Member:
+def parse_entry(line: bytes) -> Segment | Member:
+    """The entry that a line is, without the newline; `FormatError` where it is none."""
     usual = _USUAL.fullmatch(line)
     if usual is not None:
         segment, name, size, crc = usual.groups()

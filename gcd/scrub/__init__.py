@@ -9,6 +9,9 @@ Scrub: is what a layer's dir holds still what was unpacked into it?
     pace.py       how fast it may go: a limit of bytes a second, and the pressure that others feel
     below.py      what the layers below a layer show through it
     members.py    one member of a layer's stream against what is on disk
+    bundles.py    many of them, of which most are sound at a glance
+    glance.py     which are
+    _glance.c     the same, compiled
     stream.py     the whole stream, put together and hashed beside the comparing
     layer.py      one layer: all members, nothing else, and a second look at whatever differs
     twins.py      whole copies of damaged files in other layers

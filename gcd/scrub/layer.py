@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gcd.formats.bundle import Bundle
 from gcd.formats.escape import escaped
 from gcd.formats.texts import parse_layer_dir_id
 from gcd.model import layout
@@ -23,7 +24,9 @@ from gcd.model.facts import FileType
 from gcd.model.reading import Absent, Present, Unreadable, describe, value_of
 from gcd.root.tree import FILE_FLAGS, Directory, name_of
 from gcd.scrub.below import Below, is_whiteout
+from gcd.scrub.bundles import Bundles
 from gcd.scrub.members import FAILURES, Members, Seen
+from gcd.scrub.recipe import Asked
 from gcd.scrub.stream import Digest
 
 if TYPE_CHECKING:
@@ -135,9 +138,11 @@ def _look(root: Directory, layer: Layer, contents: Contents, manner: Manner) -> 
         members = Members(
             diff_dir.fd, contents, seen, below, is_dressed=manner.is_dressed, has_devices=root.stat().st_uid == 0
         )
+        bundles = Bundles(diff_dir.fd, contents, seen, members)
         try:
-            is_complete = _compare_all(contents.clerk, record_dir, members, seen, digest, manner)
+            is_complete = _compare_all(contents.clerk, record_dir, members, bundles, seen, digest, manner)
         finally:
+            bundles.close()
             members.close()
             if digest is not None:
                 found = digest.end()
@@ -147,18 +152,31 @@ def _look(root: Directory, layer: Layer, contents: Contents, manner: Manner) -> 
 
 
 def _compare_all(
-    clerk: Clerk, record: Directory, members: Members, seen: Seen, digest: Digest | None, manner: Manner
+    clerk: Clerk,
+    record: Directory,
+    members: Members,
+    bundles: Bundles,
+    seen: Seen,
+    digest: Digest | None,
+    manner: Manner,
 ) -> bool:
     """Whether the tar-split could be read to its end."""
     sink = None if digest is None else digest.add
+    asked = Asked.WHOLE if sink is not None else Asked.MEMBERS if manner.is_dressed else Asked.BUNDLES
     try:
         with tar_split_of(record) as fd:
-            for entry in clerk.entries(fd, has_segments=sink is not None):
-                if not isinstance(entry, bytes):
+            for entry in clerk.entries(fd, asked):
+                if isinstance(entry, bytes):
+                    if sink is not None:
+                        sink(entry)
+                    continue
+                if isinstance(entry, Bundle):
+                    bundles.compare(entry)
+                else:
+                    bundles.settle()
                     members.compare(*entry, sink)
-                    manner.told(seen.read_bytes)
-                elif sink is not None:
-                    sink(entry)
+                manner.told(seen.read_bytes)
+            bundles.settle()
     except FileNotFoundError:
         seen.doubt("it has no tar-split")
     except OSError as error:
@@ -210,10 +228,11 @@ def _folders_among(
         _note_unlisted(path, Unreadable(listing.failure), seen)
     elif folder.stat().st_dev != device:
         seen.doubt(f"{escaped(path) or 'its diff'} is another filesystem's")
+    expected, directory, prefix = seen.expected, FileType.DIRECTORY, f"{path}/" if path else ""
     for name, kind in listing.entries.items():
-        here = f"{path}/{name}" if path else name
-        if here in seen.expected or (here in above and kind is FileType.DIRECTORY):
-            if kind is FileType.DIRECTORY and here not in seen.bad:
+        here = prefix + name
+        if here in expected or (here in above and kind is directory):
+            if kind is directory and here not in seen.bad:
                 yield here
             continue
         status = value_of(folder.lstat(name)) if kind is FileType.OTHER else None
@@ -240,11 +259,10 @@ def _is_of_disk(failed: Reading[Directory]) -> bool:
 def _above(paths: Iterable[str]) -> set[str]:
     """The directories in which `paths` lie."""
     above: set[str] = set()
-    for path in paths:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in above:
-            above.add(folder)
-            folder = folder.rpartition("/")[0]
+    pending = {path.rpartition("/")[0] for path in paths} - {""}
+    while pending:
+        above |= pending
+        pending = {folder.rpartition("/")[0] for folder in pending} - above - {""}
     return above
 
 

@@ -85,6 +85,16 @@ class Seen:
             self.differing -= 1
             self.differences.pop(path, None)
 
+    def expect_all(self, paths: list[str]) -> bool:
+        """Remember `paths`; False where there is no room for them, or one was there before, or is there twice."""
+        name_bytes = self.name_bytes + sum(map(sys.getsizeof, paths))
+        if name_bytes > MOST_NAME_BYTES:
+            return False
+        before = len(self.expected)
+        self.expected.update(paths)
+        self.name_bytes = name_bytes
+        return len(self.expected) == before + len(paths)
+
     def doubt(self, reason: str) -> None:
         if len(self.reasons) < MOST_REASONS:
             self.reasons[reason] = None

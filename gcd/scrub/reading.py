@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, ParamSpec, Self, TypeVar
 
 from fastcrc.crc64 import go_iso
 
@@ -34,6 +34,9 @@ _PAGE: Final = 4096
 _POLYNOMIAL: Final = 0xD800000000000000
 _ONE: Final = 1 << 63
 """Polynomials have the bit of x⁰ on the left, as the checksum has."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Sink = Callable[[memoryview], None]
 """What wants the bytes; it must be done with them when it returns."""
@@ -76,13 +79,21 @@ class Contents:
         """Read nothing more, by any thread: who waits for content has `Stopped` raised."""
         self._pace.stop()
 
+    def spend(self, size: int) -> None:
+        """To be told of what somebody else is about to read; see `Pace.spend`."""
+        self._pace.spend(size)
+
+    def begin(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have a thread do it; whoever asks must wait for it, or cancel it."""
+        return self._pool.submit(work, *args, **kwargs)
+
     def unlike(self, fd: int, size: int, crc: int, sink: Sink | None = None) -> Callable[[], Content] | None:
         """
         None where the first `size` bytes of `fd`, `CHUNK` at most, are in the page cache and have the checksum `crc`:
         then there is nothing more to be done. Else what `read` gives, which did the same for `fd` and `sink`.
         """
         view = self._buffer[:size]
-        count, was_resident = _resident_part(fd, view)
+        count, was_resident = resident_part(fd, view)
         if count != size or go_iso(view) != crc:
             return self.read(fd, size, sink, was_resident=was_resident)
         os.close(fd)
@@ -117,7 +128,7 @@ class Contents:
             self._pace.spend(len(view))
             count = 0
             if was_resident is None:
-                count, was_resident = _resident_part(fd, view)
+                count, was_resident = resident_part(fd, view)
             count = count or os.preadv(fd, [view], done)
             if not count:
                 break
@@ -206,7 +217,7 @@ def _is_resident(fd: int, offset: int, buffer: memoryview) -> bool:
     return True
 
 
-def _resident_part(fd: int, view: memoryview) -> tuple[int, bool]:
+def resident_part(fd: int, view: memoryview) -> tuple[int, bool]:
     """How many bytes from the start of the file were taken from the page cache, and whether all of it seems there."""
     try:
         count = os.preadv(fd, [view], 0, os.RWF_NOWAIT)

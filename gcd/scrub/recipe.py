@@ -17,32 +17,50 @@ import os
 import signal
 import socket
 import threading
+from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
+from gcd.formats.bundle import Bundle
 from gcd.formats.tarheader import Header, Headers, MemberType
-from gcd.formats.tarsplit import Member, parse_tar_split
+from gcd.formats.tarsplit import Member, parse_entry, parse_tar_split, unpacked_lines
 from gcd.model.errors import FormatError
+
+try:
+    from gcd.formats._bundle import take_bundle
+except ImportError:  # not compiled where it was installed
+    from gcd.formats.bundle import take_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
     from typing import Any
 
-Entry = bytes | tuple[Member, Header]
-"""A segment of the stream, or a member and what the segments before it say of it."""
+Entry = bytes | tuple[Member, Header] | Bundle
+"""A segment of the stream, or a member and what the segments before it say of it, or a bundle of members."""
+
+
+class Asked(Enum):
+    """Which entries are asked for."""
+
+    MEMBERS = b"m"
+
+    BUNDLES = b"b"
+    """All members; most of them by the bundle, without what a bundle does not tell."""
+
+    WHOLE = b"w"
+    """The members, and all segments too."""
+
 
 BATCH: Final = 500
 BATCH_BYTES: Final = 1 << 20
-"""After so many entries, or bytes in them, they are handed over."""
+"""After so many members and segments, or bytes in them, they are handed over."""
 _USUAL_LINK: Final = 100
 """A longer target of a link is not remembered: a layer may be made to fill the memory with them."""
 _PIECE: Final = 1 << 18
 _LENGTH_BYTES: Final = 4
 _TYPES: Final = tuple(MemberType)
 _NUMBERS: Final = {kind: number for number, kind in enumerate(_TYPES)}
-_MEMBERS, _WHOLE = b"m", b"w"
-"""What is asked for: the members alone, or the segments too."""
 
 
 def pieces_of(fd: int) -> Iterator[bytes]:
@@ -50,18 +68,43 @@ def pieces_of(fd: int) -> Iterator[bytes]:
     return iter(lambda: os.read(fd, _PIECE), b"")
 
 
-def entries(fd: int, *, has_segments: bool) -> Iterator[Entry]:
+def entries(fd: int, asked: Asked) -> Iterator[Entry]:
     """
     What the open ``tar-split.json.gz`` `fd` says, in its order. `FormatError` or `OSError` where it cannot be read.
     """
+    if asked is Asked.BUNDLES:
+        yield from _bundled(fd)
+        return
     headers = Headers()
     for entry in parse_tar_split(pieces_of(fd)):
         if isinstance(entry, Member):
             yield entry, headers.header(entry.name)
         else:
             headers.feed(entry.payload)
-            if has_segments:
+            if asked is Asked.WHOLE:
                 yield entry.payload
+
+
+def _bundled(fd: int) -> Iterator[Entry]:
+    headers, text, at = Headers(), b"", 0
+    for more in itertools.chain(unpacked_lines(pieces_of(fd)), (b"",)):
+        text, at = text[at:] + more, 0
+        while at < len(text):
+            is_between = headers.is_between()
+            taken = take_bundle(text, at, headers.padding) if is_between else None
+            if taken is not None:
+                fields, at, padding = taken
+                headers.skip(padding)
+                yield Bundle(*fields)
+                continue
+            end = text.index(b"\n", at)
+            if more and is_between and end + 1 == len(text):
+                break  # a header, it seems, whose member is in what comes next
+            entry, at = parse_entry(text[at:end]), end + 1
+            if isinstance(entry, Member):
+                yield entry, headers.header(entry.name)
+            else:
+                headers.feed(entry.payload)
 
 
 class Clerk:
@@ -98,24 +141,24 @@ class Clerk:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
-    def entries(self, fd: int, *, has_segments: bool) -> Iterator[Entry]:
+    def entries(self, fd: int, asked: Asked) -> Iterator[Entry]:
         """See `entries`. One at a time: whoever does not read on to the end ends the clerk."""
         told = 0
         try:
             if self._pid is not None:
-                for entry in self._told(fd, _WHOLE if has_segments else _MEMBERS):
+                for entry in self._told(fd, asked):
                     yield entry
                     told += 1
                 return
         except EOFError:
             os.lseek(fd, 0, os.SEEK_SET)
-        yield from itertools.islice(entries(fd, has_segments=has_segments), told, None)
+        yield from itertools.islice(entries(fd, asked), told, None)
 
-    def _told(self, fd: int, what: bytes) -> Iterator[Entry]:
+    def _told(self, fd: int, asked: Asked) -> Iterator[Entry]:
         """What the fork tells; `EOFError` where it died."""
         is_ready = False
         try:
-            socket.send_fds(self._socket, [what], [fd])
+            socket.send_fds(self._socket, [asked.value], [fd])
             while batch := self._batch():
                 yield from map(_entry, batch)
             is_ready = True
@@ -158,31 +201,24 @@ def _be_the_clerk(own: socket.socket) -> NoReturn:
             what, fds, _, _ = socket.recv_fds(own, 1, 1)
             if not what:
                 break
-            _tell(own, fds[0], has_segments=what == _WHOLE)
+            _tell(own, fds[0], Asked(what))
     os._exit(0)
 
 
-def _tell(own: socket.socket, fd: int, *, has_segments: bool) -> None:
+def _tell(own: socket.socket, fd: int, asked: Asked) -> None:
     """Batches of entries, an empty one, and then what kept it from reading on; by then `fd` is closed."""
     trouble: tuple[object, ...] = ()
     batch: list[object] = []
-    size = 0
+    count = size = 0
     try:
-        for entry in entries(fd, has_segments=has_segments):
-            if isinstance(entry, bytes):
-                batch.append(entry)
-                size += len(entry)
-            else:
-                member, header = entry
-                if header.xattrs or len(header.link) > _USUAL_LINK:
-                    batch.append((*member, _dressed(header)))
-                    size += len(header.link) + sum(map(len, header.xattrs.values()))
-                else:
-                    batch.append((*member, _plain(header[:-1])))
-                size += len(member.name)
-            if len(batch) >= BATCH or size > BATCH_BYTES:
+        for entry in entries(fd, asked):
+            value, members, length = _dumped(entry)
+            batch.append(value)
+            count += members
+            size += length
+            if count >= BATCH or size > BATCH_BYTES:
                 _send(own, batch)
-                batch, size = [], 0
+                batch, count, size = [], 0, 0
     except FormatError as error:
         trouble = (error.what, error.offset, error.expected, error.found)
     except OSError as error:
@@ -192,6 +228,19 @@ def _tell(own: socket.socket, fd: int, *, has_segments: bool) -> None:
         _send(own, batch)
     _send(own, [])
     _send(own, trouble)
+
+
+def _dumped(entry: Entry) -> tuple[object, int, int]:
+    """`entry` as marshal knows it, for how many it counts, and about how many bytes it has."""
+    if isinstance(entry, bytes):
+        return entry, 1, len(entry)
+    if isinstance(entry, Bundle):
+        return tuple(entry), len(entry.kinds), len(entry.names) + len(entry.numbers) + len(entry.links)
+    member, header = entry
+    if header.xattrs or len(header.link) > _USUAL_LINK:
+        length = len(member.name) + len(header.link) + sum(map(len, header.xattrs.values()))
+        return (*member, _dressed(header)), 1, length
+    return (*member, _plain(header[:-1])), 1, len(member.name)
 
 
 def _send(own: socket.socket, value: Any) -> None:  # noqa: ANN401 - what marshal knows
@@ -213,6 +262,8 @@ def _dressed(header: Header) -> tuple[object, ...]:
 def _entry(told: Any) -> Entry:  # noqa: ANN401 - whatever was dumped
     if isinstance(told, bytes):
         return told
+    if len(told) == len(Bundle._fields):
+        return Bundle(*told)
     name, size, crc, header = told
     return Member(name, size, crc), _header(header) if len(header) < _ALL else _header_of(header)
 

@@ -190,7 +190,7 @@ def test_a_disk_that_fails_is_a_warning(root, capsys, monkeypatch):
     def failing(_):
         raise OSError(errno.EIO, "fails")
 
-    monkeypatch.setattr(recipe, "parse_tar_split", failing)
+    monkeypatch.setattr(recipe, "pieces_of", failing)
 
     bits, report = told(capsys, "start", root)
 

@@ -176,7 +176,7 @@ def test_what_looks_like_an_entry_is_read_as_json_reads_it(instead, at, cut):
     segment = b'{"type":2,"payload":"aGVhZGVy","position":2}'
     for whole in (line, segment):
         changed = whole[:at] + instead + whole[at + cut :]
-        found, expected = (value_or_format_error(read, changed) for read in (tarsplit._entry, tarsplit._any_entry))
+        found, expected = (value_or_format_error(read, changed) for read in (tarsplit.parse_entry, tarsplit._any_entry))
         assert found == expected
 
 
@@ -201,4 +201,4 @@ def test_what_looks_like_an_entry_is_read_as_json_reads_it(instead, at, cut):
     ],
 )
 def test_what_engines_do_not_write_is_read_as_json_reads_it(line):
-    assert value_or_format_error(tarsplit._entry, line) == value_or_format_error(tarsplit._any_entry, line)
+    assert value_or_format_error(tarsplit.parse_entry, line) == value_or_format_error(tarsplit._any_entry, line)

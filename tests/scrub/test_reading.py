@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.pagecache import resident, synced
 
 from gcd.demo.tarsplit import crc64_iso
 from gcd.scrub import reading
@@ -64,29 +64,13 @@ def test_what_cannot_be_read_is_told_when_it_is_asked_for(tmp_path, size):
             content()
 
 
-def resident(path):
-    """How many pages of a file are in the page cache, by mincore(2)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    size = path.stat().st_size
-    seen = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
-    with path.open("rb") as file:
-        start = libc.mmap(None, ctypes.c_size_t(size), mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), ctypes.c_long(0))
-        libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(size), seen)
-        libc.munmap(ctypes.c_void_p(start), ctypes.c_size_t(size))
-    return sum(page & 1 for page in seen)
-
-
 @pytest.mark.parametrize("size", [20_000, 3 << 20])
 @pytest.mark.parametrize("was_resident", [True, False])
 @pytest.mark.parametrize("has_sink", [True, False])
 def test_the_page_cache_is_left_as_it_was(tmp_path, size, was_resident, has_sink):
     path = tmp_path / "file"
     path.write_bytes(os.urandom(size))
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        if not was_resident:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    synced(path, is_kept=was_resident)
     before = resident(path)
 
     with Contents(Pace()) as contents:
@@ -102,10 +86,7 @@ def test_the_page_cache_is_left_as_it_was(tmp_path, size, was_resident, has_sink
 def test_a_short_file_that_is_as_it_shall_be_is_told_at_once(tmp_path, was_resident, is_right, has_sink):
     path, raw = tmp_path / "file", os.urandom(20_000)
     path.write_bytes(raw)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        if not was_resident:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    synced(path, is_kept=was_resident)
     before, got, fd = resident(path), bytearray(), os.open(path, os.O_RDONLY)
 
     with Contents(Pace()) as contents:

@@ -16,10 +16,13 @@ from pathlib import Path
 import pytest
 from support.layers import Member, folder, written
 
+from gcd.formats import tarsplit
+from gcd.formats.bundle import Bundle
 from gcd.formats.tarheader import MemberType
 from gcd.model.errors import FormatError
 from gcd.scrub import recipe
-from gcd.scrub.recipe import Clerk, entries
+from gcd.scrub.bundles import members_of
+from gcd.scrub.recipe import Asked, Clerk, entries
 
 ODD = (
     folder("d"),
@@ -27,7 +30,7 @@ ODD = (
     Member("link", type=tarfile.SYMTYPE, link="d" * 200),
     Member("sparse", b"x", records=(("GNU.sparse.map", "0,1"),)),
 )
-MANY = tuple(Member(f"d/{number}", b"%d" % number) for number in range(35))
+MANY = tuple(Member(f"d/{number}", b"%d" % number) for number in range(300))
 
 
 @pytest.fixture(autouse=True)
@@ -64,17 +67,36 @@ def clerk():
         yield one
 
 
-@pytest.mark.parametrize("has_segments", [True, False])
-def test_it_tells_what_is_there(opened, clerk, has_segments):
+@pytest.mark.parametrize("asked", Asked)
+def test_it_tells_what_is_there(opened, clerk, asked):
     for members in ((), MANY):
         fd = opened(*members)
-        here = list(entries(fd, has_segments=has_segments))
+        here = list(entries(fd, asked))
 
-        assert list(clerk.entries(again(fd), has_segments=has_segments)) == here
-        assert sum(isinstance(entry, bytes) for entry in here) == (len(ODD + members) + 1 if has_segments else 0)
+        assert list(clerk.entries(again(fd), asked)) == here
+        assert sum(isinstance(entry, bytes) for entry in here) == (
+            len(ODD + members) + 1 if asked is Asked.WHOLE else 0
+        )
     assert clerk._pid is not None
-    link, sparse = here[5 if has_segments else 2], here[7 if has_segments else 3]
+    link, sparse = here[5 if asked is Asked.WHOLE else 2], here[7 if asked is Asked.WHOLE else 3]
     assert (link[1].type, link[1].link, sparse[1].is_sparse) == (MemberType.SYMLINK, b"d" * 200, True)
+
+
+@pytest.mark.parametrize(("chunk", "sizes"), [(1 << 22, [1, 128, 128, 44]), (2_000, None), (7, None)])
+def test_in_bundles_are_all_that_are_as_most_are_wherever_the_text_is_cut(opened, monkeypatch, chunk, sizes):
+    fd = opened(*MANY)
+    members = list(entries(fd, Asked.MEMBERS))
+    monkeypatch.setattr(tarsplit, "_CHUNK", chunk)
+
+    found = list(entries(again(fd), Asked.BUNDLES))
+
+    bundles = [entry for entry in found if isinstance(entry, Bundle)]
+    assert sizes is None or [len(bundle.kinds) for bundle in bundles] == sizes
+    assert len(found) - len(bundles) == len(ODD) - 1
+    said = [told for entry in found for told in (members_of(entry) if isinstance(entry, Bundle) else [entry])]
+    assert [(member.name.rstrip(b"/"), member[1:], header[:2]) for member, header in said] == [
+        (member.name.rstrip(b"/"), member[1:], header[:2]) for member, header in members
+    ]
 
 
 def test_what_it_cannot_read_is_said_after_all_before(opened, clerk):
@@ -82,67 +104,68 @@ def test_what_it_cannot_read_is_said_after_all_before(opened, clerk):
     told = []
 
     with pytest.raises(FormatError) as caught:
-        told.extend(clerk.entries(fd, has_segments=False))
+        told.extend(clerk.entries(fd, Asked.MEMBERS))
 
     assert (caught.value.what, caught.value.expected, caught.value.found) == ("tar-split", "a newline", "the end")
     assert len(told) > 10
-    assert len(list(clerk.entries(sound, has_segments=False))) == len(ODD)
+    assert len(list(clerk.entries(sound, Asked.MEMBERS))) == len(ODD)
 
 
 def test_what_the_disk_does_not_give_is_told(tmp_path, clerk):
     fd = os.open(tmp_path, os.O_RDONLY)
 
     with pytest.raises(IsADirectoryError) as caught:
-        list(clerk.entries(fd, has_segments=False))
+        list(clerk.entries(fd, Asked.MEMBERS))
 
     assert caught.value.errno == errno.EISDIR
     os.close(fd)
 
 
-@pytest.mark.parametrize("after", [0, 1, 20])
-@pytest.mark.parametrize("has_segments", [True, False])
-def test_if_it_dies_nothing_is_lost_or_doubled(opened, after, has_segments):
+@pytest.mark.parametrize("after", [0, 1, 5, 20])
+@pytest.mark.parametrize("asked", Asked)
+def test_if_it_dies_nothing_is_lost_or_doubled(opened, after, asked):
     fd = opened(*MANY)
-    here = list(entries(fd, has_segments=has_segments))
+    here = list(entries(fd, asked))
     with Clerk() as clerk:
         pid = clerk._pid
         told = []
-        for entry in clerk.entries(again(fd), has_segments=has_segments):
+        for entry in clerk.entries(again(fd), asked):
             if len(told) == after:
                 os.kill(pid, signal.SIGKILL)
             told.append(entry)
 
         assert told == here
-        assert list(clerk.entries(again(fd), has_segments=has_segments)) == here
+        assert list(clerk.entries(again(fd), asked)) == here
 
 
 def test_one_that_is_not_heard_to_the_end_ends(opened):
     fd = opened(*MANY)
     with Clerk() as clerk:
         pid = clerk._pid
-        heard = clerk.entries(fd, has_segments=True)
+        heard = clerk.entries(fd, Asked.WHOLE)
         next(heard)
         heard.close()
 
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-        assert len(list(clerk.entries(again(fd), has_segments=False))) == len(ODD + MANY)
+        assert len(list(clerk.entries(again(fd), Asked.MEMBERS))) == len(ODD + MANY)
 
 
 LONG = "/".join(["n" * 200] * 15)
 
 
 @pytest.mark.parametrize(
-    ("members", "has_segments"),
+    ("members", "asked"),
     [
-        ([Member(f"{number}/{LONG}") for number in range(8)], False),
-        ([Member(f"{number}", type=tarfile.SYMTYPE, link=LONG) for number in range(8)], False),
-        ([Member(f"{number}", records=(("SCHILY.xattr.user.x", LONG),)) for number in range(8)], False),
-        ([Member(f"{number}") for number in range(60)], True),
+        ([Member(f"{number}/{LONG}") for number in range(8)], Asked.MEMBERS),
+        ([Member(f"{number}", type=tarfile.SYMTYPE, link=LONG) for number in range(8)], Asked.MEMBERS),
+        ([Member(f"{number}", records=(("SCHILY.xattr.user.x", LONG),)) for number in range(8)], Asked.MEMBERS),
+        ([Member(f"{number}") for number in range(60)], Asked.WHOLE),
+        ([Member("/".join(["n" * 100] * 9 + [f"{number}"])) for number in range(600)], Asked.BUNDLES),
     ],
-    ids=["names", "links", "attributes", "segments"],
+    ids=["names", "links", "attributes", "segments", "bundles"],
 )
-def test_no_batch_fills_the_memory(tmp_path, monkeypatch, members, has_segments):
+def test_no_batch_fills_the_memory(tmp_path, monkeypatch, members, asked):
     monkeypatch.setattr(recipe, "BATCH", 1000)
     monkeypatch.setattr(recipe, "BATCH_BYTES", 5000)
     layer = written(tmp_path, members)
@@ -150,14 +173,14 @@ def test_no_batch_fills_the_memory(tmp_path, monkeypatch, members, has_segments)
     sent = []
     monkeypatch.setattr(recipe, "_send", lambda _, value: sent.append(len(marshal.dumps(value))))
 
-    recipe._tell(None, os.open(record, os.O_RDONLY), has_segments=has_segments)
+    recipe._tell(None, os.open(record, os.O_RDONLY), asked)
 
     assert len(sent) > 5
     assert max(sent) < 8000
 
 
 def test_it_has_nothing_open_but_its_socket(opened, clerk):
-    list(clerk.entries(opened(), has_segments=False))
+    list(clerk.entries(opened(), Asked.MEMBERS))
 
     there = Path(f"/proc/{clerk._pid}/fd")
     links = sorted(str(link.readlink()) for link in there.iterdir())
@@ -190,7 +213,7 @@ def test_where_there_is_no_room_for_one_it_is_read_here(opened, monkeypatch, mod
 
     with Clerk() as clerk:
         assert clerk._pid is None
-        assert len(list(clerk.entries(opened(), has_segments=False))) == len(ODD)
+        assert len(list(clerk.entries(opened(), Asked.MEMBERS))) == len(ODD)
 
 
 def test_where_another_thread_runs_none_is_forked(opened):
@@ -200,7 +223,7 @@ def test_where_another_thread_runs_none_is_forked(opened):
     try:
         with Clerk() as clerk:
             assert clerk._pid is None
-            assert len(list(clerk.entries(opened(), has_segments=False))) == len(ODD)
+            assert len(list(clerk.entries(opened(), Asked.MEMBERS))) == len(ODD)
     finally:
         over.set()
         thread.join()

@@ -64,8 +64,8 @@ def written(root: Path, members: Iterable[Member], layer_dir: LayerDirId = CACHE
         lines.append({"type": 2, "payload": base64.b64encode(raw).decode()})
         crc = crc64_iso(member.content) if member.crc is None else member.crc
         payload = base64.b64encode(crc.to_bytes(8)).decode() if info.size else None
-        name = base64.b64encode(os.fsencode(member.name)).decode()
-        lines.append({"type": 1, "name_raw": name, "size": info.size, "payload": payload})
+        size = {"size": info.size} if info.size else {}
+        lines.append({"type": 1, **_named(member.name), **size, "payload": payload})
         padding = bytes(-len(member.content) % 512)
         path = diff / member.name
         if member.type == tarfile.DIRTYPE:
@@ -80,8 +80,23 @@ def written(root: Path, members: Iterable[Member], layer_dir: LayerDirId = CACHE
     record.mkdir(parents=True)
     (record / "cache-id").write_text(layer_dir)
     (record / "diff").write_text(f"sha256:{digest}")
-    (record / "tar-split.json.gz").write_bytes(gzip.compress("".join(json.dumps(x) + "\n" for x in lines).encode()))
+    (record / "tar-split.json.gz").write_bytes(gzip.compress(b"".join(map(_line, enumerate(lines)))))
     return Layer(ChainId(f"sha256:{digest}"), DiffId(f"sha256:{digest}"), layer_dir, len(stream.getvalue()))
+
+
+def _named(name: str) -> dict[str, str]:
+    raw = os.fsencode(name)
+    try:
+        return {"name": raw.decode()}
+    except UnicodeDecodeError:
+        return {"name_raw": base64.b64encode(raw).decode()}
+
+
+def _line(numbered: tuple[int, dict[str, object]]) -> bytes:
+    """An entry as engines write it."""
+    position, entry = numbered
+    text = json.dumps({**entry, "position": position}, separators=(",", ":"), ensure_ascii=False)
+    return text.encode() + b"\n"
 
 
 def verdict_on(root: Path, layer: Layer, manner: Manner) -> Verdict | None:

@@ -1,0 +1,3 @@
+from gcd.formats.bundle import Fields
+
+def take_bundle(text: bytes, at: int, padding: int, /) -> tuple[Fields, int, int] | None: ...

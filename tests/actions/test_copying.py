@@ -327,6 +327,8 @@ def test_a_missing_file_is_made_as_the_stream_says(layers, root, missing):
 
 
 def test_what_is_there_again_is_not_replaced(layers, root, missing):
+    """Nor is anything copied for it: that the twin is gone is not seen."""
+    (layers[1] / "opt/tool").unlink()
     (layers[0] / "sbin/tool").symlink_to("x")
     assert refused(root, *missing) == (Reason.CHANGED, f"something new stands at {missing[2].path}")
     (layers[0] / "sbin/tool").unlink()

@@ -142,6 +142,37 @@ def test_what_is_no_step_is_refused(member, told):
         parse_plan(changed(steps=[step]))
 
 
+WORN_BY_ROOT = {"mode": 0, "uid": 0, "gid": 0, "attributes": []}
+COPY = {"path": "a", "source": "b", "bytes": 1, "sha256": "ab" * 32, "modified_ns": 0, "worn": WORN_BY_ROOT}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"bytes": -1}, "expected a number of 63 bits, found -1"),
+        ({"modified_ns": 1 << 63}, "expected a number of 63 bits"),
+        ({"sha256": "AB" * 32}, "expected 64 hex digits"),
+        ({"sha256": ""}, "expected 64 hex digits"),
+        ({"worn": WORN_BY_ROOT | {"mode": 0o10000}}, "expected a mode and an owner"),
+        ({"worn": WORN_BY_ROOT | {"uid": 0xFFFF_FFFF}}, "expected a mode and an owner"),
+        ({"worn": WORN_BY_ROOT | {"gid": 0xFFFF_FFFF}}, "expected a mode and an owner"),
+        ({"worn": WORN_BY_ROOT | {"attributes": [{"name": "x", "base64": "?"}]}}, "expected base64"),
+        ({"worn": WORN_BY_ROOT | {"more": 1}}, "expected no other key, found more"),
+        ({"more": 1}, "expected no other key, found more"),
+        ({}, "found something else: it was changed"),
+    ],
+)
+def test_what_is_no_copy_is_refused(fields, told):
+    """The last one is one."""
+    step = {
+        "repair": {"changes": [{"copy": COPY | fields}], "foretold": ""},
+        "finding": json.loads(plan_json(PLAN))["steps"][0]["finding"],
+    }
+
+    with pytest.raises(FormatError, match=re.escape(told)):
+        parse_plan(changed(steps=[step]))
+
+
 def test_a_plan_has_a_bound(monkeypatch):
     raw = plan_json(PLAN).encode()
     monkeypatch.setattr(planfile, "MOST_BYTES", len(raw) - 1)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gcd.model.accounts import account
+from gcd.model.attribution import Attribution
 from gcd.model.finding import Kind
 from gcd.model.storegraph import StoreGraph
 from gcd.root.discover import detect_store
@@ -47,5 +48,7 @@ def finished(
     read = reader(store, now_ns=now_ns, progress=progress, proc=proc)
     inventory, orphans, not_checked = look_twice(read, now_ns, ORPHAN_CODES)
     graph = StoreGraph(inventory, inventory.engine.proof_bound(now_ns))
+    # Claims need no figures: they are made while others walk.
+    attribution = Attribution(inventory, graph, orphans)
     tree = walk.result(None if progress is None else lambda done, total: progress("disk usage", done, total))
-    return account(inventory, graph, orphans, not_checked, tree, now_ns=now_ns)
+    return account(inventory, graph, attribution, not_checked, tree, now_ns=now_ns)

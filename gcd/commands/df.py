@@ -20,6 +20,8 @@ from gcd.root.tree import open_root
 from gcd.root.walk import begin_walk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gcd.model.space import DiskUsage
     from gcd.root.discover import Store
     from gcd.root.tree import Directory
@@ -46,8 +48,9 @@ def df(*, root: str | None, form: str | None, output: str | None) -> ExitBits:
             settings = _settings(root, form)
             form = str(settings.format)
             root = None if settings.root is None else str(settings.root)
+        report_of = _report_of(form)
         usage = _usage(stack, root, guess, output)
-    _deliver(usage, is_json=form == "json", output=output)
+    _deliver(report_of(usage), output)
     return ExitBits.CLEAN if usage.is_complete else ExitBits.NOT_DONE
 
 
@@ -97,15 +100,18 @@ def _confirmed(stack: ExitStack, store: Store, guess: tuple[Directory, Walk] | N
     return stack.enter_context(begin_walk(directory, store.driver))
 
 
-def _deliver(usage: DiskUsage, *, is_json: bool, output: str | None) -> None:
-    if is_json:
+def _report_of(form: str) -> Callable[[DiskUsage], str]:
+    """How the report is written; imported before there is anything to report, while others walk."""
+    if form == "json":
         from gcd.report.df_json import df_json  # noqa: PLC0415
 
-        report = df_json(usage)
-    else:
-        from gcd.report.df_text import df_text  # noqa: PLC0415
+        return df_json
+    from gcd.report.df_text import df_text  # noqa: PLC0415
 
-        report = df_text(usage)
+    return df_text
+
+
+def _deliver(report: str, output: str | None) -> None:
     if output is None:
         click.echo(report, nl=False)
     else:

@@ -1,21 +1,34 @@
 """
 The accounts of a root: everything that a walk measured, by owner, with the tables of images and containers.
 
-Pure: from an inventory, its graph, the findings of kind orphan and the measured tree to a `DiskUsage`.
+Pure: from an inventory, its graph, what each owner claims and the measured tree to a `DiskUsage`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcd.model.attribution import Attribution, image_owner
+from gcd.model.attribution import image_owner
 from gcd.model.engineview import EngineSizes
-from gcd.model.space import FILES, RANK, RW, UNIQUE, Category, ContainerSpace, DiskUsage, ImageSpace, Owner, Space
+from gcd.model.space import (
+    FILES,
+    RANK,
+    RW,
+    UNIQUE,
+    Category,
+    ContainerSpace,
+    DiskUsage,
+    ImageSpace,
+    Owner,
+    Space,
+    sum_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from gcd.model.finding import Finding, NotChecked
+    from gcd.model.attribution import Attribution
+    from gcd.model.finding import NotChecked
     from gcd.model.ids import ImageId
     from gcd.model.inventory import Inventory
     from gcd.model.space import Tree
@@ -27,14 +40,13 @@ Owned = dict[Owner, Space]
 def account(
     inventory: Inventory,
     graph: StoreGraph,
-    orphans: Iterable[Finding],
+    attribution: Attribution,
     not_checked: tuple[NotChecked, ...],
     tree: Tree,
     *,
     now_ns: int,
 ) -> DiskUsage:
-    """`orphans` are findings of kind orphan, `not_checked` the rules that look for them and did not run."""
-    attribution = Attribution(inventory, graph, orphans)
+    """`not_checked` are the rules that look for orphans and did not run."""
     owned = attribution.shares(tree)
     sizes = EngineSizes(inventory, graph, tree, attribution.users)
     return DiskUsage(
@@ -42,7 +54,7 @@ def account(
         store=inventory.store,
         engine=inventory.engine.state,
         shares=_by_part(owned),
-        total=_sum(owned.values()),
+        total=sum_of(owned.values()),
         images=tuple(_images(graph, attribution, sizes, owned)),
         containers=tuple(_containers(inventory, graph, sizes, owned)),
         view=sizes.view(attribution.listed),
@@ -52,19 +64,11 @@ def account(
     )
 
 
-def _sum(spaces: Iterable[Space]) -> Space:
-    total = Space()
-    for space in spaces:
-        total = total.plus(space)
-    return total
-
-
 def _by_part(owned: Owned) -> Mapping[tuple[Category, str], Space]:
-    found: dict[tuple[Category, str], Space] = {}
+    found: dict[tuple[Category, str], list[Space]] = {}
     for owner, space in owned.items():
-        key = (owner.category, owner.part)
-        found[key] = found.get(key, Space()).plus(space)
-    return dict(sorted(found.items(), key=lambda item: (RANK[item[0][0]], item[0][1])))
+        found.setdefault((owner.category, owner.part), []).append(space)
+    return {key: sum_of(found[key]) for key in sorted(found, key=lambda key: (RANK[key[0]], key[1]))}
 
 
 def _images(graph: StoreGraph, attribution: Attribution, sizes: EngineSizes, owned: Owned) -> Iterator[ImageSpace]:
@@ -83,7 +87,7 @@ def _image(graph: StoreGraph, attribution: Attribution, sizes: EngineSizes, owne
         references=graph.image_labels(image),
         layers=len(chains),
         unique=owned.get(own, Space()),
-        shared=_sum(owned.get(owner, Space()) for owner in owners - {own}),
+        shared=sum_of(owned.get(owner, Space()) for owner in owners - {own}),
         engine_bytes=engine_bytes,
         engine_shared_bytes=engine_shared_bytes,
     )

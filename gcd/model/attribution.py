@@ -30,7 +30,7 @@ from gcd.model.edges import dir_node
 from gcd.model.finding import Kind, Node, NodeKind
 from gcd.model.ids import ContainerId, LayerDirId
 from gcd.model.reading import Present, value_of
-from gcd.model.space import FILES, LAYERS, RW, SHARED, UNIQUE, Category, Owner, Space
+from gcd.model.space import FILES, LAYERS, RW, SHARED, UNIQUE, Category, Owner, sum_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gcd.model.finding import Finding
     from gcd.model.ids import ChainId, ImageId
     from gcd.model.inventory import Inventory
-    from gcd.model.space import Tree
+    from gcd.model.space import Space, Tree
     from gcd.model.storegraph import StoreGraph
 
 QUARANTINE = ".gcd"
@@ -90,14 +90,13 @@ class Attribution:
 
     def shares(self, tree: Tree) -> dict[Owner, Space]:
         """The space of each owner; an inode of several is the first's, in the order of `Owner.rank`."""
-        found: dict[Owner, Space] = {}
+        found: dict[Owner, list[Space]] = {}
         for path, unit in tree.units.items():
-            owner = self.owner_of(path)
-            found[owner] = found.get(owner, Space()).plus(unit.space)
+            found.setdefault(self.owner_of(path), []).append(unit.space)
         for paths, space in tree.spanning.items():
             owner = min((self.owner_of(path) for path in paths), key=lambda owner: owner.rank)
-            found[owner] = found.get(owner, Space()).plus(space)
-        return found
+            found.setdefault(owner, []).append(space)
+        return {owner: sum_of(spaces) for owner, spaces in found.items()}
 
     # --- claims -----------------------------------------------------------------------------------------------------
 

@@ -46,9 +46,10 @@ class EngineSizes:
         self._graph = graph
         self._tree = tree
         self._users = users
+        self._sizes = {chain: self._layer_size(chain) for chain in users}
 
     def view(self, listed: Iterable[ImageId]) -> EngineView:
-        sizes = {chain: self._layer_size(chain) for chain in self._users}
+        sizes = self._sizes.values()
         containers = [self.container(name) for name in self._inventory.containers]
         volumes = [
             self._payload(layout.volume(volume.name))
@@ -57,23 +58,23 @@ class EngineSizes:
         ]
         records = list(self._build_sizes())
         return EngineView(
-            EngineRow(len(tuple(listed)), sum(size or 0 for size in sizes.values())),
+            EngineRow(len(tuple(listed)), sum(size or 0 for size in sizes)),
             EngineRow(len(containers), sum(containers)),
             EngineRow(len(volumes), sum(volumes)),
             EngineRow(len(records), sum(size for size, is_of_image in records if not is_of_image)),
-            unknown_layers=sum(size is None for size in sizes.values()),
+            unknown_layers=sum(size is None for size in sizes),
             build_bytes_in_images=sum(size for size, is_of_image in records if is_of_image),
         )
 
     def image(self, image: ImageId) -> tuple[int | None, int | None]:
-        """What the engine calls the size and the shared size of `image`; None where a layer's size is unknown."""
+        """What the engine calls the size and the shared size of a listed image; None where a layer's is unknown."""
         whole = shared = 0
         for chain, _ in self._graph.image_chains.get(image, ()):
-            size = self._layer_size(chain)
+            size = self._sizes[chain]
             if size is None:
                 return None, None
             whole += size
-            shared += size if len(self._users.get(chain, ())) > 1 else 0
+            shared += size if len(self._users[chain]) > 1 else 0
         return whole, shared
 
     def container(self, name: str) -> int:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gcd.model.facts import EngineState
     from gcd.model.finding import NotChecked
@@ -75,6 +75,14 @@ class Space(NamedTuple):
 
     def plus(self, other: Space) -> Space:
         return Space(self.disk_bytes + other.disk_bytes, self.inodes + other.inodes)
+
+
+def sum_of(spaces: Iterable[Space]) -> Space:
+    disk_bytes = inodes = 0
+    for space in spaces:
+        disk_bytes += space.disk_bytes
+        inodes += space.inodes
+    return Space(disk_bytes, inodes)
 
 
 class Unit(NamedTuple):
@@ -177,11 +185,7 @@ class DiskUsage:
     checked_ns: int
 
     def of(self, category: Category) -> Space:
-        total = Space()
-        for (found, _), space in self.shares.items():
-            if found is category:
-                total = total.plus(space)
-        return total
+        return sum_of(space for (found, _), space in self.shares.items() if found is category)
 
     @property
     def is_complete(self) -> bool:

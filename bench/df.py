@@ -3,9 +3,10 @@ How long ``gcd df`` takes beside ``du -sx`` of the same root: ``python bench/df.
 
 For each number of files a root is built once below ``$GCD_BENCH_DIR`` (default: ``~/.cache/gcd-bench``) and kept: 200
 layers of 20 images, in each of them directories of twelve files. Both are measured as whole processes, in turns, on
-files whose inodes are in the cache after a first turn that does not count; every figure is the median, the ratio that
+files whose inodes are in the cache after a first turn that does not count; every figure is the median, the ratios those
 of the turns' own. gcd runs from byte code, as it does where it is installed; both get the processors that are free,
-which du needs one of and gcd as many as it has processes.
+which du needs one of and gcd as many as it has processes. Where others use the processors too, what says most is the
+processor time, all processes together.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from gcd.demo.dockerroot import DockerRoot
 
@@ -55,28 +57,49 @@ def filled(layer_dir: Path, files: int) -> None:
         (folder / f"a file of the bench {number}").write_bytes(bytes(SIZES[number % len(SIZES)]))
 
 
-def timed(*command: str) -> tuple[float, str]:
+@dataclass(frozen=True)
+class Run:
+    """One process from start to end with those it starts; `cpu` is what all of them together had of the processors."""
+
+    seconds: float
+    cpu: float
+    output: str
+
+
+def run(*command: str) -> Run:
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=BYTE_CODE)
-    return time.perf_counter() - started, done.stdout
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=BYTE_CODE) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, ended, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(ended)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    return Run(seconds, used.ru_utime + used.ru_stime, output)
 
 
-def measured(root: Path, turns: int) -> tuple[float, float, float]:
-    """Medians of the seconds of du and of gcd, and of their ratio. They must agree to the byte and inode."""
-    du: list[float] = []
-    gcd: list[float] = []
-    inodes = int(timed("du", "-x", "--inodes", "-s", str(root))[1].split()[0])
-    for turn in range(turns + 1):
-        for_du, told = timed("du", "-x", "--block-size=1", "-s", str(root))
-        for_gcd, report = timed(GCD, "df", "--root", str(root), "--format", "json")
-        total = json.loads(report)["total"]
-        if total != {"disk_bytes": int(told.split()[0]), "inodes": inodes}:
-            sys.exit(f"gcd says {total}, du {told.split()[0]} bytes and {inodes} inodes")
-        if turn:
-            du.append(for_du)
-            gcd.append(for_gcd)
-    ratios = [one / other for one, other in zip(gcd, du, strict=True)]
-    return statistics.median(du), statistics.median(gcd), statistics.median(ratios)
+def turns_of(root: Path, turns: int) -> list[tuple[Run, Run]]:
+    """Of each turn, du and gcd. They must agree to the byte and inode."""
+    found = []
+    inodes = int(run("du", "-x", "--inodes", "-s", str(root)).output.split()[0])
+    for _ in range(turns + 1):
+        du = run("du", "-x", "--block-size=1", "-s", str(root))
+        gcd = run(GCD, "df", "--root", str(root), "--format", "json")
+        total = json.loads(gcd.output)["total"]
+        if total != {"disk_bytes": int(du.output.split()[0]), "inodes": inodes}:
+            sys.exit(f"gcd says {total}, du {du.output.split()[0]} bytes and {inodes} inodes")
+        found.append((du, gcd))
+    return found[1:]
+
+
+def row(files: int, turns: list[tuple[Run, Run]]) -> str:
+    du, gcd = (median(run.seconds for run in runs) for runs in zip(*turns, strict=True))
+    cpu_of_du, cpu_of_gcd = (median(run.cpu for run in runs) for runs in zip(*turns, strict=True))
+    ratio = median(gcd.seconds / du.seconds for du, gcd in turns)
+    cpu_ratio = median(gcd.cpu / du.cpu for du, gcd in turns)
+    walls, cpus = f"{du:.2f} s | {gcd:.2f} s | {ratio:.2f}", f"{cpu_of_du:.2f} s | {cpu_of_gcd:.2f} s | {cpu_ratio:.2f}"
+    return f"| {files:,} | {walls} | {cpus} |"
 
 
 def main() -> None:
@@ -85,10 +108,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     arguments = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} processors, medians of {arguments.turns} turns\n")
-    print("| files | `du -sx` | `gcd df` | ratio |\n|---|---|---|---|")
+    print("| files | `du -sx` | `gcd df` | ratio | processor time of `du` | of `gcd df` | ratio |\n|" + "---|" * 7)
     for files in arguments.files:
-        du, gcd, ratio = measured(built(files), arguments.turns)
-        print(f"| {files:,} | {du:.2f} s | {gcd:.2f} s | {ratio:.2f} |", flush=True)
+        print(row(files, turns_of(built(files), arguments.turns)), flush=True)
 
 
 if __name__ == "__main__":

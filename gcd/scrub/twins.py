@@ -134,7 +134,7 @@ def _demand_all_names(diff: Directory, twins: tuple[Twin, ...]) -> None:
                 if (other.st_dev, other.st_ino) != (first.st_dev, first.st_ino):
                     raise _Lack(f"{escaped(name)} is another file by now than {escaped(twin.names[0])}")
             if first.st_nlink != len(twin.names):
-                raise _Lack(f"{escaped(twin.names[0])} has names that are not the layer's, and would stay damaged")
+                raise _Lack(f"{escaped(twin.names[0])} has more names than its layer says, and would stay damaged under them")
     finally:
         folders.close()
 

@@ -229,7 +229,7 @@ def test_a_name_that_the_stream_does_not_tell_stops_it(linked, tmp_path):
     layer, other = linked
     os.link(diff_of(tmp_path, layer) / "d/a", tmp_path / "name")
 
-    assert asked(tmp_path, layer, other) == "d/a has names that are not the layer's, and would stay damaged"
+    assert asked(tmp_path, layer, other) == "d/a has more names than its layer says, and would stay damaged under them"
 
 
 def test_a_name_that_was_given_to_another_file_later_in_the_stream_is_none_of_it(tmp_path):

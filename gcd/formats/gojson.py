@@ -379,7 +379,7 @@ def _are_texts(values: Json) -> bool:
 
 
 def _has_texts(members: Members) -> bool:
-    return all(value is None or isinstance(value, str) for _, value in members)
+    return _are_texts([value for _, value in members])
 
 
 _PLAIN: Mapping[Kind, type] = {Kind.TEXT: str, Kind.FLAG: bool, Kind.OBJECT: tuple, Kind.ARRAY: list}

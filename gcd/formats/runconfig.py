@@ -49,7 +49,6 @@ RUN_CONFIG_SHAPE = Shape(
 
 def labels_of(run: Struct | None) -> Labels:
     """The labels of a ``Config``, by key; none where there is no ``Config``."""
-    found = dict(run.entries("Labels")) if run else None
-    if not found:
-        return ()
-    return tuple(sorted((key, value if isinstance(value, str) else "") for key, value in found.items()))
+    entries = run.entries("Labels") if run else ()
+    labels = {key: value if isinstance(value, str) else "" for key, value in entries}
+    return tuple(sorted(labels.items()))

@@ -10,6 +10,7 @@ from gcd.model.facts import ContainerConfig, HostConfig
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
 from gcd.root.containers import read_containers
+from gcd.root.progress import Pace
 from gcd.root.tree import Directory, open_root
 
 if TYPE_CHECKING:
@@ -129,6 +130,14 @@ def test_a_container_that_vanishes_between_listing_and_reading_is_not_there(tmp_
 
     monkeypatch.setattr(Directory, "list", list_then_remove)
     assert read(tmp_path) == ({}, OK)
+
+
+def test_several_readers_find_what_one_does(tmp_path, home, monkeypatch):
+    monkeypatch.setattr("gcd.root.shares.WORTH_A_FORK", 1)
+    plant(home, {f"{number:064x}/config.v2.json": CONFIG.replace(b"web", b"%d" % number) for number in range(9)})
+    plant(home, {f"{OTHER}/config.v2.json": b"{", f"{OTHER}/hostconfig.json": FIFO, "c" * 64: b""})
+    with open_root(str(tmp_path)) as root:
+        assert read_containers(root, Pace(readers=3)) == read_containers(root)
 
 
 @pytest.mark.parametrize(

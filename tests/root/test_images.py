@@ -12,6 +12,7 @@ from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
 from gcd.root import images
 from gcd.root.images import ImageDb, read_images
+from gcd.root.progress import Pace
 from gcd.root.tree import Directory, open_root
 
 if TYPE_CHECKING:
@@ -89,6 +90,16 @@ def test_a_config_too_large_is_malformed(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "CONFIG_LIMIT", 10)
     image = read(tmp_path, {CONTENT: CONFIG}).images[ID]
     assert (image.config, image.digest) == (Malformed("at most 10 bytes", "more", 10), None)
+
+
+def test_several_readers_find_what_one_does(tmp_path, monkeypatch):
+    monkeypatch.setattr("gcd.root.shares.WORTH_A_FORK", 1)
+    configs = [CONFIG.replace(b"amd64", b"%d" % number) for number in range(9)]
+    content = CONTENT.rpartition("/")[0]
+    plant(tmp_path, {f"{content}/{hashlib.sha256(config).hexdigest()}": config for config in configs})
+    plant(tmp_path, {CONTENT: b"{", f"{content}/{'0' * 64}": b"", f"{content}/{'1' * 64}": FIFO})
+    with open_root(str(tmp_path)) as root:
+        assert read_images(root, "overlay2", Pace(readers=3)) == read_images(root, "overlay2")
 
 
 def test_configs_closed_to_us_are_unreadable(tmp_path):

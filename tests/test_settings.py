@@ -10,7 +10,8 @@ import pytest
 
 from gcd.model.errors import UsageError
 from gcd.model.finding import Confidence, Kind, Severity
-from gcd.policy.policy import Verb, Weekday
+from gcd.policy.policy import Verb
+from gcd.policy.windows import Weekday
 from gcd.settings import FailOn, LogLevel, ReportFormat, Settings, load
 from gcd.settings.checked import checked
 from gcd.settings.sample import sample, toml_value

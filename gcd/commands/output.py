@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcd.model.errors import GcdError, UsageError
-from gcd.reportfile import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +25,8 @@ PUBLIC = 0o644
 
 def write(path: str, report: str, *, mode: int | None = None) -> None:
     """All or nothing, so that no reader finds half a report; but a device or a pipe is written to, not replaced."""
+    from gcd.reportfile import write_whole  # noqa: PLC0415 - tempfile, for those who want a file
+
     try:
         write_whole(path, report, mode=mode)
     except OSError as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import time, tzinfo
 
     from gcd.model.finding import Code, Finding, FindingId, Kind, Severity
+    from gcd.policy.windows import Weekday
 
 DAY_NS = 86_400_000_000_000
 
@@ -38,16 +39,6 @@ REMEDY_OF: Mapping[Verb, RemedyKind] = {
     Verb.RELEASE: RemedyKind.RELEASE,
     Verb.QUARANTINE: RemedyKind.QUARANTINE,
 }
-
-
-class Weekday(StrEnum):
-    MONDAY = "mon"
-    TUESDAY = "tue"
-    WEDNESDAY = "wed"
-    THURSDAY = "thu"
-    FRIDAY = "fri"
-    SATURDAY = "sat"
-    SUNDAY = "sun"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING
-
-from gcd.policy.policy import Weekday
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gcd.policy.policy import Window
+
+
+class Weekday(StrEnum):
+    MONDAY = "mon"
+    TUESDAY = "tue"
+    WEDNESDAY = "wed"
+    THURSDAY = "thu"
+    FRIDAY = "fri"
+    SATURDAY = "sat"
+    SUNDAY = "sun"
+
 
 _DAYS = tuple(Weekday)
 

@@ -33,7 +33,8 @@ Reading a Docker root: the only package that does.
     databases.py     a whole copy of a bolt file whose owner may be writing it
     plugins.py       plugins
     volumes.py       volumes by name
-    quarantine.py    what gcd took from the root
+    quarantine.py    what gcd took from the root, if anything
+    entries.py       each entry of it, and what the records in it refer to
     temporaries.py   what the engine writes for a moment
     mounts.py        what the kernel has mounted, in every namespace
     openfiles.py     who has files of a root open

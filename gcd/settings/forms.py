@@ -12,7 +12,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, GetPydanticSchema, SecretStr
 from pydantic_settings import NoDecode
 
-from gcd.policy.policy import Verb, Weekday
+from gcd.policy.policy import Verb
+from gcd.policy.windows import Weekday
 from gcd.settings.units import duration_of, hours_of, zone_of
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):(\d{1,5})")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gcd.model.content import Depth
 from gcd.model.finding import Confidence, Kind, Severity
-from gcd.policy.policy import Weekday
+from gcd.policy.windows import Weekday
 
 if TYPE_CHECKING:
     from gcd.settings.forms import (

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gcd.policy.policy import Weekday, Window
-from gcd.policy.windows import in_words, is_open
+from gcd.policy.policy import Window
+from gcd.policy.windows import Weekday, in_words, is_open
 from gcd.settings.units import hours_of
 
 SATURDAYS = frozenset({Weekday.SATURDAY})

@@ -22,7 +22,8 @@ from gcd.model.ids import LayerDirId
 from gcd.model.inventory import Source
 from gcd.policy import guards
 from gcd.policy.case import Case, Situation
-from gcd.policy.policy import DAY_NS, History, Policy, Protection, Selection, Weekday, Window
+from gcd.policy.policy import DAY_NS, History, Policy, Protection, Selection, Window
+from gcd.policy.windows import Weekday
 from gcd.settings.units import hours_of, zone_of
 
 if TYPE_CHECKING:

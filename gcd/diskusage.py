@@ -37,7 +37,7 @@ def disk_usage(path: str, *, now_ns: int, progress: Progress | None = None, proc
     Forks, so the process must have one thread. Raises `CannotCheck` where the run cannot begin.
     """
     store = detect_store(path, proc=proc)
-    with open_root(store.path) as root, begin_walk(root, store.driver) as walk:
+    with open_root(store.path) as root, begin_walk(root.fd, store.driver) as walk:
         return finished(store, walk, now_ns=now_ns, progress=progress, proc=proc)
 
 

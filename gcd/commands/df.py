@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gcd.model.errors import CannotCheck, ExitBits
-from gcd.root.tree import open_root
+from gcd.model.errors import ExitBits
 from gcd.root.walk import begin_walk
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from gcd.model.space import DiskUsage
     from gcd.root.discover import Store
-    from gcd.root.tree import Directory
     from gcd.root.walk import Walk
     from gcd.settings import Settings
 
@@ -67,16 +65,17 @@ def _settings(root: str | None, form: str | None) -> Settings:
     return load({"root": root, "format": form}).settings
 
 
-def _guess(stack: ExitStack, path: str) -> tuple[Directory, Walk] | None:
+def _guess(stack: ExitStack, path: str) -> tuple[int, Walk] | None:
     """The directory at `path` and a walk over it; None if it cannot be opened, which `detect_store` says better."""
     try:
-        directory = stack.enter_context(open_root(path))
-    except CannotCheck:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
         return None
+    stack.callback(os.close, directory)
     return directory, stack.enter_context(begin_walk(directory))
 
 
-def _usage(stack: ExitStack, root: str | None, guess: tuple[Directory, Walk] | None, output: str | None) -> DiskUsage:
+def _usage(stack: ExitStack, root: str | None, guess: tuple[int, Walk] | None, output: str | None) -> DiskUsage:
     from gcd.commands.output import keep_out  # noqa: PLC0415
     from gcd.commands.progress import ProgressBar  # noqa: PLC0415
     from gcd.diskusage import finished  # noqa: PLC0415
@@ -89,15 +88,17 @@ def _usage(stack: ExitStack, root: str | None, guess: tuple[Directory, Walk] | N
         return finished(store, walk, now_ns=time.time_ns(), progress=progress)
 
 
-def _confirmed(stack: ExitStack, store: Store, guess: tuple[Directory, Walk] | None) -> Walk:
+def _confirmed(stack: ExitStack, store: Store, guess: tuple[int, Walk] | None) -> Walk:
     """The walk over `store`: the one that was begun, if it is there, else a new one."""
+    from gcd.root.tree import open_root  # noqa: PLC0415
+
     directory = stack.enter_context(open_root(store.path))
     if guess is not None:
         guessed, walk = guess
-        if os.path.samestat(guessed.stat(), directory.stat()):
+        if os.path.samestat(os.fstat(guessed), directory.stat()):
             return walk
         walk.close()
-    return stack.enter_context(begin_walk(directory, store.driver))
+    return stack.enter_context(begin_walk(directory.fd, store.driver))
 
 
 def _report_of(form: str) -> Callable[[DiskUsage], str]:

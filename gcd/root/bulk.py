@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gcd.root.tree import DIRECTORY_FLAGS
+DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 MOST_LEVELS: Final = 16
 """So many levels are entered at most in one call, each with one directory open."""

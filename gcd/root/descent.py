@@ -12,8 +12,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcd.root.bulk import GONE, MOST_LEVELS, enter
-from gcd.root.tree import DIRECTORY_FLAGS
+from gcd.root.bulk import DIRECTORY_FLAGS, GONE, MOST_LEVELS, enter
 
 try:
     from gcd.root._bulk import count_below
@@ -155,19 +154,26 @@ class Descent:
 
     def _enter(self, parent_fd: int, way: Way) -> int | None:
         """The directory at `way`, opened; None if it vanished, was replaced or cannot be opened (which is counted)."""
-        fd = parent_fd
-        for name in way:
-            try:
-                there = enter(fd, name)
-            except OSError:
-                self.unreadable += 1
-                there = None
+        try:
+            return enter_by(parent_fd, way)
+        except OSError:
+            self.unreadable += 1
+            return None
+
+
+def enter_by(parent_fd: int, way: Way) -> int | None:
+    """As `gcd.root.bulk.enter`, name by name, so that no symlink is followed at any level."""
+    fd = parent_fd
+    for name in way:
+        try:
+            there = enter(fd, name)
+        finally:
             if fd != parent_fd:
                 os.close(fd)
-            if there is None:
-                return None
-            fd = there
-        return fd
+        if there is None:
+            return None
+        fd = there
+    return fd
 
 
 def _close(stride: _Stride) -> None:

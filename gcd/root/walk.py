@@ -7,7 +7,8 @@ symlink followed. What vanishes meanwhile is not counted, what cannot be read is
 The walk costs a ``stat`` an inode, and half of that time is Python's own: so it is shared among a few processes. The
 forked ones begin at once, while the caller reads and judges the root; it takes its part in what is left when it is done
 with that, so that there is one process a processor, and none waits. Each takes the next portion of the tasks from a
-pipe when it is done with its last. They only read, and end with the caller, whatever becomes of it.
+pipe when it is done with its last. They only read, and end with the caller, whatever becomes of it. So that they begin
+soon, little is imported here: what describes a root to the rest of gcd is not needed to walk it.
 
 What is mounted a second time below the root from its own device (a bind mount) counts in both places, as in ``du``.
 """
@@ -26,15 +27,14 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from gcd.model import layout
 from gcd.model.errors import CannotCheck
-from gcd.model.reading import Absent, Present
-from gcd.model.space import Space, Tree, Unit
-from gcd.root.descent import BLOCK, Descent
+from gcd.root.bulk import enter
+from gcd.root.descent import BLOCK, Descent, enter_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    from gcd.root.tree import Directory
+    from gcd.model.space import Tree
 
 PROCESSES = 4
 """So many walk at most, the caller among them."""
@@ -174,10 +174,10 @@ class Walk:
             yield pid
 
 
-def begin_walk(root: Directory, driver: str = layout.OVERLAY2, *, processes: int | None = None) -> Walk:
+def begin_walk(root: int, driver: str = layout.OVERLAY2, *, processes: int | None = None) -> Walk:
     """
-    Begin to walk `root`, whose live store is that of the graphdriver `driver`, in so many processes, the caller's being
-    one of them: without it, one for each processor, up to `PROCESSES`.
+    Begin to walk the open directory `root`, whose live store is that of the graphdriver `driver`, in so many processes,
+    the caller's being one of them: without it, one for each processor, up to `PROCESSES`.
 
     Must be called while the process has one thread, as it forks. Units are all entries of the root and, below it, of
     the directories that `parted` and `spread` name.
@@ -216,7 +216,7 @@ def spread(driver: str) -> tuple[str, ...]:
     )
 
 
-def _tasks(root: Directory, driver: str) -> Iterator[Task]:
+def _tasks(root: int, driver: str) -> Iterator[Task]:
     """The tasks of a root as it is now; what cannot be listed is left to be counted by its FLAT task."""
     folders, spreading = parted(driver), frozenset(spread(driver))
     within = {""}
@@ -224,18 +224,20 @@ def _tasks(root: Directory, driver: str) -> Iterator[Task]:
         parent, _, name = folder.rpartition("/")
         if parent not in within:
             continue
-        opened = root.open_path(folder) if folder else Present(root)
-        if not isinstance(opened, Present):
-            if not isinstance(opened, Absent):
-                yield Task(parent, name, Mode.TREE)
+        try:
+            fd = enter_by(root, _way(folder))
+        except OSError:
+            yield Task(parent, name, Mode.TREE)
+            continue
+        if fd is None:
             continue
         within.add(folder)
         yield Task(parent, name, Mode.FLAT)
         try:
-            names = _directories(opened.value)
+            names = _directories(fd)
         finally:
-            if opened.value is not root:
-                opened.value.close()
+            if fd != root:
+                os.close(fd)
         for entry in names:
             path = f"{folder}/{entry}" if folder else entry
             if path not in folders:
@@ -243,9 +245,13 @@ def _tasks(root: Directory, driver: str) -> Iterator[Task]:
                 yield Task(folder, entry, Mode.SPREAD if is_spread else Mode.TREE)
 
 
-def _directories(directory: Directory) -> list[str]:
+def _way(path: str) -> tuple[str, ...]:
+    return tuple(path.split("/")) if path else ()
+
+
+def _directories(directory: int) -> list[str]:
     try:
-        with os.scandir(directory.fd) as entries:
+        with os.scandir(directory) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
@@ -254,49 +260,60 @@ def _directories(directory: Directory) -> list[str]:
 class _Worker:
     """Does tasks, and sums up what it counts by unit."""
 
-    def __init__(self, root: Directory, driver: str) -> None:
+    def __init__(self, root: int, driver: str) -> None:
         self._root = root
         self._payloads = {driver: layout.DIFF, layout.VOLUMES: layout.VOLUME_DATA}
         self._units: dict[str, tuple[int, int, int]] = {}
-        self._descent = Descent(root.stat().st_dev)
+        self._descent = Descent(os.fstat(root).st_dev)
         self._folder = ""
-        self._parent: Directory | None = root
+        self._parent: int | None = root
 
     def close(self) -> None:
         """Close the directory that was kept open."""
-        if self._parent is not None and self._parent is not self._root:
-            self._parent.close()
+        if self._parent is not None and self._parent != self._root:
+            os.close(self._parent)
+        self._parent = None
 
     def result(self) -> Result:
         return self._units, self._descent.links, self._descent.unreadable
 
     def do(self, task: Task) -> None:
         if not task.name:
-            self._count_open(self._root.fd, "", Mode.FLAT)
+            self._count_open(self._root, "", Mode.FLAT)
             return
         parent = self._parent_of(task)
         if parent is None:
             return
         match task.mode:
             case Mode.TREE:
-                self._tree(parent.fd, task.name, task.path, self._payloads.get(task.parent, ""))
+                self._tree(parent, task.name, task.path, self._payloads.get(task.parent, ""))
             case Mode.SPREAD | Mode.FLAT:
-                opened = parent.open(task.name)
-                if isinstance(opened, Present):
-                    with opened.value as directory:
-                        self._count_open(directory.fd, task.path, task.mode)
-                else:
-                    self._tree(parent.fd, task.name, task.path, "")
+                self._open_and_count(parent, task)
 
-    def _parent_of(self, task: Task) -> Directory | None:
+    def _parent_of(self, task: Task) -> int | None:
         """The directory that the task lies in; tasks of one directory follow each other, so it is kept open."""
         if task.parent != self._folder:
             self.close()
-            opened = self._root.open_path(task.parent) if task.parent else Present(self._root)
             self._folder = task.parent
-            self._parent = opened.value if isinstance(opened, Present) else None
-            self._descent.unreadable += not isinstance(opened, (Present, Absent))
+            try:
+                self._parent = enter_by(self._root, _way(task.parent))
+            except OSError:
+                self._descent.unreadable += 1
         return self._parent
+
+    def _open_and_count(self, parent: int, task: Task) -> None:
+        """What cannot be opened as a directory counts by itself."""
+        try:
+            fd = enter(parent, task.name)
+        except OSError:
+            fd = None
+        if fd is None:
+            self._tree(parent, task.name, task.path, "")
+            return
+        try:
+            self._count_open(fd, task.path, task.mode)
+        finally:
+            os.close(fd)
 
     def _tree(self, parent_fd: int, name: str, unit: str, payload: str) -> None:
         self._descent.begin(unit)
@@ -322,6 +339,8 @@ class _Worker:
 
 
 def _merged(results: list[Result]) -> Tree:
+    from gcd.model.space import Space, Tree, Unit  # noqa: PLC0415 - the walk is over when it is needed
+
     units: dict[str, Unit] = {}
     links: dict[int, tuple[int, list[str]]] = {}
     for counted, linked, _ in results:

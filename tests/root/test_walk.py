@@ -58,7 +58,7 @@ def du(root: Path) -> Space:
 
 
 def walked(root: Path, **options) -> Tree:
-    with open_root(str(root)) as directory, begin_walk(directory, **options) as under_way:
+    with open_root(str(root)) as directory, begin_walk(directory.fd, **options) as under_way:
         return under_way.result()
 
 
@@ -225,7 +225,7 @@ def test_depth_costs_no_recursion_and_few_descriptors(memory):
 def test_what_cannot_be_read_is_counted(root):
     for closed in ("overlay2/abc/diff/usr", "containers", "image/overlay2/imagedb"):
         (root / closed).chmod(0)
-    with open_root(str(root)) as directory, without_rights(), begin_walk(directory) as under_way:
+    with open_root(str(root)) as directory, without_rights(), begin_walk(directory.fd) as under_way:
         tree = under_way.result()
 
     assert tree.unreadable == 3
@@ -266,7 +266,7 @@ def test_a_bind_mount_from_the_same_device_counts_as_du_counts_it(root):
 
 def test_progress_ends_where_all_is_done(root):
     told: list[tuple[int, int]] = []
-    with open_root(str(root)) as directory, begin_walk(directory) as under_way:
+    with open_root(str(root)) as directory, begin_walk(directory.fd) as under_way:
         under_way.result(lambda done, whole: told.append((done, whole)))
 
     assert told[-1][0] == told[-1][1] > 0
@@ -292,7 +292,7 @@ def test_the_caller_does_what_the_others_have_not_begun(root, monkeypatch):
         real(self, task)
 
     monkeypatch.setattr(walk._Worker, "do", held_up)
-    with open_root(str(root)) as directory, begin_walk(directory, processes=3) as under_way:
+    with open_root(str(root)) as directory, begin_walk(directory.fd, processes=3) as under_way:
         portions = under_way._total
         tree = under_way.result(lambda done, _: os.write(go, b"g" * portions) if done == portions else None)
     os.close(done)
@@ -302,14 +302,14 @@ def test_the_caller_does_what_the_others_have_not_begun(root, monkeypatch):
 
 
 def test_one_process_is_the_caller(root):
-    with open_root(str(root)) as directory, begin_walk(directory, processes=1) as under_way:
+    with open_root(str(root)) as directory, begin_walk(directory.fd, processes=1) as under_way:
         assert under_way._processes == {}
         assert total(under_way.result()) == du(root)
 
 
 def test_more_portions_than_a_page_holds_are_never_made(tmp_path):
     root = plant(tmp_path / "root", {f"overlay2/{number}/diff": DIRECTORY for number in range(2500)})
-    with open_root(str(root)) as directory, begin_walk(directory, processes=2) as under_way:
+    with open_root(str(root)) as directory, begin_walk(directory.fd, processes=2) as under_way:
         portions = under_way._total
         tree = under_way.result()
 
@@ -320,7 +320,7 @@ def test_more_portions_than_a_page_holds_are_never_made(tmp_path):
 def test_whoever_leaves_early_leaves_no_process(root, monkeypatch):
     monkeypatch.setattr(walk._Worker, "do", lambda *_: time.sleep(60))
     started = time.monotonic()
-    with open_root(str(root)) as directory, begin_walk(directory, processes=3) as under_way:
+    with open_root(str(root)) as directory, begin_walk(directory.fd, processes=3) as under_way:
         pids = list(under_way._processes)
 
     assert len(pids) == 2
@@ -334,7 +334,7 @@ def test_the_processes_leave_no_descriptor_open(root):
     before = len(list(Path("/proc/self/fd").iterdir()))
     for processes in (1, 3):
         walked(root, processes=processes)
-    with open_root(str(root)) as directory, begin_walk(directory, processes=3) as under_way:
+    with open_root(str(root)) as directory, begin_walk(directory.fd, processes=3) as under_way:
         under_way.close()
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -134,7 +134,8 @@ def _demand_all_names(diff: Directory, twins: tuple[Twin, ...]) -> None:
                 if (other.st_dev, other.st_ino) != (first.st_dev, first.st_ino):
                     raise _Lack(f"{escaped(name)} is another file by now than {escaped(twin.names[0])}")
             if first.st_nlink != len(twin.names):
-                raise _Lack(f"{escaped(twin.names[0])} has more names than its layer says, and would stay damaged under them")
+                first_name = escaped(twin.names[0])
+                raise _Lack(f"{first_name} has more names than its layer says, and would stay damaged under them")
     finally:
         folders.close()
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define BLOCK 512
+#define SEGMENT_BYTES (16 * BLOCK)
 #define MOST_MEMBERS 128
 #define MOST_BYTES (1 << 20)
 #define LARGEST (1 << 16)
@@ -90,6 +91,19 @@ static uint32_t decoded(const char *digits, uint8_t *seen)
 	return (uint32_t)a << 18 | b << 12 | c << 6 | d;
 }
 
+/* How many bytes the quoted base64 at the text has, if it is any, and not of more than a segment. */
+static size_t length_of(const struct text *text)
+{
+	const size_t most = (SEGMENT_BYTES + 2) / 3 * 4 + 1;
+	const size_t left = text->end - text->at;
+	const char *quote = memchr(text->at, '"', left < most ? left : most);
+	size_t digits = quote ? quote - text->at : 0;
+
+	if (!digits || digits % 4)
+		return 0;
+	return digits / 4 * 3 - (quote[-1] == '=') - (quote[-2] == '=');
+}
+
 /* The next `length` bytes, given as base64 in its one canonical form, and no more of them. */
 static bool take_base64(struct text *text, uint8_t *bytes, size_t length)
 {
@@ -155,6 +169,49 @@ static bool read_header(const uint8_t *block, struct member *member)
 	return member->kind == '0' || member->kind == '2' || member->kind == '5';
 }
 
+/* Whether a record says nothing of type, size, link or owner; how long it is, `<length> <key>=<value>` and a newline. */
+static bool is_harmless(const char *record, size_t left, size_t *length)
+{
+	static const char *const keys[] = {"path=", "mtime=", "atime=", "ctime=", "SCHILY.xattr."};
+	struct text text = {record, record + left};
+	uint64_t number;
+
+	if (!take_number(&text, &number) || number > left || number < (size_t)(text.at - record) + 2)
+		return false;
+	*length = number;
+	text.end = record + number;
+	if (!take(&text, " ") || text.end[-1] != '\n' || !memchr(text.at, '=', text.end - text.at))
+		return false;
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+		if (take(&text, keys[i]))
+			return true;
+	return false;
+}
+
+/*
+ * Where in the segment the header of the member begins, behind those that only give it a long name, or that only have
+ * harmless records; its end where there is none.
+ */
+static size_t behind_extensions(const uint8_t *segment, size_t at, size_t length)
+{
+	uint64_t size;
+
+	while (length - at > BLOCK && (segment[at + 156] == 'x' || segment[at + 156] == 'L')) {
+		bool has_records = segment[at + 156] == 'x';
+
+		if (!is_octal(segment + at + 124, 11, &size) || size > length - at - BLOCK)
+			return length;
+		at += BLOCK;
+		for (size_t done = 0, record; has_records && done < size; done += record)
+			if (!is_harmless((const char *)segment + at + done, size - done, &record))
+				return length;
+		at += size + -size % BLOCK;
+		if (at > length)
+			return length;
+	}
+	return at;
+}
+
 /* Whether the name, as the engine cleans it, is that of no whiteout; what is cleaned away is taken off. */
 static bool clean_name(struct member *member)
 {
@@ -218,8 +275,15 @@ static bool take_content(struct text *text, struct member *member)
 /* A member with all that is said of it: a line with its header, which stays in `segment`, and one of its own. */
 static bool take_member(struct text *text, size_t padding, uint8_t *segment, struct member *member)
 {
-	return take(text, "{\"type\":2,\"payload\":\"") && take_base64(text, segment, padding + BLOCK) &&
-	       take(text, "\"") && take_position(text) && read_header(segment + padding, member) &&
+	size_t length, at;
+
+	if (!take(text, "{\"type\":2,\"payload\":\""))
+		return false;
+	length = length_of(text);
+	if (length < padding + BLOCK || length > SEGMENT_BYTES || !take_base64(text, segment, length))
+		return false;
+	at = behind_extensions(segment, padding, length);
+	return at + BLOCK == length && take(text, "\"") && take_position(text) && read_header(segment + at, member) &&
 	       take(text, "{\"type\":1,\"name\":\"") && take_name(text, member) && take_content(text, member) &&
 	       take_position(text) && clean_name(member);
 }
@@ -244,7 +308,7 @@ static void add(struct bundle *bundle, const struct member *member)
 /* As many members as there are, and have room; where the text goes on, and after what padding. */
 static void fill(struct bundle *bundle, struct text *text, size_t *padding)
 {
-	uint8_t segment[2 * BLOCK];
+	uint8_t segment[SEGMENT_BYTES];
 	struct text next = *text;
 	struct member member;
 

@@ -6,9 +6,9 @@ A layer may have a hundred thousand members, and Python takes longer over one th
 part exists twice: here, and compiled in ``_bundle.c``, which does the same and takes its place where it could be built.
 
 What most are: directories, symlinks, files of at most `LARGEST` bytes; not whiteouts. The form: two lines, the segment
-of the padding before it and of one header (ustar, without extended ones before it), and the member, whose name is
-printable ASCII. Everything else, damage included, is left to `tarsplit` and `tarheader`, which tell the same of these
-members too.
+of the padding before it and of its header (ustar; those before it give it a long name, times or attributes only), and
+the member, whose name is printable ASCII. Everything else, damage included, is left to `tarsplit` and `tarheader`,
+which tell the same of these members too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ MOST_BYTES: Final = 1 << 20
 """Of the files of one bundle, together."""
 LINK_BYTES: Final = 100
 _NAME_BYTES: Final = 1024
+_SEGMENT_BYTES: Final = 16 * BLOCK
 _CRC_BYTES: Final = 8
+
+_OCTAL: Final = re.compile(rb"([0-7]{11})[ \0]")
+_RECORD: Final = re.compile(rb"(0|[1-9][0-9]{,17}) (?:(?:path|[mac]time)=|SCHILY\.xattr\.[^=]*=)", re.DOTALL)
 
 FILE, SYMLINK, DIRECTORY = b"025"
 
@@ -89,26 +93,48 @@ def _member(text: bytes, at: int, padding: int) -> tuple[bytes, int, int, int, b
     lines = _LINES.match(text, at)
     if lines is None:
         return None
-    segment = _canonical(lines[1], padding + BLOCK)
-    header = None if segment is None else _HEADER.fullmatch(segment, padding)
+    segment = _canonical(lines[1]) or b""
+    begin = _behind_extensions(segment, padding) if padding + BLOCK <= len(segment) <= _SEGMENT_BYTES else None
+    header = None if begin is None else _HEADER.fullmatch(segment, begin)
     if header is None:
         return None
     kind = FILE if header[2] == b"\0" else ord(header[2])
     name = _cleaned(lines[2], kind)
-    size, crc = int(lines[3] or 0), _canonical(lines[4], _CRC_BYTES) if lines[3] else bytes(_CRC_BYTES)
-    if name is None or crc is None or size > LARGEST or (size and kind != FILE):
+    size, crc = int(lines[3] or 0), _canonical(lines[4]) if lines[3] else bytes(_CRC_BYTES)
+    if name is None or crc is None or len(crc) != _CRC_BYTES or size > LARGEST or (size and kind != FILE):
         return None
     after = -int(header[1], 8) % BLOCK if kind == FILE else 0
     return name, kind, size, int.from_bytes(crc), header[3] if kind == SYMLINK else b"", after, lines.end()
 
 
-def _canonical(text: bytes, length: int) -> bytes | None:
-    """So many bytes, of which there is one form in base64 only."""
+def _behind_extensions(segment: bytes, at: int) -> int | None:
+    """
+    Where the header of the member begins, behind those that only give it a long name, or that only have records which
+    say nothing of its type, size, link or owner.
+    """
+    while (kind := segment[at + 156 : at + 157]) in {b"x", b"L"}:
+        size = _OCTAL.match(segment, at + 124)
+        begin, at = at + BLOCK, at + BLOCK
+        if size is None or (end := begin + int(size[1], 8)) > len(segment):
+            return None
+        while kind == b"x" and begin < end:
+            record = _RECORD.match(segment, begin, end)
+            if record is None or not record.end() < begin + int(record[1]) <= end:
+                return None
+            begin += int(record[1])
+            if segment[begin - 1] != ord("\n"):
+                return None
+        at = end + -(end - at) % BLOCK
+    return at
+
+
+def _canonical(text: bytes) -> bytes | None:
+    """What is given as base64 in its one canonical form."""
     try:
         raw = a2b_base64(text, strict_mode=True)
     except ValueError:
         return None
-    return raw if len(raw) == length and b2a_base64(raw, newline=False) == text else None
+    return raw if b2a_base64(raw, newline=False) == text else None
 
 
 def _cleaned(name: bytes, kind: int) -> bytes | None:

@@ -31,6 +31,11 @@ def header(kind=b"0", size=0, link="", **fields):
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
+def extension(kind, data):
+    """A header that says something of the member after it."""
+    return header(kind, size=len(data)) + data + bytes(-len(data) % 512)
+
+
 def line(**entry):
     return json.dumps({**entry, "position": 7}, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
@@ -78,7 +83,30 @@ ODD = {
     "device": pair("a", header(b"3")),
     "FIFO": pair("a", header(b"6")),
     "long link": pair("a", header(b"2", link="x" * 101)),
-    "pax": pair("a", tarfile.TarInfo("é").tobuf(tarfile.PAX_FORMAT)),
+    "long link in an extension": pair("a", extension(b"K", b"b\0") + header(b"2")),
+    "global header": pair("a", extension(b"g", b"10 path=a\n") + header()),
+    "extension of nothing": pair("a", extension(b"x", b"10 path=a\n")),
+    "extension that is cut": pair("a", extension(b"x", b"10 path=a\n")[:-1] + header()),
+    "extension without padding": pair("a", extension(b"x", b"10 path=a\n")[:522] + header()),
+    "extension in base-256": pair(
+        "a", extension(b"x", b"10 path=a\n").replace(b"0000012\0", b"\x80" + bytes(7)) + header()
+    ),
+    "long extension": pair("a", extension(b"x", b"20 path=a\n") + header()),
+    "short record": pair("a", extension(b"x", b"8 path=a\n") + header()),
+    "record without a newline": pair("a", extension(b"x", b"10 path=ab") + header()),
+    "record without a length": pair("a", extension(b"x", b" path=a\n") + header()),
+    "record of no length": pair("a", extension(b"x", b"0 path=a\n") + header()),
+    "record of no length behind another": pair("a", extension(b"x", b"10 path=a\n0 path=a\n") + header()),
+    "record of far too many": pair("a", extension(b"x", b"999999999999999 path=a\n") + header()),
+    "record of two": pair("a", extension(b"x", b"3 \n") + header()),
+    "record of nothing": pair("a", extension(b"x", b"7 path\n") + header()),
+    "attribute of nothing": pair("a", extension(b"x", b"18 SCHILY.xattr.x\n10 path=a\n") + header()),
+    "size in a record": pair("a", extension(b"x", b"9 size=1\n") + header()),
+    "owner in a record": pair("a", extension(b"x", b"8 uid=1\n") + header()),
+    "target in a record": pair("a", extension(b"x", b"14 linkpath=a\n") + header(b"2")),
+    "sparse": pair("a", extension(b"x", b"10 path=a\n22 GNU.sparse.major=1\n") + header()),
+    "more than there is room for": pair("a", extension(b"L", bytes(14 * 512 + 1)) + header()),
+    "one byte more": pair("a", bytes(16 * 512 + 1)),
     "base-256": pair("a", header(uid=1 << 24)),
     "negative": pair("a", header(mtime=0, gid=-1)),
     "zeros": pair("a", bytes(512)),
@@ -120,6 +148,32 @@ ODD = {
     "order": line(type=1, name="a", payload=None) + line(type=2, payload=text(header())),
     "no text": b"",
 }
+
+
+@both
+@pytest.mark.parametrize(
+    "before",
+    [
+        extension(b"x", b"10 path=a\n"),
+        extension(b"x", b"30 mtime=1234567890.123456789\n16 atime=7.5600\n16 ctime=7.5600\n"),
+        extension(b"x", b"28 SCHILY.xattr.user.x=a\nb=\n\n"[:28]),
+        extension(b"x", b"511 path=" + b"a" * 501 + b"\n"),
+        extension(b"x", b"512 path=" + b"a" * 502 + b"\n"),
+        extension(b"x", b"513 path=" + b"a" * 503 + b"\n"),
+        extension(b"x", b""),
+        extension(b"L", b"a" * 300 + b"\0") + extension(b"x", b"10 path=a\n"),
+        extension(b"L", bytes(14 * 512)),
+    ],
+    ids=["name", "times", "attribute", "511", "512", "513", "nothing", "both", "long"],
+)
+def test_what_extensions_say_that_does_not_matter_is_passed_over(reader, before):
+    lines = pair("a/b", before + header(size=700), size=700, crc=5)
+
+    taken = ((b"a/b\0", b"0", NUMBERS.pack(700, 5), b"\0", 700), len(lines), 324)
+    assert reader.take_bundle(lines, 0, 0) == taken
+    headers = Headers()
+    headers.feed(before + header(size=700))
+    assert headers.header(b"a/b")[:2] == (MemberType.FILE, b"")
 
 
 @both
@@ -169,7 +223,7 @@ LINES = (
     pair("./a/", header(b"5"), padding=3)
     + pair("a/b", size=1000, crc=0xFEDCBA9876543210)
     + pair("a/link", header(b"2", link="../x"), padding=24)
-    + pair("a/c", header(b"\0"))
+    + pair("a/c", extension(b"x", b"10 path=c\n11 mtime=77\n21 SCHILY.xattr.x=1\n\n") + header(b"\0"))
     + pair("z", size=512, crc=1)
 )
 CHANGES = st.lists(
@@ -182,8 +236,23 @@ CHANGES = st.lists(
 )
 
 
-def changed(changes):
-    lines = LINES
+HEADERS = (
+    extension(b"x", b"10 path=c\n11 mtime=77\n21 SCHILY.xattr.x=1\n\n")
+    + extension(b"L", b"long")
+    + header(b"2", size=7, link="target")
+)
+PLACES = [*range(124, 136), *range(156, 160), *range(512, 560), *range(1024 + 124, 1024 + 136), 1024 + 156, 1536]
+FIELDS = st.lists(
+    st.tuples(
+        st.one_of(st.sampled_from(PLACES), st.integers(2048 + 100, 2048 + 170)),
+        st.integers(0, 2),
+        st.one_of(st.sampled_from([b"\0", b" ", b"x", b"=", b"\n", b"\xff"]), st.integers(0, 9).map(b"%d".__mod__)),
+    ),
+    max_size=3,
+)
+
+
+def changed(changes, lines=LINES):
     for at, cut, instead in changes:
         lines = lines[:at] + instead + lines[at + cut :]
     return lines
@@ -198,11 +267,25 @@ def test_both_take_the_same_of_any_text(changes, padding):
         assert compiled.bundle.take_bundle(lines, at, padding) == bundle.take_bundle(lines, at, padding)
 
 
+@needs_compiled
+@given(FIELDS)
+@example([])
+def test_both_take_the_same_of_any_header(changes):
+    lines = pair("a", changed(changes, HEADERS))
+
+    taken = compiled.bundle.take_bundle(lines, 0, 0)
+    assert taken == bundle.take_bundle(lines, 0, 0)
+    assert_it_is_what_others_read(lines, 0, taken)
+
+
 @given(CHANGES, st.sampled_from([3, 0, 24]))
 @example([], 3)
 def test_the_reader_of_entries_and_headers_says_the_same(changes, padding):
     lines = changed(changes)
-    taken = bundle.take_bundle(lines, 0, padding)
+    assert_it_is_what_others_read(lines, padding, bundle.take_bundle(lines, 0, padding))
+
+
+def assert_it_is_what_others_read(lines, padding, taken):
     if taken is None:
         return
     (names, kinds, numbers, links, size), end, after = taken

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -132,3 +133,12 @@ def test_cycles_are_looked_for_again_after_it(root, capsys):
     assert df(root) == ExitBits.CLEAN
     assert gc.isenabled()
     assert capsys.readouterr().err == ""
+
+
+def test_the_walk_begins_before_what_reads_a_root_is_imported():
+    names = "import sys, gcd.commands.df; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", names], check=True, capture_output=True, text=True)
+
+    imported = set(done.stdout.split())
+    assert "gcd.root.walk" in imported
+    assert {"gcd.model.facts", "gcd.model.space", "gcd.root.tree", "gcd.settings"}.isdisjoint(imported)

@@ -161,7 +161,7 @@ LONG = "/".join(["n" * 200] * 15)
         ([Member(f"{number}", type=tarfile.SYMTYPE, link=LONG) for number in range(8)], Asked.MEMBERS),
         ([Member(f"{number}", records=(("SCHILY.xattr.user.x", LONG),)) for number in range(8)], Asked.MEMBERS),
         ([Member(f"{number}") for number in range(60)], Asked.WHOLE),
-        ([Member(f"d/{number}") for number in range(1200)], Asked.BUNDLES),
+        ([Member(f"{number:x}") for number in range(1500)], Asked.BUNDLES),
     ],
     ids=["names", "links", "attributes", "segments", "bundles"],
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gcd.report.text import text_report
 from gcd.rules.document import remedy_in_words
 from gcd.rules.table import RULES
 
@@ -23,8 +24,6 @@ def show(result: RunResult) -> None:
 
 def report(result: RunResult, *, width: int | None = None, colour: bool = False) -> str:
     """The text report, with what the rules advise."""
-    from gcd.report.text import text_report  # noqa: PLC0415 - rich is for those who get a report, and one of text
-
     advice = {rule.code: remedy_in_words(rule) for rule in RULES}
     return text_report(result, width=width, colour=colour, advice=advice)
 

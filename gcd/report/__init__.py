@@ -21,7 +21,8 @@ Reports: a result as text for people and as JSON for programs. Pure functions of
     scrub_json.py    the same as JSON
     deeds.py         what became of a plan
     history.py       what was done to a root, as text and as JSON
-    console.py       what Rich makes of a text
+    lines.py         the lines of a text, plain or as Rich has them
+    console.py       what Rich makes of them
     printable.py     texts made safe for terminals and JSON
     units.py         figures as people read them
 """

@@ -6,16 +6,15 @@ import io
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
-
-from gcd.model.finding import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import RenderableType
 
-STYLES = {Severity.CRITICAL: "bold red", Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+    from gcd.report import lines
 
 _WHOLE_LINES = 1_000_000
 
@@ -39,3 +38,11 @@ def rendered(parts: Iterable[RenderableType], *, width: int | None, colour: bool
         for part in parts:
             console.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
     return "\n".join(line.rstrip() for line in capture.get().split("\n"))
+
+
+def placed(indent: int, line: lines.Text) -> RenderableType:
+    """`line` as a block with a margin; what somebody may copy stays one line, however long."""
+    text = Text.assemble(*line.parts, no_wrap=line.no_wrap or None)
+    if line.no_wrap:
+        return Text(" " * indent, no_wrap=True).append_text(text)
+    return Padding(text, (0, 0, 0, indent), expand=False) if text else text

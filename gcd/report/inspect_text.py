@@ -16,8 +16,9 @@ from rich.tree import Tree
 from gcd.inspect.view import Form
 from gcd.model.finding import Confidence, Node, NodeKind
 from gcd.model.reading import Absent, Present, describe, value_of
-from gcd.report.console import STYLES, rendered
+from gcd.report.console import rendered
 from gcd.report.inspect_why import way
+from gcd.report.lines import STYLES
 from gcd.report.printable import printable
 from gcd.report.units import counted, iec
 

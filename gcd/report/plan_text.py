@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from rich.padding import Padding
-from rich.text import Text
-
 from gcd.model.facts import EngineState
 from gcd.model.plan import (
     CopyFile,
@@ -26,14 +23,12 @@ from gcd.model.plan import (
     SetAside,
     WriteFile,
 )
-from gcd.report.console import rendered
+from gcd.report.lines import Line, Text, written
 from gcd.report.printable import printable
 from gcd.report.units import counted, iec, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from rich.console import RenderableType
 
     from gcd.model.plan import Change, LeftAlone, Plan, Step
 
@@ -70,19 +65,10 @@ _REASONS = {
 
 _IN_ITS_ORDER = tuple(_REASONS)
 
-Line = tuple[int, Text]
-"""Columns of indentation, and the text."""
-
 
 def plan_text(plan: Plan, *, width: int | None = None, colour: bool = False) -> str:
     """`plan`, wrapped to `width` columns if given; with `colour` it carries ANSI colours."""
-    return rendered((_placed(indent, text) for indent, text in _lines(plan)), width=width, colour=colour)
-
-
-def _placed(indent: int, text: Text) -> RenderableType:
-    if text.no_wrap:
-        return Text(" " * indent, no_wrap=True).append_text(text)
-    return Padding(text, (0, 0, 0, indent), expand=False) if text else text
+    return written(_lines(plan), width=width, colour=colour)
 
 
 def _lines(plan: Plan) -> Iterator[Line]:
@@ -156,8 +142,8 @@ def _step(number: int, step: Step) -> Iterator[Line]:
             verb, rows = "quarantine", [printable(path) for path in step.paths]
         case _:
             assert_never(step)
-    name = Text.assemble(f"{number:3}. ", (f"{verb} ", "green"), (printable(finding.id), "bold"), no_wrap=True)
-    yield 0, name.append(f" {finding.name}{size}")
+    name = (printable(finding.id), "bold")
+    yield 0, Text(f"{number:3}. ", (f"{verb} ", "green"), name, f" {finding.name}{size}", no_wrap=True)
     yield from ((5, Text(row, no_wrap=True, style="dim")) for row in rows[:PATHS_SHOWN])
     if len(rows) > PATHS_SHOWN:
         yield 5, Text(f"… and {len(rows) - PATHS_SHOWN} more", style="dim")

@@ -5,19 +5,14 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
-from rich.text import Text
-
 from gcd.model.content import Course, Soundness
 from gcd.model.finding import Severity
-from gcd.report.console import STYLES, rendered
+from gcd.report.lines import STYLES, Line, Text, written
 from gcd.report.printable import printable
 from gcd.report.units import counted, iec, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from rich.console import RenderableType
 
     from gcd.model.finding import Finding
     from gcd.model.scrubbed import Again, Scrubbed
@@ -27,17 +22,10 @@ NAMES_SHOWN = 8
 
 
 def scrub_text(scrubbed: Scrubbed, *, width: int | None = None, colour: bool = False) -> str:
-    return rendered((_placed(indent, text) for indent, text in _lines(scrubbed)), width=width, colour=colour)
+    return written(_lines(scrubbed), width=width, colour=colour)
 
 
-def _placed(indent: int, text: Text) -> RenderableType:
-    """What somebody may copy stays one line."""
-    if text.no_wrap:
-        return Text(" " * indent, no_wrap=True).append_text(text)
-    return Padding(text, (0, 0, 0, indent), expand=False) if indent else text
-
-
-def _lines(scrubbed: Scrubbed) -> Iterator[tuple[int, Text]]:
+def _lines(scrubbed: Scrubbed) -> Iterator[Line]:
     counts = scrubbed.counts
     damaged = counts[Soundness.DAMAGED]
     yield 0, Text(_headline(scrubbed), style="bold red" if damaged else "bold green")
@@ -81,12 +69,10 @@ def _figures(scrubbed: Scrubbed) -> str:
     return "; ".join(parts)
 
 
-def _finding(finding: Finding) -> Iterator[tuple[int, Text]]:
+def _finding(finding: Finding) -> Iterator[Line]:
     yield (
         0,
-        Text.assemble(
-            (f"{finding.severity.upper():8}", STYLES[finding.severity]), (f" {finding.code} {finding.name}", "bold")
-        ),
+        Text((f"{finding.severity.upper():8}", STYLES[finding.severity]), (f" {finding.code} {finding.name}", "bold")),
     )
     yield 2, Text(printable(str(finding.subject)), style="bold", no_wrap=True)
     yield 4, Text(printable(finding.summary))
@@ -104,7 +90,7 @@ def _finding(finding: Finding) -> Iterator[tuple[int, Text]]:
         yield 6, Text(f"gcd repair {shlex.quote(printable(finding.id))} --dry-run", no_wrap=True)
 
 
-def _again(again: Again, *, is_told: bool) -> Iterator[tuple[int, Text]]:
+def _again(again: Again, *, is_told: bool) -> Iterator[Line]:
     if is_told:
         yield 4, Text("to have it fetched again: as above")
         return

@@ -14,23 +14,18 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
-from rich.text import Text
-
 from gcd.model.facts import EngineState
 from gcd.model.finding import Confidence, Finding, FindingId, Kind, Moment, Severity
 from gcd.model.inventory import Coverage, Source
 from gcd.report.advice import command, remedies
-from gcd.report.console import STYLES, rendered
 from gcd.report.grouping import Group, explains, groups
 from gcd.report.headline import figures, headline, warnings
+from gcd.report.lines import STYLES, Line, Text, written
 from gcd.report.printable import printable
 from gcd.report.units import counted, iec, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from rich.console import RenderableType
 
     from gcd.model.finding import Code, NotChecked
     from gcd.model.result import RunResult
@@ -45,26 +40,12 @@ NAMES_SHOWN = 8
 DEFAULT_ROOT = "/var/lib/docker"
 """Where a Docker root is without further word; any other one is named in what is offered to be typed."""
 
-Line = tuple[int, Text]
-"""Columns of indentation, and the text."""
-
 
 def text_report(
     result: RunResult, *, width: int | None = None, colour: bool = False, advice: Mapping[Code, str] | None = None
 ) -> str:
     """`advice` is what the rules say of a remedy, by code, for findings that have no command of their own."""
-    lines = _lines(result, advice or {})
-    parts = (_placed(indent, text) for indent, text in lines)
-    return rendered(parts, width=width, colour=colour)
-
-
-def _placed(indent: int, text: Text) -> RenderableType:
-    """`text` as a block with a margin; what somebody may copy stays one line, however long."""
-    if not text:
-        return text
-    if text.no_wrap:
-        return Text(" " * indent, no_wrap=True).append_text(text)
-    return Padding(text, (0, 0, 0, indent), expand=False)
+    return written(_lines(result, advice or {}), width=width, colour=colour)
 
 
 def _lines(result: RunResult, advice: Mapping[Code, str]) -> Iterator[Line]:
@@ -105,7 +86,7 @@ def _group(
         marks.append("blocked")
     yield (
         0,
-        Text.assemble(
+        Text(
             (f"{first.severity.upper():8}", STYLES[first.severity]),
             (f" {first.code} {first.name}", "bold"),
             f": {', '.join(marks)}" if marks else "",
@@ -131,7 +112,7 @@ def _finding(finding: Finding, group: Group, *, brief: bool) -> Iterator[Line]:
     """
     size = f" ({iec(finding.disk_bytes)})" if finding.disk_bytes is not None and len(group.findings) > 1 else ""
     told: set[str] = set()
-    yield 2, Text.assemble((_once(str(finding.subject), told), "bold"), size, no_wrap=True)
+    yield 2, Text((_once(str(finding.subject), told), "bold"), size, no_wrap=True)
     if not group.shares_summary:
         yield 4, Text(_once(finding.summary, told))
     if finding.related:

@@ -57,6 +57,23 @@ def state_of(folder):
     return found
 
 
+@pytest.mark.parametrize(("form", "told"), [("text", "Healthy. Nothing to get back.\n"), ("json", '"findings": []')])
+def test_where_nothing_is_set_and_no_terminal_is_neither_pydantic_nor_rich_is_imported(root, tmp_path, form, told):
+    script = (
+        "import pathlib, sys; from gcd import settings; settings.CONFIG_DIR = pathlib.Path(sys.argv[1]);"
+        "from gcd.cli import run; run(sys.argv[2:]); print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GCD_")}
+    command = [sys.executable, "-c", script, tmp_path / "etc", "check", "--root", root, "--format", form]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+
+    assert told in done.stdout
+    modules = set(done.stderr.split())
+    assert "gcd.rules.table" in modules
+    assert modules & {"pydantic", "pydantic_settings", "rich", "tempfile", "gcd.formats.manifest"} == set()
+
+
 def test_a_healthy_root(root, capsys):
     assert check(root) == ExitBits.CLEAN
 

@@ -23,7 +23,9 @@ for services of their own.
 
 from __future__ import annotations
 
+import gc
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,10 +93,23 @@ def load(flags: Mapping[str, Any], *, directory: Path | None = None) -> Loaded:
     if not files and not any(map(_is_ours, os.environ)) and said.keys() <= WORDS.keys():
         settings = replace(Settings(), **{key: WORDS[key](word) for key, word in said.items()})
         return Loaded(settings, {**dict.fromkeys(leaves(), DEFAULT), **dict.fromkeys(said, FLAG)}, ())
-    from gcd.settings.layers import Layer, layered  # noqa: PLC0415 - pydantic, for those who say something
+    with _importing():
+        from gcd.settings.layers import Layer, layered  # noqa: PLC0415 - pydantic, for those who say something
 
     settings, origins = layered(files, Layer(FLAG, said))
     return Loaded(settings, origins, tuple(_strangers()))
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Modules stay as long as the process does: nobody looks for cycles among them meanwhile."""
+    is_looking = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_looking:
+            gc.enable()
 
 
 def _files(directory: Path) -> Iterator[Path]:

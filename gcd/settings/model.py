@@ -74,6 +74,8 @@ class Accepted(Table):
 
 @dataclass(frozen=True)
 class Settings(Table):
+    """What is in force. Whoever writes ``Settings()`` has the defaults."""
+
     root: Path | None = setting(
         None,
         "The Docker root. Unset: that of the running engine, else of daemon.json, else /var/lib/docker.",

@@ -56,6 +56,8 @@ def setting(default: T, description: str, *, example: object = None) -> T:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowTable(Table):
+    """When things may be done: on `days`, between the two times of `hours`, by the clock of `zone`."""
+
     days: Days = tuple(Weekday)
     hours: Hours
     zone: Zone = "UTC"

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,27 @@ def test_what_a_signal_raises_ends_it_after_the_trees_in_hand(tmp_path, monkeypa
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert len(begun) < 50
+
+
+def test_a_signal_while_threads_are_started_leaves_none_behind(tmp_path, monkeypatch):
+    real = threading.Thread.start
+
+    def start_and_be_signalled(self):
+        real(self)
+        signal.raise_signal(signal.SIGALRM)
+
+    def interrupt(_number, _frame):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(usage, "_usage_of", lambda *_: time.sleep(0.2))
+    monkeypatch.setattr(threading.Thread, "start", start_and_be_signalled)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with open_root(str(tmp_path)) as directory, pytest.raises(KeyboardInterrupt):
+            measure(directory, {1: (), 2: ()})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("gcd-usage")] == []
 
 
 def test_a_path_through_a_symlink_is_not_followed(tmp_path):

@@ -27,6 +27,6 @@ case $where in
 esac
 venv/bin/gcd version
 venv/bin/python -m pytest -q -n "${JOBS:-4}" --dist worksteal -p no:cacheprovider -m "not root and not engine" "$@" \
-    tests/commands tests/demo tests/inspect tests/report tests/root/test_bulk.py tests/root/test_files.py tests/root/test_sound.py tests/rules/test_document.py tests/test_architecture.py \
+    tests/commands tests/demo tests/inspect tests/report tests/root/test_listing.py tests/root/test_files.py tests/root/test_sound.py tests/rules/test_document.py tests/test_architecture.py \
     tests/test_cli.py tests/test_hooks.py tests/test_logs.py tests/test_policies.py tests/test_settings.py \
     tests/test_state.py tests/web/test_app.py tests/web/test_page.py

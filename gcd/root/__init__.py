@@ -10,9 +10,8 @@ Reading a Docker root: the only package that does.
     _files.c         the same, compiled
     sound.py         records and symlinks of a given form, many at once
     _sound.c         the same, compiled
-    listing.py       the entries of a directory, all at once
-    bulk.py          what trees take on disk, many entries at once
-    _bulk.c          the same as these two, compiled
+    listing.py       directories, all their entries at once, and what these take on disk
+    _listing.c       the same, compiled
     shares.py        one stage of a reading by several at a time
     parcels.py       facts on their way from one of these to another
     read.py          one reading of one root, in the order that makes its verdicts safe

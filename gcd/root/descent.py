@@ -12,15 +12,15 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcd.root.bulk import DIRECTORY_FLAGS, GONE, MOST_LEVELS, enter
+from gcd.root.listing import DIRECTORY_FLAGS, GONE, MOST_LEVELS, enter
 
 try:
-    from gcd.root._bulk import count_below
+    from gcd.root._listing import count_below
 except ImportError:  # not compiled where it was installed
-    from gcd.root.bulk import count_below
+    from gcd.root.listing import count_below
 
 if TYPE_CHECKING:
-    from gcd.root.bulk import Link, Way
+    from gcd.root.listing import Link, Way
 
 BLOCK = 512
 """The unit of ``st_blocks``, whatever the block size of the file system."""
@@ -162,7 +162,7 @@ class Descent:
 
 
 def enter_by(parent_fd: int, way: Way) -> int | None:
-    """As `gcd.root.bulk.enter`, name by name, so that no symlink is followed at any level."""
+    """As `gcd.root.listing.enter`, name by name, so that no symlink is followed at any level."""
     fd = parent_fd
     for name in way:
         try:

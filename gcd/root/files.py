@@ -15,7 +15,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from gcd.root.tree import DIRECTORY_FLAGS, FILE_FLAGS, one
+from gcd.root.listing import DIRECTORY_FLAGS
+from gcd.root.tree import FILE_FLAGS, one
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gcd.formats.gzipends import HEAD_BYTES, TAIL_BYTES, gzip_size
 from gcd.model.errors import FormatError
-from gcd.root.tree import DIRECTORY_FLAGS, FILE_FLAGS, one
+from gcd.root.listing import DIRECTORY_FLAGS
+from gcd.root.tree import FILE_FLAGS, one
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -23,10 +23,10 @@ from gcd.model.errors import FormatError, NotADockerRoot, RootNotFound, RootUnre
 from gcd.model.facts import FileType
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Malformed, Present, Reading, Unreadable, describe
-from gcd.root.listing import MORE
+from gcd.root.listing import DIRECTORY_FLAGS, MORE
 
 try:
-    from gcd.root._bulk import list_entries
+    from gcd.root._listing import list_entries
 except ImportError:  # not compiled where it was installed
     from gcd.root.listing import list_entries
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-DIRECTORY_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 VANISHED = "ENOENT"
 """The failure of a listing whose directory was removed after it was opened."""

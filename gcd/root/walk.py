@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from gcd.model import layout
 from gcd.model.errors import CannotCheck
-from gcd.root.bulk import enter
 from gcd.root.descent import BLOCK, Descent, enter_by
+from gcd.root.listing import enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from gcd.root.tree import DIRECTORY_FLAGS
+from gcd.root.listing import DIRECTORY_FLAGS
 
 MOST_OPEN = 64
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import subprocess
@@ -13,16 +12,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.compiled import IS_COMPILED, needs_compiled
+from support import compiled
+from support.compiled import FILES, needs_compiled
 from support.trees import DIRECTORY, FIFO, Link, change_after, plant, within, without_rights
 
 from gcd.root import files, record
 from gcd.root.files import MOST_BYTES
 
-compiled = importlib.import_module("gcd.root._files") if IS_COMPILED else None
-both = pytest.mark.parametrize(
-    "reader", [pytest.param(files, id="python"), pytest.param(compiled, id="compiled", marks=needs_compiled)]
-)
+both = pytest.mark.parametrize("reader", [pytest.param(files, id="python"), FILES])
 
 WANTED = ("config", "host")
 ODD = [FIFO, DIRECTORY, Link("elsewhere"), Link("config")]
@@ -49,7 +46,7 @@ def read_file(reader, home, name="file"):
 
 @needs_compiled
 def test_the_compiled_one_is_what_reads_here():
-    assert (record.read_file, record.read_record) == (compiled.read_file, compiled.read_record)
+    assert (record.read_file, record.read_record) == (compiled.files.read_file, compiled.files.read_record)
 
 
 @both
@@ -194,9 +191,9 @@ def test_both_read_the_same(tmp_path_factory, entries):
     plant(home, {"record": DIRECTORY})
     plant(home / "record", entries)
 
-    assert read_record(compiled, home) == read_record(files, home)
+    assert read_record(compiled.files, home) == read_record(files, home)
     for name in entries:
-        assert read_file(compiled, home / "record", name) == read_file(files, home / "record", name)
+        assert read_file(compiled.files, home / "record", name) == read_file(files, home / "record", name)
 
 
 REPLACING = """

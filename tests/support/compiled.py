@@ -7,14 +7,16 @@ import importlib.util
 
 import pytest
 
-IS_COMPILED = importlib.util.find_spec("gcd.root._bulk") is not None
-bulk = importlib.import_module("gcd.root._bulk") if IS_COMPILED else None
+IS_COMPILED = importlib.util.find_spec("gcd.root._listing") is not None
+listing = importlib.import_module("gcd.root._listing") if IS_COMPILED else None
+files = importlib.import_module("gcd.root._files") if IS_COMPILED else None
 sound = importlib.import_module("gcd.root._sound") if IS_COMPILED else None
 bundle = importlib.import_module("gcd.formats._bundle") if IS_COMPILED else None
 glance = importlib.import_module("gcd.scrub._glance") if IS_COMPILED else None
 
 needs_compiled = pytest.mark.skipif(not IS_COMPILED, reason="there was no C compiler, or no Python.h, at `make setup`")
-COMPILED = pytest.param(bulk, id="compiled", marks=needs_compiled)
+LISTING = pytest.param(listing, id="compiled", marks=needs_compiled)
+FILES = pytest.param(files, id="compiled", marks=needs_compiled)
 SOUND = pytest.param(sound, id="compiled", marks=needs_compiled)
 BUNDLE = pytest.param(bundle, id="compiled", marks=needs_compiled)
 GLANCE = pytest.param(glance, id="compiled", marks=needs_compiled)

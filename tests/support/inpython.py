@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcd.root import bulk, descent, files, listing, record, rows, sound, tree
+from gcd.root import descent, files, listing, record, rows, sound, tree
 
 if TYPE_CHECKING:
     import pytest
@@ -18,4 +18,4 @@ def read_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "read_file", files.read_file)
     monkeypatch.setattr(record, "read_record", files.read_record)
     monkeypatch.setattr(tree, "list_entries", listing.list_entries)
-    monkeypatch.setattr(descent, "count_below", bulk.count_below)
+    monkeypatch.setattr(descent, "count_below", listing.count_below)

@@ -14,24 +14,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import compiled
-from support.compiled import COMPILED, needs_compiled
+from support.compiled import LISTING, needs_compiled
 from support.trees import DIRECTORY, FIFO, Link, plant, without_rights
 
-from gcd.root import bulk, descent, listing, tree
-from gcd.root.bulk import MOST_LEVELS
+from gcd.root import descent, listing, tree
+from gcd.root.listing import MOST_LEVELS
 
-both = pytest.mark.parametrize("counter", [pytest.param(bulk, id="python"), COMPILED])
+both = pytest.mark.parametrize("counter", [pytest.param(listing, id="python"), LISTING])
 
 
 @needs_compiled
 def test_the_compiled_one_is_what_reads_here():
-    assert tree.list_entries is compiled.bulk.list_entries
-    assert descent.count_below is compiled.bulk.count_below
+    assert tree.list_entries is compiled.listing.list_entries
+    assert descent.count_below is compiled.listing.count_below
 
 
 TYPES = ("file", "directory", "symlink", "other")
 
-lister = pytest.mark.parametrize("lister", [pytest.param(listing, id="python"), COMPILED])
+lister = pytest.mark.parametrize("lister", [pytest.param(listing, id="python"), LISTING])
 
 
 def listed_by(lister, home, most=1_000_000):
@@ -252,7 +252,7 @@ def test_a_directory_that_becomes_a_symlink_between_looking_and_opening_leads_no
         opened(tmp_path / "home") as fd,
     ):
         replacing.stdout.readline()
-        counts = [counted_by(compiled.bulk, fd, 1)[0] for _ in range(RACES)]
+        counts = [counted_by(compiled.listing, fd, 1)[0] for _ in range(RACES)]
         replacing.kill()
 
     # Either of the two, and which of them is chance.
@@ -260,7 +260,7 @@ def test_a_directory_that_becomes_a_symlink_between_looking_and_opening_leads_no
 
 
 @both
-def test_what_the_caller_raises_ends_the_bulk(tmp_path, counter):
+def test_what_the_caller_raises_ends_the_counting(tmp_path, counter):
     plant(tmp_path, {f"d/{number}": b"" for number in range(1_000)})
     plant(tmp_path, {f"e/{number}": b"" for number in range(1_000)})
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -293,11 +293,11 @@ def test_both_count_the_same(tmp_path_factory, entries, linked, levels):
         home.joinpath(*folders, f"{number}").hardlink_to(home / "file")
 
     with opened(home) as fd:
-        assert counted_by(compiled.bulk, fd, levels) == counted_by(bulk, fd, levels)
+        assert counted_by(compiled.listing, fd, levels) == counted_by(listing, fd, levels)
 
 
 def test_the_compiled_one_opens_nothing_for_writing():
-    source = (Path(bulk.__file__).parent / "_bulk.c").read_text()
+    source = (Path(listing.__file__).parent / "_listing.c").read_text()
 
     assert set(re.findall(r"\bO_[A-Z]+\b", source)) == {"O_RDONLY", "O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC"}
     calls = set(re.findall(r"\b(\w*(?:at|read\w*|seek|stat|close|syscall))\(", source))

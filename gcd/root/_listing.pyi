@@ -1,6 +1,6 @@
 from typing import TypeVar
 
-from gcd.root.bulk import Told, Way
+from gcd.root.listing import Told, Way
 
 _T = TypeVar("_T")
 

@@ -1,5 +1,5 @@
 /*
- * The entries of directories: gcd.root.bulk and gcd.root.listing say what is promised, and are the same in Python.
+ * The entries of directories: gcd.root.listing says what is promised, and is the same in Python.
  *
  * Only what costs time is here: going from one entry to the next. Directories are opened one by one relative to the one
  * that they lie in, no symlink is followed, and all memory is of a size known beforehand.
@@ -310,7 +310,7 @@ static PyObject *count_below(PyObject *module, PyObject *args)
 	return deeper;
 }
 
-#define SAYS "What it promises stands in gcd.root.bulk and gcd.root.listing."
+#define SAYS "What it promises stands in gcd.root.listing."
 
 static PyMethodDef methods[] = {
 	{"list_entries", list_entries, METH_VARARGS, SAYS},
@@ -320,11 +320,11 @@ static PyMethodDef methods[] = {
 
 static struct PyModuleDef definition = {
 	.m_base = PyModuleDef_HEAD_INIT,
-	.m_name = "gcd.root._bulk",
+	.m_name = "gcd.root._listing",
 	.m_methods = methods,
 };
 
-PyMODINIT_FUNC PyInit__bulk(void)
+PyMODINIT_FUNC PyInit__listing(void)
 {
 	return PyModuleDef_Init(&definition);
 }

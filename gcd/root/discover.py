@@ -46,7 +46,7 @@ from gcd.root.dockerd import (
 )
 from gcd.root.engine import is_locked
 from gcd.root.processes import PROC, read_file
-from gcd.root.tree import Directory, name_of, open_root
+from gcd.root.tree import MAX_ENTRIES, Directory, name_of, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -178,7 +178,7 @@ def _trees_of(root: Directory, path: str) -> _Trees:
     entries = _entries(root, ".", path)
     images = _entries(root, "image", path) if "image" in entries else {}
     homes = {name for name in DRIVERS if entries.get(name) is FileType.DIRECTORY}
-    filled = {name for name in homes if set(_entries(root, name, path)) - _EMPTY_HOME}
+    filled = {name for name in homes if _entries(root, name, path, len(_EMPTY_HOME) + 1).keys() - _EMPTY_HOME}
     for name in DRIVERS:
         if images.get(name) is FileType.DIRECTORY and _has_entries(root, f"{layout.image_configs(name)}"):
             filled.add(name)
@@ -326,8 +326,8 @@ def _no_docker_root(root: Directory, path: str) -> NotADockerRoot | StoreNotSupp
     return NotADockerRoot(f"{path} is not a Docker root, it holds no image store: name one with --root ({hint}).")
 
 
-def _entries(root: Directory, name: str, path: str) -> Mapping[str, FileType]:
-    """What is in the directory `name` of the root (``.``: in the root itself); nothing if it is none."""
+def _entries(root: Directory, name: str, path: str, most: int = MAX_ENTRIES) -> Mapping[str, FileType]:
+    """At most so many entries of the directory `name` of the root (``.``: of the root itself); none if it is none."""
     shown = path if name == "." else f"{path}/{name}"
     if name == ".":
         listing = root.list()
@@ -338,7 +338,7 @@ def _entries(root: Directory, name: str, path: str) -> Mapping[str, FileType]:
         if not isinstance(opened, Present):
             return {}
         with opened.value as directory:
-            listing = directory.list()
+            listing = directory.list(most)
     if listing.failure and not listing.entries:
         raise RootUnreadable(f"{shown} cannot be listed ({listing.failure}): run gcd as root.")
     return listing.entries

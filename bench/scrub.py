@@ -7,7 +7,8 @@ of the ratios of the pairs, so that what else the machine does weighs on both. `
 kernel keeps of files, names and inodes.
 
 Of small files it is told besides what those reach that only read them: ``cat`` in two processes, and a plain loop of
-open, read and close in one.
+open, read and close in one; and how much processor time a file takes, there and in a scrub, with all its threads and
+processes.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ SMALLS = SMALL * SMALL_BYTES
 WRITTEN = f"{LARGE} {SMALL} {SMALL_BYTES} {A_FOLDER}"
 TURNS = 5
 _VERIFY = """
-import sys, time
+import os, sys, time
 from gcd.model.content import Depth
 from gcd.root.layerdb import read_layerdb
 from gcd.root.tree import open_root
@@ -50,25 +51,26 @@ chain, depth = sys.argv[2:]
 with open_root(sys.argv[1]) as root, Contents(Pace(), has_fork=True) as contents:
     record = read_layerdb(root, "overlay2").layers[chain]
     layer = Layer(chain, record.diff_id.value, record.cache_id.value)
-    began = time.perf_counter()
+    began, before = time.perf_counter(), os.times()
     verdict = verify(root, layer, contents, Manner(Depth(depth)), now_ns=1)
     seconds = time.perf_counter() - began
     used = 0.0
     for pid in ("self", *open("/proc/thread-self/children").read().split()):
         with open(f"/proc/{pid}/status") as status:
             used += next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+times = os.times()
 assert verdict.soundness == "verified", verdict
-print(seconds, used)
+print(seconds, used, sum(times[:4]) - sum(before[:4]))
 """
 _LOOP = """
 import os, sys, time
 files = [os.path.join(folder, name) for folder, _, names in os.walk(sys.argv[1]) for name in names]
-began = time.perf_counter()
+began, before = time.perf_counter(), time.process_time()
 for path in files:
     fd = os.open(path, os.O_RDONLY)
     os.read(fd, 16384)
     os.close(fd)
-print(time.perf_counter() - began)
+print(time.perf_counter() - began, time.process_time() - before)
 """
 
 
@@ -76,6 +78,8 @@ class Measured(NamedTuple):
     seconds: float
     megabytes: float = 0.0
     """At most in memory, of all its processes; what they share is counted twice."""
+    worked: float = 0.0
+    """Seconds of processor time, of all its processes."""
 
 
 Step = Callable[[], Measured]
@@ -119,13 +123,13 @@ def gcd(chain: str, depth: str) -> Measured:
     done = subprocess.run(
         [sys.executable, "-c", _VERIFY, str(PLACE / "root"), chain, depth], check=True, capture_output=True, text=True
     )
-    seconds, megabytes = map(float, done.stdout.split())
-    return Measured(seconds, megabytes)
+    return Measured(*map(float, done.stdout.split()))
 
 
 def plain_loop(diff: Path) -> Measured:
     done = subprocess.run([sys.executable, "-c", _LOOP, str(diff)], check=True, capture_output=True, text=True)
-    return Measured(float(done.stdout))
+    seconds, worked = map(float, done.stdout.split())
+    return Measured(seconds, worked=worked)
 
 
 def sha256sum(diff: Path) -> Measured:
@@ -178,9 +182,9 @@ def main() -> None:
     )
     for diff in (larges, smalls):
         cat(diff)
-    memory = 0.0
+    memory, worked = 0.0, {}
     for what, bytes_read, one, other, aim in rows:
-        ratios, rates = [], []
+        ratios, rates, works = [], [], []
         for turn in range(TURNS):
             taken = {}
             for step in (one, other) if turn % 2 else (other, one):
@@ -189,9 +193,13 @@ def main() -> None:
                 taken[step] = step()
             ratios.append(taken[other].seconds / taken[one].seconds)
             rates.append(bytes_read / taken[one].seconds / 1e9)
+            works.append(taken[one].worked)
             memory = max(memory, taken[one].megabytes)
+        worked[what] = statistics.median(works) / SMALL * 1e6
         low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
         print(f"{what:34} {middle:5.2f}x  ({low:.2f} to {high:.2f}; {aim})  {statistics.median(rates):.2f} GB/s")
+    for what in ("small: quick / sha256sum -P2", "small: plain loop / sha256sum -P2"):
+        print(f"{what.partition(' / ')[0]}: {worked[what]:.1f} us of processor time a file")
     print(f"memory of a scrub: at most {memory:.0f} MiB (aim 60)")
 
 

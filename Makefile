@@ -13,7 +13,7 @@ setup: $(STAMP)
 
 # Everything that is installed comes from requirements.lock and is checked against its hashes. The lock is whole: with
 # --no-deps pip resolves nothing (pip 23.2 takes `coverage[toml]` for a second package, unpinned, once a newer one is out).
-$(STAMP): requirements.lock $(wildcard gcd/*/_*.c) deploy/wheel.py
+$(STAMP): requirements.lock $(wildcard gcd/*/_*.[ch]) deploy/wheel.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gcd needs Python 3.11 or newer: make PYTHON=python3.x")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock

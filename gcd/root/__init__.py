@@ -12,6 +12,7 @@ Reading a Docker root: the only package that does.
     _sound.c         the same, compiled
     listing.py       directories, all their entries at once, and what these take on disk
     _listing.c       the same, compiled
+    _names.h         what these three share
     shares.py        one stage of a reading by several at a time
     parcels.py       facts on their way from one of these to another
     read.py          one reading of one root, in the order that makes its verdicts safe

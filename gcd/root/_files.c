@@ -18,17 +18,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "_names.h"
+
 #define MOST_BYTES 65536
 #define MOST_FILES 4
 #define LISTING_BYTES 8192
-
-struct entry {
-	uint64_t inode;
-	int64_t offset;
-	unsigned short length;
-	unsigned char type;
-	char name[];
-};
 
 struct file {
 	PyObject *held;
@@ -126,25 +120,6 @@ static bool read_all(int home, const char *name, struct record *record)
 			is_whole = read_whole(fd, &record->files[i], record);
 	close(fd);
 	return is_whole;
-}
-
-/* The name as the system takes it, a new bytes object; ValueError where it is not one name. */
-static PyObject *one_name(PyObject *given, const char **name)
-{
-	PyObject *encoded = PyUnicode_EncodeFSDefault(given);
-	char *bytes;
-
-	if (!encoded)
-		return NULL;
-	if (PyBytes_AsStringAndSize(encoded, &bytes, NULL) == 0) {
-		if (*bytes && !strchr(bytes, '/') && strcmp(bytes, ".") && strcmp(bytes, "..")) {
-			*name = bytes;
-			return encoded;
-		}
-		PyErr_Format(PyExc_ValueError, "not one name: %R", given);
-	}
-	Py_DECREF(encoded);
-	return NULL;
 }
 
 static void drop_files(struct record *record)

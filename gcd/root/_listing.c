@@ -19,17 +19,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "_names.h"
+
 #define LISTED_BYTES 16384
 #define MOST_LEVELS 16
 #define MOST_UNTOLD 128
-
-struct entry {
-	uint64_t inode;
-	int64_t offset;
-	unsigned short length;
-	unsigned char type;
-	char name[];
-};
 
 /* Which of the types (a file, a directory, a symlink, anything else) an entry is; a negative errno if nobody knows. */
 static int type_of(int fd, const struct entry *entry)

@@ -22,6 +22,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "_names.h"
+
 #define MOST_PARTS 8
 #define MOST_TEMPLATES 18
 #define TEXT_BYTES 8192
@@ -86,14 +88,6 @@ struct names {
 	const char *each[GROUP];
 	PyObject *held[GROUP];
 	int count;
-};
-
-struct entry {
-	uint64_t inode;
-	int64_t offset;
-	unsigned short length;
-	unsigned char type;
-	char name[];
 };
 
 static bool is_digit_of(unsigned char class, unsigned char byte)
@@ -363,25 +357,6 @@ static bool take_form(PyObject *parts, struct form *form)
 			return refuse_form();
 	}
 	return true;
-}
-
-/* The name as the system takes it, a new bytes object; ValueError where it is not one name. */
-static PyObject *one_name(PyObject *given, const char **name)
-{
-	PyObject *encoded = PyUnicode_EncodeFSDefault(given);
-	char *bytes;
-
-	if (!encoded)
-		return NULL;
-	if (PyBytes_AsStringAndSize(encoded, &bytes, NULL) == 0) {
-		if (*bytes && !strchr(bytes, '/') && strcmp(bytes, ".") && strcmp(bytes, "..")) {
-			*name = bytes;
-			return encoded;
-		}
-		PyErr_Format(PyExc_ValueError, "not one name: %R", given);
-	}
-	Py_DECREF(encoded);
-	return NULL;
 }
 
 static void drop_names(struct names *names)

@@ -12,6 +12,7 @@ runs: a fork would copy the locks that it holds.
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import signal
@@ -57,11 +58,11 @@ def in_threads(read: Callable[[Sequence[T]], dict[K, V]], items: Sequence[T], so
             failures.append(error)
             _exhaust(starts)
 
-    threads = [threading.Thread(target=work_aside) for _ in range(min(pace.readers, -(-len(items) // BATCH)) - 1)]
     tell = pace.progress or nobody
-    for thread in threads:
-        thread.start()
+    threads: list[threading.Thread] = []
     try:
+        with signals_held():
+            _start(work_aside, min(pace.readers, -(-len(items) // BATCH)) - 1, threads)
         work(tell)
     finally:
         _exhaust(starts)
@@ -71,6 +72,28 @@ def in_threads(read: Callable[[Sequence[T]], dict[K, V]], items: Sequence[T], so
         raise failures[0]
     tell(source, len(items), len(items))
     return found
+
+
+def _start(work: Callable[[], None], count: int, threads: list[threading.Thread]) -> None:
+    """Start `count` threads, or as many as the system has room for, and add them to `threads`."""
+    with contextlib.suppress(RuntimeError):
+        for _ in range(count):
+            thread = threading.Thread(target=work)
+            thread.start()
+            threads.append(thread)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """
+    Signals come when this is over. What one raised while a thread is started would leave a thread behind that nobody
+    knows of.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _exhaust(starts: Iterator[int]) -> None:

@@ -10,16 +10,15 @@ Names come and go while gcd walks: what vanished is not counted, what cannot be 
 
 from __future__ import annotations
 
-import signal
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from gcd.model.reading import Absent, Present
 from gcd.root.descent import BLOCK, Descent
+from gcd.root.shares import signals_held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
     from gcd.root.tree import Directory
@@ -63,7 +62,7 @@ def measure(
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="gcd-usage") as pool:
         descents: list[Descent] = []
         try:
-            with _signals_held():
+            with signals_held():
                 futures = {key: pool.submit(_usage_of, root, tuple(paths), descents) for key, paths in groups.items()}
             if pulse is not None:
                 _wait(futures.values(), descents, pulse)
@@ -71,16 +70,6 @@ def measure(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """What a signal raised while a thread is started would leave a thread behind that the pool knows nothing of."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait(futures: Iterable[Future[Usage]], descents: Sequence[Descent], pulse: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,30 @@ def test_what_one_thread_raises_ends_the_work_of_all_and_is_raised(is_aside):
 
 def test_alone_one_is_read_after_the_other():
     assert list(in_threads(dict.fromkeys, MANY, Source.LAYERS, ALONE)) == list(MANY)
+
+
+def test_where_no_thread_can_be_started_this_one_reads_all(monkeypatch):
+    def no_room(_thread):
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(threading.Thread, "start", no_room)
+    found = in_threads(lambda some: dict.fromkeys(some, threading.get_ident()), MANY, Source.LAYERS, Pace(readers=4))
+    assert found == dict.fromkeys(MANY, threading.get_ident())
+
+
+def test_a_signal_while_threads_are_started_comes_later_and_leaves_none_behind(monkeypatch):
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        signal.raise_signal(signal.SIGINT)
+
+    def slowly(items):
+        time.sleep(0.1)
+        return dict.fromkeys(items)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(slowly, MANY, Source.LAYERS, Pace(readers=3))
+    assert threading.active_count() == 1

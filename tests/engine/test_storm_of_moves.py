@@ -59,9 +59,9 @@ def leak_dirs(engine: Engine, names: list[str]) -> set[str]:
     for _ in range(MOST_KILLS):
         pulls = [engine.spawn("pull", name) for name in names]
         deadline = time.monotonic() + 90
-        while unpacking(engine, before | leaked) < AT_ONCE:
+        # Pulls that are over before so many were seen at once leak nothing: they are made again.
+        while unpacking(engine, before | leaked) < AT_ONCE and any(pull.poll() is None for pull in pulls):
             assert time.monotonic() < deadline, "the pulls did not come far enough to be killed"
-            assert any(pull.poll() is None for pull in pulls), "the pulls were over before they could be killed"
         engine.crash()
         for pull in pulls:
             pull.wait(20)

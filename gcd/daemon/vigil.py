@@ -103,17 +103,25 @@ class Vigil:
         while True:
             run = new_run_id()
             with bound_contextvars(run=run):
-                self._look(changed)
+                if not self._look(changed):
+                    return
                 if changed.everything and self._settings.daemon.act:
                     self._act(run)
             self._tools.rest.all_is_well()
             self._tools.board.all_is_well()
             changed = self._wait()
-            if self._tools.flags.is_reload or (changed.everything and identity_of(self._path) != self._identity):
+            if self._tools.flags.is_reload or (changed.everything and not self._is_here()):
                 return
 
-    def _look(self, changed: Changed) -> None:
-        """One look, and all that follows from it but acts."""
+    def _is_here(self) -> bool:
+        """Whether the root is still the one that this vigil began with."""
+        return identity_of(self._path) == self._identity
+
+    def _look(self, changed: Changed) -> bool:
+        """
+        One look, and all that follows from it but acts; False where another root is in the place of this one: of what
+        was read nothing follows then.
+        """
         tools = self._tools
         before = self._sign_of_the_engine(None)
         began = time.monotonic()
@@ -123,6 +131,8 @@ class Vigil:
             result = self._recheck.refresh(changed, time.time_ns())
         scope = Scope.FULL if self._recheck.was_full else Scope.INCREMENTAL
         took = time.monotonic() - began
+        if not self._is_here():
+            return False
         if scope is Scope.FULL:
             self._schedule.looked(took)
             self._doubted_until = boot_seconds() + self._doubt.wait_for(result.engine.doubts)
@@ -142,6 +152,7 @@ class Vigil:
             trouble=self._refusal or tools.keeper.trouble,
             scrubbing=self._scrubbing(is_anew=scope is Scope.FULL),
         )
+        return True
 
     def _heed(self, result: RunResult, scope: Scope) -> None:
         """Tell of what came and went in `result`, and keep it; an incremental look without news is not kept."""

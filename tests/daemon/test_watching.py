@@ -185,6 +185,36 @@ def test_another_root_in_its_place_has_a_history_of_its_own(tmp_path, root):
         assert [len(state.sightings(identity_of(str(path)))) for path in (root, tmp_path / "away")] == [1, 1]
 
 
+def test_what_is_read_of_another_root_is_not_kept_as_that_of_the_one_before(tmp_path, root, monkeypatch):
+    """The other one comes after a look was settled upon, and before it begins."""
+    name = orphan(root)
+    with DockerRoot(tmp_path / "other", seed=os.getpid()) as built:
+        built.image("other:1")
+        built.image("other:2")
+    looks, acts = [], []
+
+    class Replaced(vigil.Recheck):
+        def full(self, now_ns):
+            looks.append(now_ns)
+            if len(looks) == 2:
+                root.rename(tmp_path / "away")
+                (tmp_path / "other").rename(root)
+            return super().full(now_ns)
+
+    monkeypatch.setattr(vigil, "Recheck", Replaced)
+    monkeypatch.setattr(vigil.Vigil, "_act", lambda vigil, _run: acts.append(vigil._identity))
+    with watching(tmp_path, root, f"{NOW_AND_THEN}act = true\n") as watched:
+        wait_until(lambda: ids(watched) == [f"GCD101:layer-dir:{name}"], "the orphan is found")
+        (root / ".gcd").mkdir()  # a full look
+        wait_until(lambda: watched.latest.result.summary.images == 2, "the other root is seen")
+        wait_until(lambda: len(watched.named("watching")) == 2, "it is watched")
+    away, here = identity_of(str(tmp_path / "away")), identity_of(str(root))
+    with open_state(tmp_path / "state") as state:
+        assert [sighting.finding for sighting in state.sightings(away)] == [f"GCD101:layer-dir:{name}"]
+        assert [point.orphaned_bytes for point in state.history(here, most=9)] == [0]
+    assert acts == [away, here]
+
+
 def test_a_daemon_may_begin_before_its_root_is_there(tmp_path):
     root = tmp_path / "docker"
     with watching(tmp_path, root, QUICK) as watched:

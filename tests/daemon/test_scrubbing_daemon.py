@@ -209,8 +209,7 @@ def test_a_daemon_that_ends_has_ended_its_scrub(root, tmp_path, monkeypatch):
     monkeypatch.setattr(scrubber, "Part", Endless)
     monkeypatch.setattr(scrubber, "PARTS", 6000)
     with engine(root), watching(tmp_path, root, QUICK) as watched:
-        wait_until(lambda: Endless.begun, "it scrubs")
-        assert watched.named("scrub_begun") != []
+        wait_until(lambda: watched.named("scrub_begun"), "it scrubs")
         assert not Endless.begun[0].was_ended
 
     assert [part.was_ended for part in Endless.begun] == [True]

@@ -60,7 +60,7 @@ def kill_during_copy(engine: Engine) -> str:
             time.sleep(0.002)
         with engine.frozen():
             assert told(judge(engine)) == [], "a COPY under way"
-        engine.crash()
+            engine.crash()
     finally:
         builder.join(LIMIT)
     return records[0]
@@ -111,7 +111,7 @@ def test_a_removal_that_was_killed_leaves_a_dead_container(make_engine: Callable
         time.sleep(0.001)
     with engine.frozen():
         assert told(judge(engine)) == [], "a removal under way"
-    engine.crash()
+        engine.crash()
     removal.wait(LIMIT)
     (path,) = dead(engine)
 

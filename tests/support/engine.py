@@ -212,7 +212,8 @@ class Engine:
                 time.sleep(0.001)
             yield
         finally:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it was killed meanwhile
+                os.kill(pid, signal.SIGCONT)
 
     def dispose(self) -> None:
         """Kill all that is left and unmount; the directory stays for its owner to remove."""

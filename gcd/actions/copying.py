@@ -49,6 +49,7 @@ def copy(entry: OpenEntry, name: str, change: CopyFile, taken: Taken | None, dre
         old = None if taken is None else stack.enter_context(_opened(root, change.path))
         if old is not None and taken is not None and os.fstat(old).st_ino != taken.inode:
             refuse(Reason.CHANGED, f"something else stands at {change.path} than a moment before")
+        _demand_room(entry, change)
         fd = syscalls.make_file(entry.directory, NEW_FILE)
         try:
             _pour(source, fd, change)
@@ -58,11 +59,12 @@ def copy(entry: OpenEntry, name: str, change: CopyFile, taken: Taken | None, dre
             else:
                 # One at a time: each may have 64 KiB.
                 _put_on(fd, change.path, _attributes(old), partial(os.getxattr, old))
+            _demand_dress(fd, change.path, dress)
             syscalls.set_modified(fd, change.modified_ns)
             syscalls.sync_file(fd)
         except OSError as error:
             if error.errno in _NO_ROOM:
-                refuse(Reason.PLACE, f"the disk has no room for the {change.size} bytes of {change.path}")
+                refuse(Reason.PLACE, _no_room(change))
             raise
         finally:
             os.close(fd)
@@ -87,6 +89,24 @@ def _opened(root: Directory, path: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _demand_room(entry: OpenEntry, change: CopyFile) -> None:
+    """A disk that is filled before it is known to be too small is full for all others meanwhile."""
+    disk = os.fstatvfs(entry.directory.fd)
+    if disk.f_bavail * disk.f_frsize < change.size:
+        refuse(Reason.PLACE, _no_room(change))
+
+
+def _no_room(change: CopyFile) -> str:
+    return f"the disk has no room for the {change.size} bytes of {change.path}"
+
+
+def _demand_dress(fd: int, path: str, dress: Dress) -> None:
+    """Some attributes, those of POSIX ACLs, change the mode."""
+    status = os.fstat(fd)
+    if (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) != (dress.mode, dress.uid, dress.gid):
+        refuse(Reason.PLACE, f"a new {path} would have another mode or owner than it shall")
 
 
 def _pour(source: int, fd: int, change: CopyFile) -> None:

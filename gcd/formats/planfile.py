@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, assert_never
 from gcd.formats.escape import escaped
 from gcd.formats.findings import Object, choice, finding_from, finding_value
 from gcd.formats.strictjson import Fields, read_object, text_value
-from gcd.model.content import MOST_OWNER, Worn
+from gcd.model.content import MOST_OWNER, Worn, is_attribute
 from gcd.model.errors import FormatError
 from gcd.model.facts import Engine, EngineState
 from gcd.model.finding import Code, NotChecked
@@ -263,7 +263,10 @@ def _worn_from(fields: Fields) -> Worn:
         raise FormatError(fields.what, expected="a mode and an owner", found=f"{mode:o}, {uid} and {gid}")
     attributes = []
     for item in fields.objects("attributes"):
-        attributes.append((item.text("name"), _content(item)))
+        name = item.text("name")
+        if not is_attribute(name):
+            raise FormatError(fields.what, expected="the name of an attribute", found=escaped(name))
+        attributes.append((name, _content(item)))
         item.end()
     fields.end()
     return Worn(mode, uid, gid, tuple(attributes))

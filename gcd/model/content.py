@@ -75,6 +75,11 @@ MOST_OWNER = 0xFFFF_FFFE
 """The highest user or group id: the one behind it is nobody's (chown(2))."""
 
 
+def is_attribute(name: str) -> bool:
+    """Whether the system can be asked for an extended attribute of that name; it may know none."""
+    return name != "" and "\0" not in name
+
+
 @dataclass(frozen=True, slots=True)
 class Twin:
     """

@@ -68,7 +68,8 @@ def damaged_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterato
     Remedy: remove all images and containers with this layer and pull again, as ``gcd scrub`` prints it. Where another
     layer of the same root holds the file whole, ``gcd repair`` with the id of the finding writes it back, with the
     engine stopped; else its ``--dry-run`` says why not. Only content is written back, under all names that the file
-    has, and only if then the whole layer is as it was; mode, owner and attributes (capabilities) stay as they are.
+    has, and only if all content of the layer, with what GCD702 brings back, then gives its diff id; mode, owner and
+    attributes (capabilities) stay as they are.
     Not this rule: other times of files; other modes and owners, unless ``--metadata`` asks for them, as info.
     """
     del graph
@@ -106,8 +107,8 @@ def missing_file(inventory: Inventory, graph: StoreGraph, node: Node) -> Iterato
     Remedy: remove all images and containers with this layer and pull again, as ``gcd scrub`` prints it. Where another
     layer of the same root holds a missing file whole, ``gcd repair`` with the id of the finding copies it from there,
     with the engine stopped; else its ``--dry-run`` says why not. Mode, owner, attributes and time are those that the
-    layer's stream says, and it is done only if then all content of the layer is as it was. Directories, links, devices
-    and whiteouts are not made again, nor what was in a missing directory.
+    layer's stream says, and it is done only if all content of the layer, with what GCD701 brings back, then gives its
+    diff id. Directories, links, devices and whiteouts are not made again, nor what was in a missing directory.
     Not this rule: the layer's whole dir is gone (GCD201).
     """
     del graph

@@ -22,7 +22,7 @@ from gcd.formats.escape import escaped
 from gcd.formats.tarheader import Headers, MemberType
 from gcd.formats.tarsplit import Member, parse_tar_split
 from gcd.model import layout
-from gcd.model.content import MOST_OWNER, Damage, Depth, Twin, Worn
+from gcd.model.content import MOST_OWNER, Damage, Depth, Twin, Worn, is_attribute
 from gcd.model.errors import FormatError
 from gcd.model.reading import Present
 from gcd.root.tree import name_of
@@ -84,8 +84,8 @@ def _proven(root: Directory, layer: Layer, others: Iterable[Layer], contents: Co
             raise _Lack("with the copies that were found its stream does not give its diff id")
         twins = tuple(stream.twins())
         _demand_all_names(diff, twins)
-    if any(twin.worn is not None for twin in twins) and _owner_of(root, layer) != 0:
-        raise _Lack("its dir is not root's own, and what is missing in it may have been somebody else's")
+        if any(twin.worn is not None for twin in twins) and not _is_of_root(root, layer, diff):
+            raise _Lack("its dir is not root's own, and what is missing in it may have been somebody else's")
     return twins
 
 
@@ -94,9 +94,14 @@ def _is_content(difference: Difference) -> bool:
     return difference.damage is not Damage.MISSING or difference.size > 0
 
 
-def _owner_of(root: Directory, layer: Layer) -> int:
+def _is_of_root(root: Directory, layer: Layer, diff: Directory) -> bool:
+    """
+    Whether no engine with remapped user namespaces unpacked the layer: it gives the dir to the group, and its ``diff``
+    to the user and the group, that are root inside (moby ``overlay2/overlay.go`` create; seen with 20.10).
+    """
     with _opened(root, layout.layer_dir(layer.layer_dir)) as layer_dir:
-        return layer_dir.stat().st_uid
+        found = (layer_dir.stat(), diff.stat())
+    return all(status.st_uid == status.st_gid == 0 for status in found)
 
 
 def _key(difference: Difference) -> _Key:
@@ -142,8 +147,13 @@ def _demand_all_names(diff: Directory, twins: tuple[Twin, ...]) -> None:
 
 def _demand_none(folders: Folders, names: tuple[str, ...]) -> None:
     for name in names:
+        folder, _, last = name.rpartition("/")
+        try:
+            parent = folders.open(folder)
+        except FileNotFoundError:
+            raise _Lack(f"{escaped(name)} is missing together with the directory that it lay in") from None
         with contextlib.suppress(FileNotFoundError):
-            _status(folders, name)
+            os.stat(last, dir_fd=parent, follow_symlinks=False)
             raise _Lack(f"{escaped(names[0])} is missing, and {escaped(name)} is not, which is the same file")
 
 
@@ -286,6 +296,8 @@ def _worn(path: str, header: Header) -> Worn:
     attributes = tuple(sorted((os.fsdecode(name), value) for name, value in header.xattrs.items()))
     if sum(len(name) + len(value) for name, value in attributes) > MOST_ATTRIBUTE_BYTES:
         raise _Lack(f"{escaped(path)} has more attributes than fit a file")
+    if not all(is_attribute(name) for name, _ in attributes):
+        raise _Lack(f"{escaped(path)} has an attribute of a name that there cannot be")
     if max(header.uid, header.gid) > MOST_OWNER:
         raise _Lack(f"{escaped(path)} has an owner that there cannot be")
     return Worn(stat.S_IMODE(header.mode), header.uid, header.gid, attributes)

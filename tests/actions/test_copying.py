@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+import struct
 import time
 import tracemalloc
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 from support.fingerprint import differences
 from support.units import RUN, entries_of, finding_for, outside
 
-from gcd.actions import syscalls
+from gcd.actions import copying, syscalls
 from gcd.actions.place import open_place
 from gcd.actions.purge import purge
 from gcd.actions.recover import Recovered, Recovery, recover
@@ -324,6 +325,37 @@ def test_a_missing_file_is_made_as_the_stream_says(layers, root, missing):
     assert list((root / ".gcd/entries" / deed.entry / "items").iterdir()) == []
     [back] = in_place(root, lambda place: list(restore(place, [deed.entry], engine=EngineState.STOPPED)))
     assert (back.outcome, entries_of(root), differences(before, outside(root))) == (Outcome.DONE, {}, [])
+
+
+ACL = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, 7, 0xFFFF_FFFF if tag != 2 else 1234) for tag in (1, 2, 4, 0x10, 0x20)
+)
+"""All that there are may do everything, and user 1234 too, as the kernel writes it."""
+
+
+def test_an_attribute_that_changes_the_mode_refuses_all(root, missing):
+    changed = replace(missing[0], worn=replace(WORN, attributes=(("system.posix_acl_access", ACL),)))
+
+    reason, why = refused(root, changed, *missing[1:])
+
+    assert (reason, why.partition("bin/a ")[2]) == (Reason.PLACE, "would have another mode or owner than it shall")
+
+
+def test_a_copy_for_which_there_is_no_room_is_not_begun(layers, root, monkeypatch):
+    fstatvfs, poured = os.fstatvfs, []
+
+    def nearly_full(fd):
+        found = list(fstatvfs(fd))
+        found[4] = (len(TOOL) - 1) // found[1]  # f_bavail, in blocks of f_frsize
+        return os.statvfs_result(found)
+
+    monkeypatch.setattr(os, "fstatvfs", nearly_full)
+    monkeypatch.setattr(copying, "_pour", lambda *args: poured.append(args))
+
+    reason, why = refused(root, *changes_of(layers, root))
+
+    assert (reason, why.partition(" of overlay2/")[0]) == (Reason.PLACE, "the disk has no room for the 70010 bytes")
+    assert poured == []
 
 
 def test_what_is_there_again_is_not_replaced(layers, root, missing):

@@ -157,6 +157,8 @@ COPY = {"path": "a", "source": "b", "bytes": 1, "sha256": "ab" * 32, "modified_n
         ({"worn": WORN_BY_ROOT | {"uid": 0xFFFF_FFFF}}, "expected a mode and an owner"),
         ({"worn": WORN_BY_ROOT | {"gid": 0xFFFF_FFFF}}, "expected a mode and an owner"),
         ({"worn": WORN_BY_ROOT | {"attributes": [{"name": "x", "base64": "?"}]}}, "expected base64"),
+        ({"worn": WORN_BY_ROOT | {"attributes": [{"name": "", "text": "y"}]}}, "expected the name of an attribute"),
+        ({"worn": WORN_BY_ROOT | {"attributes": [{"name": "x\0y", "text": "y"}]}}, "expected the name of an attribute"),
         ({"worn": WORN_BY_ROOT | {"more": 1}}, "expected no other key, found more"),
         ({"more": 1}, "expected no other key, found more"),
         ({}, "found something else: it was changed"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tarfile
 import tracemalloc
 from dataclasses import replace
@@ -147,19 +148,39 @@ def test_what_is_only_missing_without_content_is_not_asked_for(tmp_path):
     assert asked(tmp_path, layer, other) == "no file in it has other content than it should, or is missing with it"
 
 
-def test_what_is_missing_from_the_dir_of_another_user_namespace_is_left(tmp_path):
+@pytest.mark.parametrize(
+    ("place", "owner"),
+    [
+        pytest.param(".", (0, 100_000), id="as an engine with remapped namespaces makes the dir"),
+        pytest.param(".", (100_000, 0), id="a dir of somebody else"),
+        pytest.param("diff", (100_000, 0), id="as such an engine makes its diff"),
+        pytest.param("diff", (0, 100_000), id="a diff of another group"),
+    ],
+)
+def test_what_is_missing_from_the_dir_of_another_user_namespace_is_left(tmp_path, place, owner):
     layer = written(tmp_path, [Member("a", CONTENT)])
     other = written(tmp_path, [Member("elsewhere", CONTENT)], OTHER)
     (diff_of(tmp_path, layer) / "a").unlink()
-    os.chown(diff_of(tmp_path, layer).parent, 100_000, 100_000)
+    os.chown(diff_of(tmp_path, layer).parent / place, *owner)
 
     said = "its dir is not root's own, and what is missing in it may have been somebody else's"
     assert asked(tmp_path, layer, other) == said
 
 
+def test_what_is_missing_together_with_its_directory_is_left(tmp_path):
+    """Whose the directory was, a stream without a member for it does not say."""
+    layer = written(tmp_path, [Member("bin/a", CONTENT)])
+    other = written(tmp_path, [Member("elsewhere", CONTENT)], OTHER)
+    shutil.rmtree(diff_of(tmp_path, layer) / "bin")
+
+    assert asked(tmp_path, layer, other) == "bin/a is missing together with the directory that it lay in"
+
+
 @pytest.mark.parametrize(
     ("records", "said"),
     [
+        ((("SCHILY.xattr.user.a\0b", "x"),), "a has an attribute of a name that there cannot be"),
+        ((("SCHILY.xattr.", "x"),), "a has an attribute of a name that there cannot be"),
         ((("SCHILY.xattr.user.a", "x" * (64 << 10)),), "a has more attributes than fit a file"),
         ((("uid", str(1 << 32)),), "a has an owner that there cannot be"),
         ((("gid", str((1 << 32) - 1)),), "a has an owner that there cannot be"),

@@ -12,6 +12,7 @@ import errno
 import gc
 import importlib
 import io
+import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -142,6 +143,8 @@ def main() -> None:
     imported nor at the end.
     """
     gc.disable()
+    # What is ignored stays so in a program that is started, and its children could not be waited for.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if sys.stdout is None:
         sys.stdout = ClosedStdout()
     if sys.stderr is None:

@@ -133,6 +133,16 @@ def test_an_unknown_code_is_usage_and_names_the_nearest(word, told, capsys):
     assert capsys.readouterr().err.startswith(f"gcd: there is no code {told}")
 
 
+def test_children_can_be_waited_for_though_whoever_starts_gcd_ignores_their_end():
+    script = (
+        "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); from gcd import cli\n"
+        "def run():\n    print(repr(signal.getsignal(signal.SIGCHLD)))\n    return cli.ExitBits.CLEAN\n"
+        "cli.run = run; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "<Handlers.SIG_DFL: 0>\n"
+
+
 def test_a_real_interrupt_ends_with_32():
     script = (
         "import click, signal, time; from gcd import cli\n"

@@ -43,7 +43,7 @@ _LINES: Final = re.compile(
     rb',"position":(?:0|[1-9][0-9]{,17})\}\n'
 )
 _HEADER: Final = re.compile(
-    rb".{100}(?:[0-7]{7}[ \0]){3}([0-7]{11})[ \0].{20}([\x00025])([^\0]{,100}).{,355}", re.DOTALL
+    rb".{100}(?:[0-7]{7}[ \0]){3}([0-7]{11})[ \0].{20}([\x00025])(?=([^\0]{,100})).{355}", re.DOTALL
 )
 """Of a header its size, type and link."""
 

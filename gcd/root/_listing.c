@@ -233,6 +233,8 @@ static bool count_entry(struct count *count, int depth, int fd)
 		count->link[count->links++] = (struct link){status.st_ino, status.st_blocks, status.st_size};
 		return true;
 	}
+	if (!S_ISDIR(status.st_mode) && status.st_size > INT64_MAX - count->size && !tell(count))
+		return false;
 	count->blocks += status.st_blocks;
 	count->inodes++;
 	if (!S_ISDIR(status.st_mode)) {

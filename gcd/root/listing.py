@@ -46,6 +46,7 @@ def list_entries(directory: int, most: int, types: tuple[T, T, T, T], /) -> tupl
     file, folder, symlink, other = types
     entries: dict[str, T] = {}
     try:
+        os.lseek(directory, 0, os.SEEK_SET)
         with os.scandir(directory) as scan:
             for entry in scan:
                 if len(entries) >= most:
@@ -120,6 +121,7 @@ def _entries(directory: int, device: int, sums: _Sums) -> list[str]:
     """Add all entries of `directory` to `sums`; the names of the directories among them."""
     folders: list[str] = []
     try:
+        os.lseek(directory, 0, os.SEEK_SET)
         with os.scandir(directory) as entries:
             for entry in entries:
                 try:

@@ -24,6 +24,7 @@ from gcd.root.progress import BATCH, nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
     from gcd.model.inventory import Source
@@ -84,14 +85,14 @@ def _start(work: Callable[[], None], count: int, threads: list[threading.Thread]
 
 
 @contextlib.contextmanager
-def signals_held() -> Iterator[None]:
+def signals_held() -> Iterator[AbstractSet[int]]:
     """
-    Signals come when this is over. What one raised while a thread is started would leave a thread behind that nobody
-    knows of.
+    Signals come when this is over; given are those that were held before. What one raised while a thread or a process
+    is started would leave it behind, and nobody would know of it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        yield
+        yield before
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -120,8 +121,10 @@ def in_shares(
     if count <= 1 or threading.active_count() > 1:
         return work(items, 1)
     own, *others = (items[number::count] for number in range(count))
-    forks = [_Fork(partial(work, share, count), carrier) for share in others]
+    forks: list[_Fork[K, V]] = []
     try:
+        with signals_held() as held:
+            forks.extend(_Fork(partial(work, share, count), carrier, held) for share in others)
         found = work(own, count)
         for fork in forks:
             found.update(fork.result())
@@ -132,24 +135,30 @@ def in_shares(
 
 
 class _Fork(Generic[K, V]):
-    """A process that does `work` and ends; none where the system has no room for one."""
+    """
+    A process that does `work` and ends; none where the system has no room for one. It is made while signals are held,
+    and holds those of `held`.
+    """
 
-    def __init__(self, work: Callable[[], dict[K, V]], carrier: Carrier) -> None:
+    def __init__(self, work: Callable[[], dict[K, V]], carrier: Carrier, held: AbstractSet[int]) -> None:
         self._work = work
         self._carrier = carrier
-        self._pipe, sink = os.pipe()
-        try:
-            self._pid: int | None = os.fork()
-        except OSError:
-            self._pid = None
-        if self._pid == 0:
-            self._be_the_fork(sink)
-        os.close(sink)
+        self._pid: int | None = None
+        self._pipe = -1
+        with contextlib.suppress(OSError):
+            self._pipe, sink = os.pipe()
+            try:
+                self._pid = os.fork()
+                if self._pid == 0:
+                    self._be_the_fork(sink, held)
+            finally:
+                os.close(sink)
 
-    def _be_the_fork(self, sink: int) -> NoReturn:
+    def _be_the_fork(self, sink: int, held: AbstractSet[int]) -> NoReturn:
         """Never comes back: what this process was in the middle of is its parent's."""
         status = 1
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
             os.close(self._pipe)
             with os.fdopen(sink, "wb") as pipe:
                 pipe.write(self._carrier.dumps(self._work()))
@@ -158,14 +167,12 @@ class _Fork(Generic[K, V]):
             os._exit(status)
 
     def result(self) -> dict[K, V]:
+        if self._pid is None:
+            return self._work()
         with os.fdopen(self._pipe, "rb") as pipe:
             self._pipe = -1
             said = pipe.read()
-        if self._pid is None:
-            return self._work()
-        _, status = os.waitpid(self._pid, 0)
-        self._pid = None
-        if status != 0:
+        if self._status() != 0:
             return self._work()
         found: dict[K, V] = self._carrier.loads(said)  # written by a fork of this very process
         return found
@@ -176,4 +183,14 @@ class _Fork(Generic[K, V]):
             os.close(self._pipe)
         if self._pid is not None:
             os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+            self._status()
+
+    def _status(self) -> int | None:
+        """How it ended; None where somebody else was told."""
+        assert self._pid is not None
+        try:
+            _, status = os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            status = None
+        self._pid = None
+        return status

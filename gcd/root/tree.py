@@ -130,6 +130,7 @@ class Directory:
     def is_empty(self) -> bool | None:
         """Whether there is no entry at all; None if that cannot be told."""
         try:
+            os.lseek(self.fd, 0, os.SEEK_SET)
             with os.scandir(self.fd) as scan:
                 return next(scan, None) is None
         except OSError:

@@ -112,6 +112,8 @@ ODD = {
     "zeros": pair("a", bytes(512)),
     "no padding": pair("a", header()[:-1]),
     "more padding": pair("a", header() + b"\0"),
+    "a symlink's header, and more": pair("a", header(b"2", link="x" * 60) + b"y" * 60),
+    "a header that is cut behind an extension": pair("a", extension(b"x", b"10 path=a\n") + header()[:200]),
     "old directory": pair("a/", header(b"\0")),
     "file with a slash": pair("a/", header()),
     "symlink with a slash": pair("a/", header(b"2", link="x")),

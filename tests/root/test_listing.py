@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -281,6 +282,38 @@ def test_what_the_caller_raises_ends_the_counting(tmp_path, counter):
 FOLDERS = st.lists(st.sampled_from(["d", "e", "mar\udcffk", "x" * 255]), max_size=5)
 LEAVES = st.sampled_from([b"", b"x" * 5000, DIRECTORY, FIFO, Link("d"), Link("/" * 70)])
 PATHS = st.builds(lambda folders, name: "/".join([*folders, name]), FOLDERS, st.sampled_from("abc"))
+
+
+@both
+def test_sizes_of_which_each_is_the_greatest_are_told_whole(counter):
+    """Sparse files of 8 EiB, which not every file system takes."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as home:
+        for name in "abc":
+            with (Path(home) / name).open("wb") as file:
+                file.truncate(2**63 - 1)
+        with opened(home) as fd:
+            told = []
+            device = os.fstat(fd).st_dev
+            counter.count_below(fd, device, 0, lambda _blocks, inodes, size, *_: told.append((inodes, size)))
+    assert [sum(values) for values in zip(*told, strict=True)] == [3, 3 * (2**63 - 1)]
+
+
+@both
+def test_it_counts_from_the_beginning_wherever_somebody_else_stopped(tmp_path, counter):
+    plant(tmp_path, {"a": b"1", "b": b"2"})
+    told = []
+    with opened(tmp_path) as fd:
+        os.lseek(fd, 0, os.SEEK_END)
+        counter.count_below(fd, os.fstat(fd).st_dev, 0, lambda _blocks, inodes, *_: told.append(inodes))
+    assert sum(told) == 2
+
+
+@lister
+def test_it_lists_from_the_beginning_wherever_somebody_else_stopped(tmp_path, lister):
+    plant(tmp_path, {"a": b"1", "b": b"2"})
+    with opened(tmp_path) as fd:
+        os.lseek(fd, 0, os.SEEK_END)
+        assert lister.list_entries(fd, 9, TYPES) == ({"a": "file", "b": "file"}, 0)
 
 
 @needs_compiled

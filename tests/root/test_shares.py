@@ -1,5 +1,6 @@
 """One stage by several, threads or processes: the same as by one, whatever becomes of them."""
 
+import errno
 import os
 import signal
 import threading
@@ -73,6 +74,56 @@ def test_the_share_of_a_reader_that_dies_is_read_again(end):
         return {item: item for item in items}
 
     assert in_shares(read, ITEMS, 2) == {item: item for item in ITEMS}
+
+
+@pytest.mark.parametrize("call", ["pipe", "fork"])
+@pytest.mark.parametrize("after", [0, 1])
+def test_where_no_more_can_be_made_this_one_reads_the_rest(monkeypatch, call, after):
+    done, real = [], getattr(os, call)
+
+    def no_more():
+        if len(done) == after:
+            raise OSError(errno.EMFILE, "no more")
+        done.append(None)
+        return real()
+
+    before = set(Path("/proc/self/fd").iterdir()), offspring()
+    monkeypatch.setattr(os, call, no_more)
+    found = pids(3)
+    assert (len(found), os.getpid() in found) == (after + 1, True)
+    assert (set(Path("/proc/self/fd").iterdir()), offspring()) == before
+
+
+def test_a_reader_that_somebody_else_waited_for_leaves_its_share_to_this_one(monkeypatch):
+    """As the kernel does, too, where SIGCHLD is ignored."""
+    wait = os.waitpid
+
+    def too_late(pid, options):
+        wait(pid, options)
+        return wait(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", too_late)
+    assert pids(3) == {os.getpid()}
+
+
+def test_a_signal_while_readers_are_made_comes_later_and_leaves_none_behind(monkeypatch):
+    fork, own = os.fork, os.getpid()
+
+    def interrupted():
+        pid = fork()
+        signal.raise_signal(signal.SIGINT)  # in both
+        return pid
+
+    def read(items, _shares):
+        assert os.getpid() == own, "a fork goes on in what its parent was in the middle of"
+        return dict.fromkeys(items)
+
+    before = set(Path("/proc/self/fd").iterdir()), offspring()
+    monkeypatch.setattr(os, "fork", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        in_shares(read, ITEMS, 3)
+    assert os.getpid() == own
+    assert (set(Path("/proc/self/fd").iterdir()), offspring()) == before
 
 
 def test_an_error_of_this_process_leaves_no_other_behind():

@@ -197,6 +197,13 @@ def test_a_directory_removed_after_it_was_opened_lists_nothing(tmp_path, root):
         assert directory.read("f", 8, bytes) == ABSENT
 
 
+def test_whether_it_is_empty_is_asked_from_its_beginning(tmp_path, root):
+    (tmp_path / "a").write_bytes(b"")
+    root.list()
+
+    assert root.is_empty() is False
+
+
 def test_is_empty(tmp_path, root):
     assert root.is_empty() is True
     plant(tmp_path, {"f": b""})

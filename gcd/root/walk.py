@@ -15,6 +15,7 @@ What is mounted a second time below the root from its own device (a bind mount) 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import marshal
 import os
@@ -29,9 +30,11 @@ from gcd.model import layout
 from gcd.model.errors import CannotCheck
 from gcd.root.descent import BLOCK, Descent, enter_by
 from gcd.root.listing import enter
+from gcd.root.shares import signals_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from types import TracebackType
 
     from gcd.model.space import Tree
@@ -105,14 +108,20 @@ class Walk:
             os.waitpid(pid, 0)
 
     def fork(self) -> None:
-        """Let one more process take part."""
+        """Let one more process take part, if the system has room for one."""
         caller = os.getpid()
-        here, there = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            self._serve(there, caller)
-        os.close(there)
-        self._processes[pid] = here
+        with contextlib.suppress(OSError):
+            here, there = os.pipe()
+            try:
+                with signals_held() as held:
+                    pid = os.fork()
+                    if pid == 0:
+                        self._serve(there, caller, held)
+                    self._processes[pid] = here
+            except OSError:
+                os.close(here)
+            finally:
+                os.close(there)
 
     def result(self, progress: Callable[[int, int], None] | None = None) -> Tree:
         """
@@ -137,10 +146,11 @@ class Walk:
             raise CannotCheck("A process that measured the root died: its part of the figures is missing.")
         return _merged([self._worker.result(), *map(marshal.loads, received.values())])
 
-    def _serve(self, answer: int, caller: int) -> None:
-        """The whole life of a forked process; never returns."""
+    def _serve(self, answer: int, caller: int, held: AbstractSet[int]) -> None:
+        """The whole life of a forked process, which holds the signals `held`; never returns."""
         status = 1
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
             for portion in self._portions():
                 self._do(portion)
                 if os.getppid() != caller:
@@ -184,8 +194,12 @@ def begin_walk(root: int, driver: str = layout.OVERLAY2, *, processes: int | Non
     """
     tasks = list(_tasks(root, driver))
     walk = Walk(_Worker(root, driver), tasks)
-    for _ in range(1, processes or min(PROCESSES, len(os.sched_getaffinity(0)))):
-        walk.fork()
+    try:
+        for _ in range(1, processes or min(PROCESSES, len(os.sched_getaffinity(0)))):
+            walk.fork()
+    except BaseException:
+        walk.close()
+        raise
     return walk
 
 

@@ -25,6 +25,7 @@ from gcd.formats.bundle import Bundle
 from gcd.formats.tarheader import Header, Headers, MemberType
 from gcd.formats.tarsplit import Member, parse_entry, parse_tar_split, unpacked_lines
 from gcd.model.errors import FormatError
+from gcd.root.shares import signals_held
 
 try:
     from gcd.formats._bundle import take_bundle
@@ -33,6 +34,7 @@ except ImportError:  # not compiled where it was installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
     from types import TracebackType
     from typing import Any
 
@@ -116,11 +118,18 @@ class Clerk:
         self._pid: int | None = None
         if not is_forked or threading.active_count() > 1:
             return
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        try:
+            self._fork()
+        except BaseException:  # interrupted
+            self.end()
+            raise
+
+    def _fork(self) -> None:
+        with contextlib.suppress(OSError), signals_held() as held, contextlib.ExitStack() as stack:
             own, other = map(stack.enter_context, socket.socketpair())
             pid = os.fork()
             if pid == 0:
-                _be_the_clerk(other)
+                _be_the_clerk(other, held)
             stack.pop_all()
             other.close()
             self._socket, self._pid = own, pid
@@ -186,11 +195,15 @@ class Clerk:
         return got
 
 
-def _be_the_clerk(own: socket.socket) -> NoReturn:
-    """Never comes back: what this process was in the middle of is its parent's, and so is all that is open."""
+def _be_the_clerk(own: socket.socket, held: AbstractSet[int]) -> NoReturn:
+    """
+    Never comes back: what this process was in the middle of is its parent's, and so is all that is open. It holds the
+    signals `held`.
+    """
     with contextlib.suppress(BaseException):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         for fd in [int(entry.name) for entry in os.scandir("/proc/self/fd")]:
             if fd != own.fileno():
                 with contextlib.suppress(OSError):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
+import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from support.offspring import offspring
 from support.trees import DIRECTORY, FIFO, Link, plant, without_rights
 
 from gcd.model.errors import CannotCheck
@@ -328,6 +331,40 @@ def test_whoever_leaves_early_leaves_no_process(root, monkeypatch):
     for pid in pids:
         with pytest.raises(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+
+
+def test_a_signal_while_processes_are_made_comes_later_and_leaves_none_behind(root, monkeypatch):
+    fork = os.fork
+
+    def interrupted():
+        pid = fork()
+        signal.raise_signal(signal.SIGINT)  # in both
+        return pid
+
+    before = set(Path("/proc/self/fd").iterdir()), offspring()
+    monkeypatch.setattr(os, "fork", interrupted)
+    with pytest.raises(KeyboardInterrupt), open_root(str(root)) as directory:
+        begin_walk(directory.fd, processes=3)
+    assert (set(Path("/proc/self/fd").iterdir()), offspring()) == before
+
+
+@pytest.mark.parametrize("call", ["pipe", "fork"])
+def test_where_no_process_can_be_made_the_caller_walks_alone(root, monkeypatch, call):
+    with open_root(str(root)) as directory:
+        with begin_walk(directory.fd, processes=1) as walk:
+            alone = walk.result()
+        before, real, calls = set(Path("/proc/self/fd").iterdir()), getattr(os, call), []
+
+        def no_room():
+            calls.append(None)
+            if call == "pipe" and len(calls) == 1:
+                return real()  # that of the portions
+            raise OSError(errno.EMFILE, "no room")
+
+        monkeypatch.setattr(os, call, no_room)
+        with begin_walk(directory.fd, processes=3) as walk:
+            assert walk.result() == alone
+        assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 def test_the_processes_leave_no_descriptor_open(root):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.layers import Member, folder, written
+from support.offspring import offspring
 
 from gcd.formats import tarsplit
 from gcd.formats.bundle import Bundle
@@ -202,6 +203,21 @@ def test_it_ends_with_whoever_asks_it():
     assert select.select([clerk], [], [], 10) == ([clerk], [], [])
     for fd in (gate, opener, clerk):
         os.close(fd)
+
+
+def test_a_signal_while_it_is_made_comes_later_and_leaves_nothing_behind(monkeypatch):
+    fork = os.fork
+
+    def interrupted():
+        pid = fork()
+        signal.raise_signal(signal.SIGINT)  # in both
+        return pid
+
+    before = set(Path("/proc/self/fd").iterdir()), offspring()
+    monkeypatch.setattr(os, "fork", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Clerk()
+    assert (set(Path("/proc/self/fd").iterdir()), offspring()) == before
 
 
 @pytest.mark.parametrize(("module", "call"), [(os, "fork"), (socket, "socketpair")])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
-from datetime import UTC, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -78,16 +78,62 @@ def test_other_flags_are_checked(directory):
     )
 
 
-def test_a_file_that_cannot_be_looked_at_is_told(directory, monkeypatch):
-    def denied(_path):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+def _denied(*_arguments):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Path, "is_file", denied)
+
+@pytest.mark.parametrize(("call", "name"), [("lstat", "gcd.toml"), ("listdir", "conf.d")])
+def test_what_cannot_be_looked_for_is_told(directory, monkeypatch, call, name):
+    monkeypatch.setattr(os, call, _denied)
 
     with pytest.raises(UsageError) as raised:
         load({}, directory=directory)
 
-    assert str(raised.value) == f"{directory}/gcd.toml cannot be read as TOML: Permission denied"
+    assert str(raised.value) == f"{directory}/{name} cannot be read: Permission denied"
+
+
+def test_without_a_directory_nothing_is_said(directory):
+    assert load({}, directory=directory / "none").settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (Path.mkdir, "Is a directory"),
+        (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda path: path.write_bytes(b"#" * ((1 << 20) + 1)), "it is larger than 1 MiB"),
+        (lambda path: path.write_text("only = " + "[" * 5000 + "]" * 5000), "it is nested too deeply"),
+        (lambda path: path.write_text("accept = " + "{a=" * 5000 + "1" + "}" * 5000), "it is nested too deeply"),
+        (
+            lambda path: path.write_text("[policy]\nmin_size = " + "9" * 5000),
+            "a number in it has too many digits",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["gcd.toml", "conf.d/10.toml"])
+def test_what_is_there_and_cannot_be_read_is_told(directory, make, why, name):
+    """Nothing is acted upon without what a file would have protected."""
+    make(directory / name)
+
+    with pytest.raises(UsageError) as raised:
+        load({}, directory=directory)
+
+    assert str(raised.value) == f"{directory}/{name} cannot be read as TOML: {why}"
+
+
+def test_files_that_a_shell_would_not_find_are_not_read(directory):
+    """Such as the locks of editors, which lead nowhere."""
+    (directory / "conf.d" / ".#10.toml").symlink_to("ann@host.4711")
+    (directory / "conf.d" / "10.toml~").write_text("[")
+
+    assert load({}, directory=directory).settings == Settings()
+
+
+def test_a_file_that_is_masked_says_nothing(directory):
+    (directory / "gcd.toml").symlink_to("/dev/null")
+
+    assert load({}, directory=directory).settings == Settings()
 
 
 def test_what_is_no_table_is_told_though_a_later_layer_says_something_of_it(directory):
@@ -96,9 +142,7 @@ def test_what_is_no_table_is_told_though_a_later_layer_says_something_of_it(dire
     with pytest.raises(UsageError) as raised:
         load({"web": {"listen_address": ":1"}}, directory=directory)
 
-    assert str(raised.value) == (
-        f"{directory}/gcd.toml: web = True does not fit: Input should be a valid dictionary or instance of WebTable"
-    )
+    assert str(raised.value) == (f"{directory}/gcd.toml: web = ... does not fit: it must be a table")
 
 
 def test_later_layers_win_and_each_value_knows_its_origin(directory, monkeypatch):
@@ -191,6 +235,11 @@ def test_the_state_directory_moves_with_its_variable(directory, monkeypatch):
         ('zzzz = "error"', "there is no setting 'zzzz'; the settings are root, state_dir, format,"),
         ('fail_on = "sometimes"', "fail_on = 'sometimes' does not fit: Input should be 'error', 'warning' or 'never'"),
         ("root = [", "cannot be read as TOML"),
+        ("root = 1", "root = 1 does not fit: it must be a path, as a text that is not empty"),
+        ("root = ''", "root = '' does not fit: it must be a path, as a text that is not empty"),
+        ('root = "/a\\u0000b"', r"root = '/a\x00b' does not fit: no path holds the character U+0000"),
+        ("state_dir = ''", "state_dir = '' does not fit: it must be a path"),
+        ("ROOT = '/a'", "there is no setting 'ROOT'; did you mean root or protect?"),
         ("root = \xff", "cannot be read as TOML"),
         ("[root]\nfail_on = 1", "root = {'fail_on': 1} does not fit"),
         ("[polcy]\ngrace = '1h'", "there is no setting 'polcy'; did you mean policy"),
@@ -205,7 +254,15 @@ def test_the_state_directory_moves_with_its_variable(directory, monkeypatch):
         ("[policy]\ngrace = 24", "policy.grace = 24 does not fit: it must be a text such as 90s, 30m,"),
         ("[policy]\ngrace = '-1h'", "policy.grace = '-1h' does not fit"),
         ("[policy]\nmin_size = '12 apples'", "policy.min_size = '12 apples' does not fit"),
+        ("[policy]\nmin_size = -1", "policy.min_size = -1 does not fit: it must be a whole number of bytes, or a text"),
+        ("[policy]\nmin_size = true", "policy.min_size = True does not fit: it must be a whole number of bytes, or a"),
+        (
+            "[policy]\nmin_size = nan",
+            "policy.min_size = nan does not fit: it must be a whole number of bytes, or a text",
+        ),
+        ("[policy]\nmax_items = true", "policy.max_items = True does not fit: it must be a whole number"),
         ("[policy]\nmax_items = 0", "policy.max_items = 0 does not fit"),
+        ("[policy]\ngrace = '\u0661h'".encode().decode("latin-1"), "does not fit: it must be a text such as 90s, 30m,"),
         ("[policy]\nmin_confidence = 'provn'", "policy.min_confidence = 'provn' does not fit"),
         ("[policy.codes]\nGCD101 = 'delete'", "policy.codes.GCD101.0 = 'delete' does not fit"),
         ("[policy.codes]\nGCD101 = []", "it must be ignore or report alone, or one or more of repair, release and"),
@@ -221,6 +278,18 @@ def test_the_state_directory_moves_with_its_variable(directory, monkeypatch):
         ("[[policy.windows]]\nhours = '01:00-02:00'\ndays = ['mo']", "policy.windows.0.days.0 = 'mo' does not fit"),
         ("[[policy.windows]]\nhours = '01:00-02:00'\nzone = 'Mars/Base'", "it is no time zone that this host knows"),
         ("[[policy.windows]]\nhours = '01:00-02:00'\nzone = '../passwd'", "it is no time zone that this host knows"),
+        ("[[policy.windows]]\ndays = ['sat']", "gcd.toml: policy.windows.0.hours is missing"),
+        ("[[policy.windows]]\nhours = '01:00-02:00'\ndays = []", "policy.windows.0.days = [] does not fit: it must"),
+        ("[policy.windows]\nhours = '01:00-02:00'", "{'hours': '01:00-02:00'} does not fit: it must be a list"),
+        ("[accept.x]\nuntil = 2027-01-01", "gcd.toml: accept.x.reason is missing"),
+        ("[accept]\nx = 'because'", "accept.x = 'because' does not fit: it must be a table"),
+        ("[accept.x]\nreason = ''", "accept.x.reason = '' does not fit: String should have at least 1 character"),
+        ("[accept.x]\nreason = 'y'\nuntil = 'soon'", "accept.x.until = 'soon' does not fit: it must be a day or an"),
+        ("[accept.x]\nreason = 'y'\nuntil = 07:00:00", "accept.x.until = datetime.time(7, 0) does not fit: it must be"),
+        ("[accept.x]\nreason = 'y'\nuntil = 1", "accept.x.until = 1 does not fit: it must be a day or an instant"),
+        ("[accept.x]\nreason = '" + "y" * 500 + "'\nuntil = 1", "accept.x.until = 1 does not fit"),
+        ("fail_on = '" + "y" * 500 + "'", f"gcd.toml: fail_on = '{'y' * 57}...{'y' * 58}' does not fit: Input should"),
+        ("only = " + "[" * 400 + "]" * 400, "gcd.toml: only.0 = [[[[[[[...]]]]]]] does not fit: Input should be a"),
         ("[daemon]\nreconcile = '1m'", "there is no setting 'daemon.reconcile'; did you mean reconcile_interval?"),
         ("[daemon]\nreconcile_interval = '0s'", "daemon.reconcile_interval = '0s' does not fit: it must lie between"),
         ("[daemon]\nreconcile_interval = '2d'", "daemon.reconcile_interval = '2d' does not fit: it must lie between"),
@@ -232,6 +301,12 @@ def test_the_state_directory_moves_with_its_variable(directory, monkeypatch):
         ("[web]\nlisten_address = 'a:65536'", "web.listen_address = 'a:65536' does not fit"),
         ("[web]\nlisten_address = 'a b:1'", "web.listen_address = 'a b:1' does not fit"),
         ("[web]\ntls_cert = '/a'", "gcd.toml: web does not fit: tls_cert and tls_key belong together: set both"),
+        ("[web]\ntls_cert = '/a'\ntls_key = ''", "web.tls_key = '' does not fit: it must be a path"),
+        (
+            "[web.users]\nann = ['hunter2']",
+            "gcd.toml: web.users.ann = ... does not fit: Input should be a valid string",
+        ),
+        ("[[web]]\n[web.users]\nann = 'hunter2'", "gcd.toml: web = ... does not fit: it must be a table"),
         ("[web.users]\nann = 'hunter2'", "web.users.ann = ... does not fit: it must be the bcrypt hash of a password"),
     ],
 )
@@ -351,11 +426,58 @@ def test_an_unknown_variable_of_a_table_is_an_error(directory, monkeypatch):
         load({}, directory=directory)
 
 
-def test_a_table_in_a_variable_that_is_no_json_is_told(directory, monkeypatch):
-    monkeypatch.setenv("GCD_ACCEPT", "{")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GCD_ACCEPT", "{"),
+        ("GCD_PROTECT__IMAGES", "shop/*,bank/*"),
+        ("GCD_HOOKS__ON_FINDING", "/usr/local/bin/tell"),
+        ("GCD_POLICY", "[" * 20_000),
+        ("GCD_WEB__USERS", '{"ann": "hunter2"'),
+    ],
+)
+def test_a_list_or_table_in_a_variable_that_is_no_json_is_told(directory, monkeypatch, name, value):
+    monkeypatch.setenv("GCD_PROTECT__CODES", '["GCD116"]')
+    monkeypatch.setenv(name, value)
 
-    with pytest.raises(UsageError, match=r"a variable of the environment cannot be read: .*accept"):
+    with pytest.raises(UsageError) as raised:
         load({}, directory=directory)
+
+    assert str(raised.value) == f'{name} cannot be read: write it as JSON, such as ["a", "b"] or {{"a": "b"}}'
+
+
+@pytest.mark.parametrize(
+    ("until", "last_moment"),
+    [
+        ("2027-01-31", datetime(2027, 2, 1, tzinfo=UTC)),
+        ("'2027-01-31'", datetime(2027, 2, 1, tzinfo=UTC)),
+        ("2027-01-31T12:00:00Z", datetime(2027, 1, 31, 12, tzinfo=UTC)),
+        ("'2027-01-31T12:00:00+02:00'", datetime(2027, 1, 31, 10, tzinfo=UTC)),
+        ("2027-01-31T12:00:00", datetime(2027, 1, 31, 12, tzinfo=UTC)),
+    ],
+)
+def test_a_day_is_over_at_its_end_and_an_instant_at_once(directory, until, last_moment):
+    """A variable can only hold texts."""
+    (directory / "gcd.toml").write_text(f"[accept.x]\nreason = 'y'\nuntil = {until}\n")
+
+    (acceptance,) = load({}, directory=directory).settings.acceptances
+
+    assert acceptance.until_ns == int(last_moment.timestamp()) * 1_000_000_000
+
+
+def test_the_last_day_of_the_calendar_has_an_end(directory):
+    (directory / "gcd.toml").write_text("[accept.x]\nreason = 'y'\nuntil = 9999-12-31\n")
+
+    (acceptance,) = load({}, directory=directory).settings.acceptances
+
+    assert acceptance.until_ns == 253_402_300_800 * 1_000_000_000
+
+
+def test_a_flag_that_says_nothing_is_told(directory):
+    with pytest.raises(UsageError) as raised:
+        load({"root": ""}, directory=directory)
+
+    assert str(raised.value) == "flag: root = '' does not fit: it must be a path, as a text that is not empty"
 
 
 @pytest.mark.parametrize(

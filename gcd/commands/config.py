@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gcd.formats.escape import escaped
 from gcd.settings import CONFIG_DIR, load, nearest, variable
 from gcd.settings.sample import toml_value
 
@@ -25,5 +26,6 @@ def show() -> None:
     for key, line in lines.items():
         click.echo(f"{line:{width}}  # {loaded.origins[key]}")
     for name in loaded.strangers:
-        click.echo(f"# {name} is set and is no setting{nearest(name, [variable(key) for key in loaded.origins])}")
+        near = nearest(name, [variable(key) for key in loaded.origins])
+        click.echo(f"# {escaped(name)} is set and is no setting{near}")
     click.echo(f"# files: {CONFIG_DIR}/gcd.toml, {CONFIG_DIR}/conf.d/*.toml")

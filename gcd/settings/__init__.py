@@ -5,7 +5,8 @@ Settings: what may be said in files, in the environment and on the command line,
 
     model.py    `Settings`, all that can be set
     tables.py   its tables: policy, protection, quarantine, hooks, daemon, scrub, web
-    units.py    durations, hours and time zones, as they are written
+    units.py    durations, hours, time zones and ends, as they are written
+    places.py   paths, as they are written
     keys.py     which keys there are, and the nearest one of a key that there is not
     layers.py   what is said, layer over layer
     checked.py  the tables as pydantic checks them
@@ -25,14 +26,15 @@ from __future__ import annotations
 
 import gc
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gcd.model.errors import UsageError
 from gcd.settings.keys import DEFAULT, leaves, nearest, variable
 from gcd.settings.model import ENV_BELOW, ENV_PREFIX, FailOn, LogFormat, LogLevel, ReportFormat, Settings
+from gcd.settings.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,11 +52,13 @@ __all__ = [
     "variable",
 ]
 
+T = TypeVar("T")
+
 CONFIG_DIR = Path("/etc/gcd")
 FLAG = "flag"
 
 WORDS: Mapping[str, Callable[[Any], Any]] = {
-    "root": Path,
+    "root": place_of,
     "format": ReportFormat,
     "fail_on": FailOn,
     "log_level": LogLevel,
@@ -91,8 +95,9 @@ def load(flags: Mapping[str, Any], *, directory: Path | None = None) -> Loaded:
     said = {key: value for key, value in flags.items() if value is not None}
     files = list(_files(CONFIG_DIR if directory is None else directory))
     if not files and not any(map(_is_ours, os.environ)) and said.keys() <= WORDS.keys():
-        settings = replace(Settings(), **{key: WORDS[key](word) for key, word in said.items()})
-        return Loaded(settings, {**dict.fromkeys(leaves(), DEFAULT), **dict.fromkeys(said, FLAG)}, ())
+        with suppress(ValueError):  # of which the check has more to say
+            settings = replace(Settings(), **{key: WORDS[key](word) for key, word in said.items()})
+            return Loaded(settings, {**dict.fromkeys(leaves(), DEFAULT), **dict.fromkeys(said, FLAG)}, ())
     with _importing():
         from gcd.settings.layers import Layer, layered  # noqa: PLC0415 - pydantic, for those who say something
 
@@ -113,12 +118,26 @@ def _importing() -> Iterator[None]:
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    for path in (directory / "gcd.toml", *sorted((directory / "conf.d").glob("*.toml"))):
-        try:
-            if path.is_file():
-                yield path
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read as TOML: {error.strerror}") from None
+    """
+    All that is there, whether or not it can be read: what it says may protect something. Of ``conf.d`` what a shell
+    finds by ``*.toml``, which leaves out what editors keep there.
+    """
+    file, drop_ins = directory / "gcd.toml", directory / "conf.d"
+    if _found(os.lstat, file) is not None:
+        yield file
+    for name in sorted(_found(os.listdir, drop_ins) or ()):
+        if name.endswith(".toml") and not name.startswith("."):
+            yield drop_ins / name
+
+
+def _found(look: Callable[[Path], T], path: Path) -> T | None:
+    """What `look` says of `path`; None where there is no such thing."""
+    try:
+        return look(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _is_ours(variable: str) -> bool:

@@ -6,17 +6,19 @@ The tables name them only in their annotations: nobody pays for pydantic who say
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, GetPydanticSchema, SecretStr
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter
 from pydantic_settings import NoDecode
 
 from gcd.policy.policy import Verb
 from gcd.policy.windows import Weekday
-from gcd.settings.units import duration_of, hours_of, zone_of
+from gcd.settings.places import place_of
+from gcd.settings.units import duration_of, hours_of, until_of, zone_of
 
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):(\d{1,5})")
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):([0-9]{1,5})")
 _HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 _ALONE = frozenset({Verb.IGNORE, Verb.REPORT})
 
@@ -34,6 +36,19 @@ def _agreeing(verbs: tuple[Verb, ...]) -> tuple[Verb, ...]:
     if not verbs or (len(verbs) > 1 and _ALONE & set(verbs)):
         raise ValueError("it must be ignore or report alone, or one or more of repair, release and quarantine")
     return verbs
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("it must be a whole number")  # noqa: TRY004 - as pydantic takes it
+    return value
+
+
+def _size(value: object) -> int:
+    try:
+        return _BYTES.validate_python(_number(value))
+    except ValueError:
+        raise ValueError("it must be a whole number of bytes, or a text such as 10MiB or 20GiB") from None
 
 
 def _hours(text: str) -> str:
@@ -89,8 +104,12 @@ def _hash(secret: SecretStr) -> SecretStr:
     return secret
 
 
+_BYTES = TypeAdapter(Annotated[ByteSize, Field(ge=0)])
+
+Place = Annotated[Path, BeforeValidator(place_of)]
+Until = Annotated[datetime | date, BeforeValidator(until_of)]
 Reason = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 Codes = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Verbs = Annotated[tuple[Verb, ...], BeforeValidator(_one_or_more), AfterValidator(_agreeing)]
 Days = Annotated[tuple[Weekday, ...], Field(min_length=1)]
@@ -101,7 +120,7 @@ Patience = Annotated[Duration, AfterValidator(_patience)]
 Interval = Annotated[Duration, AfterValidator(_interval)]
 Settling = Annotated[Duration, AfterValidator(_settling)]
 Period = Annotated[Duration, AfterValidator(_period)]
-Size = Annotated[int, GetPydanticSchema(lambda _, handler: handler(Annotated[ByteSize, Field(ge=0)]))]
+Size = Annotated[int, BeforeValidator(_size)]
 """In bytes."""
 Rate = Annotated[Size, AfterValidator(_rate)]
 Address = Annotated[str, AfterValidator(_address)]

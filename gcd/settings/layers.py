@@ -5,7 +5,9 @@ knows its origin; what does not fit is told with it.
 
 from __future__ import annotations
 
+import errno
 import os
+import reprlib
 import tomllib
 import types
 from collections.abc import Mapping
@@ -14,7 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
-from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
+from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
 from gcd.model.errors import UsageError
@@ -27,6 +29,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gcd.settings.model import Settings
+
+
+LIMIT = 1 << 20
+"""In bytes: no file of settings is larger."""
+
+_SHOWN = 120
+_WORDS = {
+    "model_type": "it must be a table",
+    "dict_type": "it must be a table",
+    "tuple_type": "it must be a list",
+    "too_short": "it must not be empty",
+}
+"""What pydantic says in words of Python, by its name for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +80,45 @@ def layered(files: Iterable[Path], flags: Layer) -> tuple[Settings, dict[str, st
 
 def _of_file(path: Path) -> Layer:
     try:
-        return Layer(str(path), TomlConfigSettingsSource(MODEL, toml_file=path)())
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{path} cannot be read as TOML: {reason}") from None
+        return Layer(str(path), tomllib.loads(_text(path)))
+    except OSError as error:
+        why = error.strerror
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        why = str(error)
+    except RecursionError:
+        why = "it is nested too deeply"
+    except ValueError:
+        why = "a number in it has too many digits"
+    raise UsageError(f"{path} cannot be read as TOML: {why}")
+
+
+def _text(path: Path) -> str:
+    """What `path` holds. Nobody is waited for who might write into a pipe."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        content = file.read(LIMIT + 1)
+    if len(content) > LIMIT:
+        raise OSError(errno.EFBIG, f"it is larger than {LIMIT >> 20} MiB")
+    return content.decode()
 
 
 def _environment() -> dict[str, Any]:
+    source = EnvSettingsSource(MODEL)
     try:
-        return EnvSettingsSource(MODEL)()
-    except SettingsError as error:
-        raise UsageError(f"a variable of the environment cannot be read: {error}") from None
+        return source()
+    except (SettingsError, RecursionError):
+        names = ", ".join(filter(_is_no_json, sorted(os.environ)))
+        raise UsageError(f'{names} cannot be read: write it as JSON, such as ["a", "b"] or {{"a": "b"}}') from None
+
+
+def _is_no_json(name: str) -> bool:
+    """Whether the variable `name`, taken alone, is a list or a table and not written as JSON."""
+    source = EnvSettingsSource(MODEL)
+    source.env_vars = {name.lower(): os.environ[name]}
+    try:
+        source()
+    except (SettingsError, RecursionError):
+        return True
+    return False
 
 
 def _variable_in_force(key: str) -> str:
@@ -101,7 +144,10 @@ def said(
 
 def demand_known(name: str, known: list[str], origin: str, before: str = "") -> None:
     if name not in known:
-        hint = nearest(name, known) or f"; the settings {f'of {before[:-1]} ' if before else ''}are {', '.join(known)}"
+        hint = (
+            nearest(name.lower(), known)
+            or f"; the settings {f'of {before[:-1]} ' if before else ''}are {', '.join(known)}"
+        )
         raise UsageError(f"{origin}: there is no setting {before + name!r}{hint}")
 
 
@@ -135,16 +181,24 @@ def _usage_error(error: ValidationError, origins: Mapping[str, str]) -> UsageErr
     first = error.errors()[0]
     parts = [str(part) for part in first["loc"]]
     key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in origins), ".".join(parts[:1]))
-    why = first["msg"].removeprefix("Value error, ")
+    place = ".".join(parts)
+    if first["type"] == "missing":
+        return UsageError(f"{origins.get(key, 'settings')}: {place} is missing")
+    why = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
     if key not in origins and isinstance(first["input"], dict):
         # A table whose values do not agree; it may hold secrets.
         told = dict.fromkeys(
             where for name, where in origins.items() if name.startswith(f"{key}.") and where != DEFAULT
         )
         return UsageError(f"{', '.join(told)}: {key} does not fit: {why}")
-    shown = ".".join(parts) if isinstance(first["input"], str | int) else key
-    value = "..." if is_secret(key) else repr(first["input"])
-    return UsageError(f"{origins.get(key, 'settings')}: {shown} = {value} does not fit: {why}")
+    value = "..." if is_secret(key) else _shown(first["input"])
+    return UsageError(f"{origins.get(key, 'settings')}: {place} = {value} does not fit: {why}")
+
+
+def _shown(value: object) -> str:
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = brief.maxlong = _SHOWN
+    return brief.repr(value)
 
 
 def is_secret(key: str) -> bool:
@@ -156,4 +210,6 @@ def is_secret(key: str) -> bool:
 
 
 def _holds_secrets(annotation: object) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(_holds_secrets(field.annotation) for field in annotation.model_fields.values())
     return annotation is SecretStr or any(map(_holds_secrets, get_args(annotation)))

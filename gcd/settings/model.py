@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,14 @@ from gcd.settings.tables import (
 )
 
 if TYPE_CHECKING:
-    from gcd.settings.forms import Codes, Reason
+    from gcd.settings.forms import Codes, Place, Reason, Until
 
 ENV_PREFIX = "GCD_"
 ENV_BELOW = "__"
 """Between the name of a table and that of its entry in a variable."""
+
+
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class ReportFormat(StrEnum):
@@ -58,7 +61,7 @@ class Accepted(Table):
     """Why findings are accepted, and until when: the end of a day in UTC, or an instant."""
 
     reason: Reason
-    until: datetime | date | None = None
+    until: Until | None = None
 
     @property
     def until_ns(self) -> int | None:
@@ -66,9 +69,8 @@ class Accepted(Table):
         if self.until is None:
             return None
         if not isinstance(self.until, datetime):
-            moment = datetime.combine(self.until + timedelta(days=1), datetime.min.time(), UTC)
-        else:
-            moment = self.until if self.until.tzinfo else self.until.replace(tzinfo=UTC)
+            return (self.until.toordinal() + 1 - _EPOCH) * 86_400 * 1_000_000_000
+        moment = self.until if self.until.tzinfo else self.until.replace(tzinfo=UTC)
         return int(moment.timestamp()) * 1_000_000_000
 
 
@@ -76,12 +78,12 @@ class Accepted(Table):
 class Settings(Table):
     """What is in force. Whoever writes ``Settings()`` has the defaults."""
 
-    root: Path | None = setting(
+    root: Place | None = setting(
         None,
         "The Docker root. Unset: that of the running engine, else of daemon.json, else /var/lib/docker.",
         example="/var/lib/docker",
     )
-    state_dir: Path = setting(
+    state_dir: Place = setting(
         Path("/var/lib/gcd"),
         "Where `gcd run` and `gcd check --record` keep history (state.db). Never below a Docker root.",
     )

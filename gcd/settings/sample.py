@@ -34,8 +34,17 @@ def toml_value(value: object) -> str:
             return str(value)
         case _:
             text = duration_in_words(value) if isinstance(value, timedelta) else str(value)
-            quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-            return f'"{quoted}"'
+            return f'"{"".join(map(_character, text))}"'
+
+
+def _character(character: str) -> str:
+    """As it stands between quotes; a byte that is no UTF-8, for which TOML has no word, as Python escapes it."""
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def toml_key(key: str) -> str:

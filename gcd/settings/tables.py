@@ -13,7 +13,6 @@ from copy import copy
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from pathlib import Path  # noqa: TC003 - checked.py looks for it here
 from typing import TYPE_CHECKING, TypeVar
 
 from gcd.model.content import Depth
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         Interval,
         Patience,
         Period,
+        Place,
         Rate,
         Settling,
         Size,
@@ -195,8 +195,8 @@ class WebTable(Table):
         "127.0.0.1:9871",
         "Where to listen: host:port, :port for all addresses, [::1]:port. Empty: nowhere.",
     )
-    tls_cert: Path | None = setting(None, "The certificate, as PEM, with tls_key.", example="/etc/gcd/tls.crt")
-    tls_key: Path | None = setting(None, "The key of tls_cert, as PEM.", example="/etc/gcd/tls.key")
+    tls_cert: Place | None = setting(None, "The certificate, as PEM, with tls_key.", example="/etc/gcd/tls.crt")
+    tls_key: Place | None = setting(None, "The key of tls_cert, as PEM.", example="/etc/gcd/tls.key")
     users: dict[str, Hash] = setting(
         {},
         "Who may read, by name, with the bcrypt hash of the password. Unset: everybody who can connect.",

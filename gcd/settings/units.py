@@ -1,9 +1,10 @@
-"""Durations, hours of a day and time zones, as settings write them."""
+"""Durations, hours of a day, time zones and ends of acceptances, as settings write them."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, time, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 """In milliseconds."""
-_DURATION = re.compile(r"(\d{1,9})(ms|[smhd])")
+_DURATION = re.compile(r"([0-9]{1,9})(ms|[smhd])")
 _HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _MIDNIGHT = 24
 
@@ -46,6 +47,17 @@ def hours_of(text: str) -> tuple[time, time]:
     if begin[0] == _MIDNIGHT or end > (_MIDNIGHT, 0):
         raise ValueError("no hour of a day is later than 24:00, and none begins there")
     return time(*begin), time(end[0] % _MIDNIGHT, end[1])
+
+
+def until_of(value: object) -> date:
+    """The day, or the instant, that `value` means, in quotes or without. Raises `ValueError`."""
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str):
+        for kind in (date, datetime):
+            with suppress(ValueError):
+                return kind.fromisoformat(value)
+    raise ValueError("it must be a day or an instant, such as 2027-01-31 or 2027-01-31T12:00:00Z")
 
 
 def zone_of(name: str) -> tzinfo:

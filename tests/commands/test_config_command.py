@@ -40,11 +40,24 @@ def test_each_value_is_shown_with_its_origin(directory, monkeypatch, capsys):
     assert len(origins) == len(list(leaves()))
 
 
-def test_what_is_shown_is_toml(directory, monkeypatch, capsys):
-    monkeypatch.setenv("GCD_ROOT", '/srv/"odd"\\root')
+@pytest.mark.parametrize("root", ['/srv/"odd"\\root', "/srv/\x1b[31m\n\t\x7f\u2028", "/srv/ü\U000e0001"])
+def test_what_is_shown_is_toml_and_printable(directory, monkeypatch, capsys, root):
+    monkeypatch.setenv("GCD_ROOT", root)
 
     assert directory.exists()
-    assert tomllib.loads(shown(capsys))["root"] == '/srv/"odd"\\root'
+    text = shown(capsys)
+    assert tomllib.loads(text)["root"] == root
+    assert text.replace("\n", "").isprintable()
+
+
+def test_bytes_that_are_no_utf8_are_escaped(directory, monkeypatch, capsys):
+    monkeypatch.setenv("GCD_ROOT", os.fsdecode(b"/srv/\xff"))
+    monkeypatch.setenv(os.fsdecode(b"GCD_\xff\x1b"), "1")
+
+    assert directory.exists()
+    text = shown(capsys)
+    assert r'root = "/srv/\udcff"' in text
+    assert r"# GCD_\xff\x1b is set and is no setting" in text
 
 
 def test_variables_that_are_no_settings_are_remarked_upon(directory, monkeypatch, capsys):

@@ -2,8 +2,9 @@
 Hatchling's hook: compiles each ``gcd/**/_*.c`` into the wheel, by the stable ABI, for every Python from 3.11 on.
 
 Where there is no compiler, or no ``Python.h``, the wheel is one of pure Python: beside each of these files stands a
-module that does the same. Nothing is written into the source, which may be read-only, unless it is installed to be
-edited: then what is compiled lies where it will be imported. ``python deploy/wheel.py`` compiles it there anew.
+module that does the same, or does without. Nothing is written into the source, which may be read-only, unless it is
+installed to be edited: then what is compiled lies where it will be imported. ``python deploy/wheel.py`` compiles it
+there anew.
 """
 
 from __future__ import annotations

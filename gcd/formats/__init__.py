@@ -6,6 +6,7 @@ Formats: bytes to values.
     bolt.py             bbolt files
     buildkit.py         BuildKit's three databases
     gojson.py           JSON as Go reads it
+    _gojson.c           where it is just as engines write it
     gotime.py           times as Go reads them
     containerconfig.py  ``config.v2.json``, ``hostconfig.json``
     imageconfig.py      image configs

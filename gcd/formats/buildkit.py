@@ -29,7 +29,7 @@ from typing import TypeAlias
 
 from gcd.formats.bolt import Bucket, Database, parse_database
 from gcd.formats.escape import escaped
-from gcd.formats.gojson import Kind, Shape, decode_document, struct_of
+from gcd.formats.gojson import Kind, Shape, struct_of_document
 from gcd.model.errors import FormatError
 from gcd.model.facts import BuildLease, BuildRecord, BuildSnapshot, SnapshotKind
 from gcd.model.ids import ChainId, LayerDirId, is_digest, is_layer_dir_id
@@ -48,7 +48,7 @@ _ID = re.compile(rb"(?<![0-9a-z])(?:(?<!sha256:)[0-9a-f]{64}(?:-init)?|[0-9a-z]{
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}(?![0-9a-f])")
 _SHORTEST_ID = 25
 
-_VALUE_SHAPE = Shape({}, asked={"value": Kind.TEXT})
+_VALUE_SHAPE = Shape(asked={"value": Kind.TEXT})
 
 
 def read_snapshots(source: Source) -> dict[str, BuildSnapshot]:
@@ -113,7 +113,7 @@ def _value(bucket: Bucket, key: bytes, record: str) -> str:
     if not raw:
         return ""
     what = f"{key.decode()} of record {_shown(record)}"
-    found = struct_of(decode_document(raw, what), what, _VALUE_SHAPE)
+    found = struct_of_document(raw, what, _VALUE_SHAPE)
     return found.text("value") if found else ""
 
 

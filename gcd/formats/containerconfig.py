@@ -20,13 +20,28 @@ Sources: moby ``container/container.go`` Container, FromDisk, readHostConfig; ``
 
 from __future__ import annotations
 
-from gcd.formats.gojson import Json, Kind, Shape, Struct, decode_first, struct_of
+from gcd.formats.gojson import Json, Kind, Shape, Struct, struct_of, struct_of_first
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE, labels_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint, MountPoint
 
 _CONFIG = "config.v2.json"
 _HOST_CONFIG = "hostconfig.json"
+
+_STATE_SHAPE = Shape(
+    {
+        "Paused": Kind.FLAG,
+        "Restarting": Kind.FLAG,
+        "OOMKilled": Kind.FLAG,
+        "Pid": Kind.INTEGER,
+        "ExitCode": Kind.INTEGER,
+        "Error": Kind.TEXT,
+        "StartedAt": Kind.TIME,
+        "FinishedAt": Kind.TIME,
+        "Health": Kind.OBJECT,
+    },
+    asked={"Running": Kind.FLAG, "Dead": Kind.FLAG, "RemovalInProgress": Kind.FLAG},
+)
 
 _SHAPE = Shape(
     {
@@ -61,25 +76,26 @@ _SHAPE = Shape(
         "Image": Kind.TEXT,
         "Driver": Kind.TEXT,
     },
+    inner={"State": _STATE_SHAPE, "Config": RUN_CONFIG_SHAPE},
 )
 
-_STATE_SHAPE = Shape(
+_SPEC_SHAPE = Shape(
     {
-        "Paused": Kind.FLAG,
-        "Restarting": Kind.FLAG,
-        "OOMKilled": Kind.FLAG,
-        "Pid": Kind.INTEGER,
-        "ExitCode": Kind.INTEGER,
-        "Error": Kind.TEXT,
-        "StartedAt": Kind.TIME,
-        "FinishedAt": Kind.TIME,
-        "Health": Kind.OBJECT,
+        "Type": Kind.TEXT,
+        "Target": Kind.TEXT,
+        "ReadOnly": Kind.FLAG,
+        "Consistency": Kind.TEXT,
     },
-    asked={"Running": Kind.FLAG, "Dead": Kind.FLAG, "RemovalInProgress": Kind.FLAG},
+    read={"Source": Kind.TEXT},
 )
 
 _MOUNT_POINT_SHAPE = Shape(
     {
+        "Relabel": Kind.TEXT,
+        "Propagation": Kind.TEXT,
+        "SkipMountpointCreation": Kind.FLAG,
+    },
+    read={
         "Type": Kind.TEXT,
         "Name": Kind.TEXT,
         "Source": Kind.TEXT,
@@ -87,22 +103,12 @@ _MOUNT_POINT_SHAPE = Shape(
         "ID": Kind.TEXT,
         "RW": Kind.FLAG,
         "Driver": Kind.TEXT,
-        "Relabel": Kind.TEXT,
-        "Propagation": Kind.TEXT,
-        "SkipMountpointCreation": Kind.FLAG,
     },
     asked={"Spec": Kind.OBJECT},
+    inner={"Spec": _SPEC_SHAPE},
 )
 
-_SPEC_SHAPE = Shape(
-    {
-        "Type": Kind.TEXT,
-        "Source": Kind.TEXT,
-        "Target": Kind.TEXT,
-        "ReadOnly": Kind.FLAG,
-        "Consistency": Kind.TEXT,
-    }
-)
+_RESTART_POLICY_SHAPE = Shape({"MaximumRetryCount": Kind.INTEGER}, asked={"Name": Kind.TEXT})
 
 _HOST_CONFIG_SHAPE = Shape(
     {
@@ -143,9 +149,8 @@ _HOST_CONFIG_SHAPE = Shape(
         "Init": Kind.FLAG,
     },
     asked={"RestartPolicy": Kind.OBJECT, "AutoRemove": Kind.FLAG},
+    inner={"RestartPolicy": _RESTART_POLICY_SHAPE},
 )
-
-_RESTART_POLICY_SHAPE = Shape({"MaximumRetryCount": Kind.INTEGER}, asked={"Name": Kind.TEXT})
 
 _IMAGE_MOUNT = "image"
 
@@ -156,16 +161,16 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
 
     ``"State": null`` crashes the engine, and is refused here.
     """
-    container = struct_of(decode_first(raw, _CONFIG), _CONFIG, _SHAPE) or Struct((), _CONFIG, _SHAPE)
+    container = struct_of_first(raw, _CONFIG, _SHAPE) or Struct((), _CONFIG, _SHAPE)
     identity = container.stated_text("ID")
     if identity == "":
         raise FormatError(f"{_CONFIG}: ID", expected="the directory's name", found="nothing")
-    state = container.struct("State", _STATE_SHAPE)
+    state = container.struct("State")
     if state is None:
         if container.has("State"):
             raise FormatError(f"{_CONFIG}: State", expected=Kind.OBJECT.value, found="null")
         state = Struct((), _CONFIG, _STATE_SHAPE)
-    config = container.struct("Config", RUN_CONFIG_SHAPE)
+    config = container.struct("Config")
     points = _mount_points(container)
     return ContainerConfig(
         id=identity or "",
@@ -185,10 +190,10 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
 
 def parse_host_config(raw: bytes) -> HostConfig:
     """``null`` is refused: the engine panics at it."""
-    host = struct_of(decode_first(raw, _HOST_CONFIG), _HOST_CONFIG, _HOST_CONFIG_SHAPE)
+    host = struct_of_first(raw, _HOST_CONFIG, _HOST_CONFIG_SHAPE)
     if host is None:
         raise FormatError(_HOST_CONFIG, expected=Kind.OBJECT.value, found="null")
-    policy = host.struct("RestartPolicy", _RESTART_POLICY_SHAPE)
+    policy = host.struct("RestartPolicy")
     return HostConfig(auto_remove=host.flag("AutoRemove"), restart_policy=policy.text("Name") if policy else "")
 
 
@@ -203,7 +208,7 @@ def _mount_point(destination: str, value: Json) -> tuple[MountPoint, Struct] | N
     point = struct_of(value, what, _MOUNT_POINT_SHAPE)
     if point is None:
         return None
-    point.struct("Spec", _SPEC_SHAPE)  # for what it refuses
+    point.struct("Spec")  # for what it refuses
     mount_point = MountPoint(
         destination=point.text("Destination") or destination,
         type=point.text("Type"),
@@ -217,6 +222,6 @@ def _mount_point(destination: str, value: Json) -> tuple[MountPoint, Struct] | N
 
 def _image_mount(mount_point: MountPoint, point: Struct) -> ImageMountPoint:
     """`source` is the best that the file says of the image: reference, id, or path."""
-    spec = point.struct("Spec", _SPEC_SHAPE)
+    spec = point.struct("Spec")
     source = mount_point.name or (spec.text("Source") if spec else "") or mount_point.source
     return ImageMountPoint(mount_point.destination, point.text("ID"), source)

@@ -16,7 +16,7 @@ Sources: moby ``layer/filestore.go`` GetDescriptor; docker distribution ``blobs.
 
 from __future__ import annotations
 
-from gcd.formats.gojson import Kind, Shape, decode_document, struct_of
+from gcd.formats.gojson import Kind, Shape, struct_of_document
 
 _DESCRIPTOR_SHAPE = Shape(
     {
@@ -36,14 +36,14 @@ _VOLUME_OPTIONS_SHAPE = Shape(
 
 def check_descriptor(raw: bytes) -> None:
     """Raise `FormatError` unless the engine would take `raw` for a layer's ``descriptor.json``."""
-    struct_of(decode_document(raw, "descriptor.json"), "descriptor.json", _DESCRIPTOR_SHAPE)
+    struct_of_document(raw, "descriptor.json", _DESCRIPTOR_SHAPE)
 
 
 def check_plugin_config(raw: bytes) -> None:
     """Raise `FormatError` unless `raw` is one JSON object, or null."""
-    struct_of(decode_document(raw, "plugin config"), "plugin config", Shape({}))
+    struct_of_document(raw, "plugin config", Shape())
 
 
 def check_volume_options(raw: bytes) -> None:
     """Raise `FormatError` unless the engine would take `raw` for a volume's ``opts.json``."""
-    struct_of(decode_document(raw, "opts.json"), "opts.json", _VOLUME_OPTIONS_SHAPE)
+    struct_of_document(raw, "opts.json", _VOLUME_OPTIONS_SHAPE)

@@ -7,6 +7,9 @@ JSON as the engine reads it: Go's encoding/json, of which Python's json is neith
 - One value of the wrong type makes the engine refuse the whole file, whatever field it is in.
 - ``json.Unmarshal`` refuses what follows the value, ``json.Decoder`` does not look at it.
 
+What is just as an engine writes it, which is nearly every file, is checked and pruned at once by a compiled part
+(``_gojson.c``). It gives no answer for what is odd in any way; that, and all where it was not compiled, is read here.
+
 Bounded: nesting is limited, numbers stay text until somebody wants a small one, and memory is up to thirty times the
 input, whose size the caller limits. `FormatError.found` names kinds of values and single characters, never contents:
 files read with this hold environment variables.
@@ -28,8 +31,17 @@ from gcd.formats.escape import escaped
 from gcd.formats.gotime import is_rfc3339
 from gcd.model.errors import FormatError
 
+try:
+    from gcd.formats import _gojson
+except ImportError:  # not compiled where it was installed
+    IS_COMPILED = False
+else:
+    IS_COMPILED = True
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
+
+    from gcd.formats._gojson import Compiled
 
 MOST_NESTED = 400
 """The deepest nesting that is read. Go goes to 10 000, but no engine writes more than a dozen, and Python's own parser
@@ -46,7 +58,10 @@ class Number:
 Members: TypeAlias = tuple[tuple[str, "Json"], ...]
 """The members of an object as they stand, repeated keys included."""
 
-Json: TypeAlias = Union[bool, str, Number, "list[Json]", Members, None]
+Fields: TypeAlias = "dict[str, Json]"
+"""An object that is plain, checked by its shape: the fields that this keeps, by name."""
+
+Json: TypeAlias = Union[bool, str, Number, "list[Json]", Members, Fields, None]
 
 
 def decode_document(raw: bytes, what: str) -> Json:
@@ -103,22 +118,36 @@ class Kind(Enum):
     WORDS = "a text or an array of texts"
 
 
-_NONE: Mapping[str, Kind] = MappingProxyType({})
-
-
 class Shape:
     """
-    The kinds of a struct's fields, by name. Those `checked` are checked for every object, as the engine would refuse
-    the file for one of another kind; those `asked` for only when they are. No other field is seen.
+    The kinds of a struct's fields, by name. Of every object those `checked` and `read` are checked, as the engine would
+    refuse the file for one of another kind; those `asked` for only when they are. Those only checked may not be asked
+    for: they need not be kept. No other field is seen.
+
+    `inner` are the shapes of the objects that fields hold, or that are in their arrays.
     """
 
-    __slots__ = ("_fields", "_is_of", "_plain")
+    __slots__ = ("_fields", "_is_of", "_plain", "compiled", "inner")
 
-    def __init__(self, checked: Mapping[str, Kind], asked: Mapping[str, Kind] = _NONE) -> None:
-        kinds = {**checked, **asked}
-        self._fields = {_folded(name): (name, kind, name in checked) for name, kind in kinds.items()}
+    def __init__(
+        self,
+        checked: Mapping[str, Kind] = MappingProxyType({}),
+        *,
+        read: Mapping[str, Kind] = MappingProxyType({}),
+        asked: Mapping[str, Kind] = MappingProxyType({}),
+        inner: Mapping[str, Shape] = MappingProxyType({}),
+    ) -> None:
+        kinds = {**checked, **read, **asked}
+        self.inner = inner
+        self._fields = {_folded(name): (name, kind, name not in asked) for name, kind in kinds.items()}
         self._is_of = {name: _IS_OF[kind] for name, kind in kinds.items()}
         self._plain = {name: _PLAIN[kind] for name, kind in kinds.items() if kind in _PLAIN}
+        self.compiled: Compiled | None = None
+        """The same as the compiled part has it: of each field its name and kind, whether to keep it, what it holds."""
+        if IS_COMPILED:
+            shapes = {name: shape.compiled for name, shape in inner.items()}
+            fields = ((name, kind.name, name not in checked, shapes.get(name)) for name, kind in kinds.items())
+            self.compiled = _gojson.compiled(tuple(fields))
 
     def decode(self, members: Members, what: str) -> Mapping[str, Json | FormatError]:
         """
@@ -126,19 +155,13 @@ class Shape:
 
         Raises `FormatError` for one of another kind that is checked.
         """
-        if self._fits(members):
+        if self.fits(members):
             found = dict(members)
             if len(found) == len(members):
                 return found
         return self._settled(members, what)
 
-    def check(self, items: Iterable[Json], what: str) -> None:
-        """Raises `FormatError` where one of `items` is no object or null, or has a field that `decode` refuses."""
-        for item in items:
-            if type(item) is not tuple or not self._fits(item):
-                struct_of(item, what, self)
-
-    def _fits(self, members: Members) -> bool:
+    def fits(self, members: Members) -> bool:
         """
         Whether all keys of fields are written as their names are, and all values of their kinds or null, as in nearly
         every object. False where that takes longer to tell.
@@ -177,14 +200,15 @@ class Struct:
     An object decoded into a Go struct: fields by name, whatever the case of the key.
 
     A missing field has Go's zero value. A value of another kind, in any occurrence of its key, is a `FormatError`: at
-    once if the shape has the field checked, else for whoever asks for it. Only fields that the shape names may be asked
-    for.
+    once if the shape has the field checked or read, else for whoever asks for it. Only fields may be asked for that the
+    shape has for that.
     """
 
-    __slots__ = ("_fields", "what")
+    __slots__ = ("_fields", "_inner", "what")
 
-    def __init__(self, members: Members, what: str, shape: Shape) -> None:
-        self._fields = shape.decode(members, what)
+    def __init__(self, members: Members | Fields, what: str, shape: Shape) -> None:
+        self._fields = members if isinstance(members, dict) else shape.decode(members, what)
+        self._inner = shape.inner
         self.what = what
 
     def has(self, name: str) -> bool:
@@ -204,10 +228,12 @@ class Struct:
     def flag(self, name: str) -> bool:
         return self._value(name) is True
 
-    def struct(self, name: str, shape: Shape) -> Struct | None:
+    def struct(self, name: str) -> Struct | None:
         """None for a pointer to a struct that is missing or null; the objects of a repeated key merge."""
         value = self._value(name)
-        return Struct(value, f"{self.what}: {name}", shape) if isinstance(value, tuple) else None
+        if not isinstance(value, tuple | dict):
+            return None
+        return Struct(value, f"{self.what}: {name}", self._inner[name])
 
     def entries(self, name: str) -> list[tuple[str, Json]]:
         """
@@ -223,16 +249,43 @@ class Struct:
         value = self._value(name)
         return tuple([cleaned(v) if isinstance(v, str) else "" for v in value]) if isinstance(value, list) else ()
 
-    def items(self, name: str) -> list[Json]:
-        """The items of an array, for their kinds to be checked: also those of a repeated key that do not count."""
+    def check_items(self, name: str) -> None:
+        """
+        Raises `FormatError` where an item of the array is no object or null, or has a field that is refused: also one
+        of a repeated key that does not count.
+        """
         value = self._value(name)
-        return value if isinstance(value, list) else []
+        shape = self._inner[name]
+        for item in value if isinstance(value, list) else ():
+            if type(item) is not dict and (type(item) is not tuple or not shape.fits(item)):
+                struct_of(item, f"{self.what}: {name}", shape)
 
     def _value(self, name: str) -> Json:
         value = self._fields.get(name)
         if isinstance(value, FormatError):
             raise value
         return value
+
+
+def struct_of_document(raw: bytes, what: str, shape: Shape) -> Struct | None:
+    """The object of a file that the engine reads with ``json.Unmarshal``, None for null."""
+    fields = _plain(raw, shape, is_whole=True)
+    return struct_of(decode_document(raw, what), what, shape) if fields is None else Struct(fields, what, shape)
+
+
+def struct_of_first(raw: bytes, what: str, shape: Shape) -> Struct | None:
+    """The object, None for null, that a file begins with which the engine reads with ``json.Decoder``."""
+    fields = _plain(raw, shape, is_whole=False)
+    return struct_of(decode_first(raw, what), what, shape) if fields is None else Struct(fields, what, shape)
+
+
+def _plain(raw: bytes, shape: Shape, *, is_whole: bool) -> Fields | None:
+    """
+    What `shape` keeps of the object that `raw` begins with, and holds nothing else if it `is_whole`. None where it is
+    odd: where it is no such object, where a key of a field is written in another case or repeated, where a time or a
+    number has a form that engines do not write, where anything is refused. So it is where nothing was compiled.
+    """
+    return None if shape.compiled is None else _gojson.pruned(shape.compiled, raw, is_whole)
 
 
 def struct_of(value: Json, what: str, shape: Shape) -> Struct | None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.formats.escape import escaped
-from gcd.formats.gojson import Kind, Shape, Struct, decode_document, struct_of
+from gcd.formats.gojson import Kind, Shape, Struct, struct_of_document
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE, labels_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import ImageConfig
@@ -30,24 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _WHAT = "image config"
-
-_SHAPE = Shape(
-    {
-        "id": Kind.TEXT,
-        "parent": Kind.TEXT,
-        "comment": Kind.TEXT,
-        "created": Kind.TIME,
-        "container": Kind.TEXT,
-        "docker_version": Kind.TEXT,
-        "author": Kind.TEXT,
-        "architecture": Kind.TEXT,
-        "history": Kind.ARRAY,
-        "os.version": Kind.TEXT,
-        "os.features": Kind.TEXTS,
-        "Size": Kind.INTEGER,
-    },
-    asked={"config": Kind.OBJECT, "container_config": Kind.OBJECT, "rootfs": Kind.OBJECT, "os": Kind.TEXT},
-)
 
 _HISTORY_SHAPE = Shape(
     {
@@ -61,17 +43,40 @@ _HISTORY_SHAPE = Shape(
 
 _ROOTFS_SHAPE = Shape({"type": Kind.TEXT}, asked={"diff_ids": Kind.TEXTS})
 
+_SHAPE = Shape(
+    {
+        "id": Kind.TEXT,
+        "parent": Kind.TEXT,
+        "comment": Kind.TEXT,
+        "container": Kind.TEXT,
+        "docker_version": Kind.TEXT,
+        "author": Kind.TEXT,
+        "architecture": Kind.TEXT,
+        "os.version": Kind.TEXT,
+        "os.features": Kind.TEXTS,
+        "Size": Kind.INTEGER,
+    },
+    read={"created": Kind.TIME, "history": Kind.ARRAY},
+    asked={"config": Kind.OBJECT, "container_config": Kind.OBJECT, "rootfs": Kind.OBJECT, "os": Kind.TEXT},
+    inner={
+        "config": RUN_CONFIG_SHAPE,
+        "container_config": RUN_CONFIG_SHAPE,
+        "history": _HISTORY_SHAPE,
+        "rootfs": _ROOTFS_SHAPE,
+    },
+)
+
 
 def parse_image_config(raw: bytes, diff_id: Callable[[str], DiffId] = DiffId) -> ImageConfig:
     """
     `os` is ``linux`` where the config names none, as the engine has it; `created` is "" where it says none. `diff_id`
     may give one object for all texts that are equal: images have layers in common.
     """
-    image = struct_of(decode_document(raw, _WHAT), _WHAT, _SHAPE) or Struct((), _WHAT, _SHAPE)
-    _HISTORY_SHAPE.check(image.items("history"), f"{_WHAT}: history")
+    image = struct_of_document(raw, _WHAT, _SHAPE) or Struct((), _WHAT, _SHAPE)
+    image.check_items("history")
     stated = [name for name in ("config", "container_config") if image.has(name)]
-    runs = {name: image.struct(name, RUN_CONFIG_SHAPE) for name in stated}
-    rootfs = image.struct("rootfs", _ROOTFS_SHAPE)
+    runs = {name: image.struct(name) for name in stated}
+    rootfs = image.struct("rootfs")
     if rootfs is None:
         raise FormatError(_WHAT, expected="a rootfs", found="none")
     return ImageConfig(

@@ -18,7 +18,7 @@ import json
 from typing import TYPE_CHECKING
 
 from gcd.formats.escape import escaped
-from gcd.formats.gojson import Json, Kind, Shape, decode_first, struct_of, text_map
+from gcd.formats.gojson import Json, Kind, Shape, struct_of_first, text_map
 from gcd.model.errors import FormatError
 from gcd.model.facts import Repositories
 from gcd.model.ids import ImageId, repository_of
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _WHAT = "repositories.json"
-_SHAPE = Shape({}, asked={"Repositories": Kind.OBJECT})
+_SHAPE = Shape(asked={"Repositories": Kind.OBJECT})
 
 
 def parse_repositories(raw: bytes) -> Repositories:
     """The image ids are texts of the file: one that is no digest names no image and must not be made a path."""
-    store = struct_of(decode_first(raw, _WHAT), _WHAT, _SHAPE)
+    store = struct_of_first(raw, _WHAT, _SHAPE)
     if store is None:
         # Decoding null leaves the engine without a store, at which it panics.
         raise FormatError(_WHAT, expected=Kind.OBJECT.value, found="null")

@@ -34,16 +34,15 @@ RUN_CONFIG_SHAPE = Shape(
         "Cmd": Kind.WORDS,
         "Healthcheck": Kind.OBJECT,
         "ArgsEscaped": Kind.FLAG,
-        "Image": Kind.TEXT,
         "Volumes": Kind.SET,
         "WorkingDir": Kind.TEXT,
         "Entrypoint": Kind.WORDS,
         "OnBuild": Kind.TEXTS,
-        "Labels": Kind.TEXT_MAP,
         "StopSignal": Kind.TEXT,
         "StopTimeout": Kind.INTEGER,
         "Shell": Kind.WORDS,
-    }
+    },
+    read={"Image": Kind.TEXT, "Labels": Kind.TEXT_MAP},
 )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from gcd.formats.gojson import Kind, Shape, decode_document, struct_of
+from gcd.formats.gojson import Kind, Shape, struct_of_document
 from gcd.model import layout
 from gcd.model.reading import Present, value_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONFIG_LIMIT: Final = 16 << 20
 _WHAT: Final = "image config"
-_SHAPE: Final = Shape({}, asked={"os": Kind.TEXT, "architecture": Kind.TEXT, "variant": Kind.TEXT})
+_SHAPE: Final = Shape(asked={"os": Kind.TEXT, "architecture": Kind.TEXT, "variant": Kind.TEXT})
 _WORD: Final = re.compile(r"[a-z0-9]{1,20}")
 _MACHINES: Final = {
     "x86_64": "linux/amd64", "aarch64": "linux/arm64", "armv7l": "linux/arm/v7", "armv6l": "linux/arm/v6",
@@ -49,7 +49,7 @@ def others(root: Directory, images: Iterable[ImageId], machine: str) -> Mapping[
 
 def platform_in(config: bytes) -> str:
     """What the bytes of an image config say; "" where they say nothing that can be a platform. `FormatError`."""
-    image = struct_of(decode_document(config, _WHAT), _WHAT, _SHAPE)
+    image = struct_of_document(config, _WHAT, _SHAPE)
     if image is None:
         return ""
     words = [image.text("os") or "linux", image.text("architecture")]

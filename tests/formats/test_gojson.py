@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.totality import damaged, value_or_format_error
 
-from gcd.formats.gojson import MOST_NESTED, Kind, Shape, Struct, decode_document, decode_first, struct_of, text_map
+from gcd.formats.gojson import (
+    MOST_NESTED,
+    Kind,
+    Shape,
+    Struct,
+    decode_document,
+    decode_first,
+    struct_of,
+    struct_of_first,
+    text_map,
+)
 from gcd.model.errors import FormatError
 
 if TYPE_CHECKING:
@@ -17,11 +27,11 @@ if TYPE_CHECKING:
 
 
 def struct(raw: str | bytes, **asked: Kind) -> Struct:
-    return shaped(raw, Shape({}, asked))
+    return shaped(raw, Shape(asked=asked))
 
 
 def shaped(raw: str | bytes, shape: Shape) -> Struct:
-    view = struct_of(decode_first(raw.encode() if isinstance(raw, str) else raw, "file"), "file", shape)
+    view = struct_of_first(raw.encode() if isinstance(raw, str) else raw, "file", shape)
     assert view is not None
     return view
 
@@ -52,12 +62,12 @@ def test_the_last_scalar_of_a_repeated_key_counts_and_null_leaves_it():
 
 
 def test_objects_of_a_repeated_key_merge_until_a_null():
-    inner = Shape({}, {"A": Kind.TEXT, "B": Kind.TEXT})
-    both = struct('{"S": {"A": "x"}, "s": {"B": "y"}}', S=Kind.OBJECT).struct("S", inner)
+    shape = Shape(asked={"S": Kind.OBJECT}, inner={"S": Shape(asked={"A": Kind.TEXT, "B": Kind.TEXT})})
+    both = shaped('{"S": {"A": "x"}, "s": {"B": "y"}}', shape).struct("S")
     assert both is not None
     assert (both.text("A"), both.text("B")) == ("x", "y")
-    assert struct('{"S": {"A": "x"}, "S": null}', S=Kind.OBJECT).struct("S", inner) is None
-    rest = struct('{"S": {"A": "x"}, "S": null, "S": {"B": "y"}}', S=Kind.OBJECT).struct("S", inner)
+    assert shaped('{"S": {"A": "x"}, "S": null}', shape).struct("S") is None
+    rest = shaped('{"S": {"A": "x"}, "S": null, "S": {"B": "y"}}', shape).struct("S")
     assert rest is not None
     assert (rest.text("A"), rest.text("B")) == ("", "y")
 
@@ -68,8 +78,13 @@ def test_the_last_array_of_a_repeated_key_counts():
 
 
 def test_the_items_of_all_arrays_of_a_repeated_key_are_there_to_be_checked():
-    assert struct('{"T": ["a"], "t": null, "T": [], "T": [true]}', T=Kind.ARRAY).items("T") == ["a", True]
-    assert struct('{"T": null}', T=Kind.ARRAY).items("T") == []
+    shape = Shape(read={"T": Kind.ARRAY}, inner={"T": Shape({"A": Kind.TEXT})})
+    for fine in ('{"T": null}', '{"T": [{}, null, {"a": "x"}], "t": null, "T": []}'):
+        shaped(fine, shape).check_items("T")
+    for wrong in ('{"T": [1]}', '{"T": [{"A": 1}], "t": null, "T": [], "T": [{}]}'):
+        with pytest.raises(FormatError) as error:
+            shaped(wrong, shape).check_items("T")
+        assert error.value.found == "a number"
 
 
 def test_a_field_is_there_also_for_null():
@@ -223,9 +238,9 @@ def test_any_bytes_are_json_or_refused_and_a_document_is_a_first_value(raw):
 
 
 def test_what_is_asked_for_is_refused_only_then_and_the_checked_at_once():
-    shape = Shape({"Checked": Kind.TEXT}, {"Asked": Kind.TEXT})
+    shape = Shape({"Checked": Kind.TEXT}, asked={"Asked": Kind.TEXT})
     view = shaped('{"asked": "x", "Asked": 1}', shape)
-    for ask in (view.text, view.flag, view.has, view.texts, view.items, view.entries):
+    for ask in (view.text, view.flag, view.has, view.texts, view.entries):
         with pytest.raises(FormatError) as error:
             ask("Asked")
         assert (error.value.what, error.value.found) == ("file: Asked", "a number")
@@ -238,7 +253,7 @@ def test_what_is_asked_for_is_refused_only_then_and_the_checked_at_once():
 
 ASKED = {"Text": Kind.TEXT, "flag": Kind.FLAG, "Objects": Kind.SET, "os": Kind.WORDS}
 CHECKED = {"Time": Kind.TIME, "count": Kind.INTEGER, "texts": Kind.TEXTS, "Map": Kind.TEXT_MAP, "array": Kind.ARRAY}
-SHAPE = Shape(CHECKED, ASKED)
+SHAPE = Shape(read=CHECKED, asked=ASKED)
 NAMES = [*CHECKED, *ASKED]
 
 KEYS = st.sampled_from([*NAMES, "text", "TEXT", "Flag", "o\u017f", "other", "Other", "x" * 100])
@@ -266,7 +281,7 @@ def answers(raw: str) -> object:
 
 def answer(view: Struct, name: str) -> object:
     try:
-        return view.stated_text(name), view.flag(name), view.texts(name), view.items(name), view.entries(name)
+        return view.stated_text(name), view.flag(name), view.texts(name), view.entries(name)
     except FormatError as error:
         return str(error)
 
@@ -286,13 +301,12 @@ def test_a_key_that_is_repeated_for_null_leaves_a_scalar_as_it_was(members):
 
 @given(st.lists(OBJECTS.map(written) | st.sampled_from(["null", "[]", '"x"']), max_size=3))
 def test_to_check_items_is_to_decode_each(items):
-    values = [decode_first(item.encode(), "file") for item in items]
-
     def decoded() -> None:
-        for value in values:
-            struct_of(value, "file", SHAPE)
+        for item in items:
+            struct_of(decode_first(item.encode(), "file"), "file: Items", SHAPE)
 
-    assert refused(lambda: SHAPE.check(values, "file")) == refused(decoded)
+    view = shaped(f'{{"Items": [{", ".join(items)}]}}', Shape(read={"Items": Kind.ARRAY}, inner={"Items": SHAPE}))
+    assert refused(lambda: view.check_items("Items")) == refused(decoded)
 
 
 def refused(work: Callable[[], None]) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gcd.report import lines
 
 _WHOLE_LINES = 1_000_000
+_NARROWEST = 20
+"""Of fewer columns than it indents Rich leaves out the text."""
 
 
 def rendered(parts: Iterable[RenderableType], *, width: int | None, colour: bool) -> str:
@@ -26,7 +28,7 @@ def rendered(parts: Iterable[RenderableType], *, width: int | None, colour: bool
     """
     console = Console(
         file=io.StringIO(),
-        width=width or _WHOLE_LINES,
+        width=max(width or _WHOLE_LINES, _NARROWEST),
         force_terminal=colour,
         color_system="standard" if colour else None,
         highlight=False,

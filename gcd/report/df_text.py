@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Rows of a table; JSON has all."""
+NAMES_SHOWN = 3
+"""Of an image, which may have hundreds."""
 
 _ENGINE = {"running": "engine running", "stopped": "engine stopped", "unknown": "state of the engine unknown"}
 _DOCKER_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -102,7 +104,9 @@ def _image(image: ImageSpace) -> Row:
     says, shared = (
         "?" if size is None else docker_size(size) for size in (image.engine_bytes, image.engine_shared_bytes)
     )
-    name = ", ".join(map(printable, image.references))
+    name = ", ".join(map(printable, image.references[:NAMES_SHOWN]))
+    if len(image.references) > NAMES_SHOWN:
+        name += f" and {len(image.references) - NAMES_SHOWN} more"
     return (name, iec(image.unique.disk_bytes), iec(image.shared.disk_bytes), str(image.layers), says, shared)
 
 

@@ -56,6 +56,14 @@ def test_tables_end_somewhere_and_say_so():
     assert "\n… and 7 more; --format json lists all\n" in text
 
 
+def test_an_image_of_many_names_makes_no_table_wide():
+    image = replace(IMAGE, references=tuple(f"app:{number}" for number in range(40)))
+
+    row = next(line for line in df_text(usage(images=(image,))).splitlines() if line.startswith("app:0"))
+
+    assert row.startswith("app:0, app:1, app:2 and 37 more  ")
+
+
 def test_nothing_to_tell_makes_no_empty_tables():
     empty = EngineView(EngineRow(0, 0), EngineRow(0, 0), EngineRow(0, 0), EngineRow(0, 0))
     text = df_text(usage(images=(), containers=(), shares={(Category.VOLUMES, ""): Space(4096, 1)}, view=empty))

@@ -27,9 +27,19 @@ def test_plain_lines_are_those_of_rich(lines):
 
 
 def test_on_a_terminal_lines_are_wrapped_but_for_what_is_copied():
-    lines = [(2, Text("one two three")), (2, Text("gcd repair ", ("GCD101", "bold"), no_wrap=True)), (0, Text())]
+    lines = [
+        (2, Text("one two three four five")),
+        (2, Text("gcd quarantine ", ("GCD101", "bold"), no_wrap=True)),
+        (0, Text()),
+    ]
 
-    assert written(lines, width=10, colour=False) == "  one two\n  three\n  gcd repair GCD101\n\n"
+    assert written(lines, width=20, colour=False) == "  one two three four\n  five\n  gcd quarantine GCD101\n\n"
+
+
+def test_no_terminal_is_so_narrow_that_words_are_left_out():
+    lines = [(4, Text("one two three"))]
+
+    assert written(lines, width=1, colour=False) == "    one two three\n"
 
 
 def test_colours_are_asked_for():

@@ -441,6 +441,69 @@ class TestRecords:
         assert not graph_of(inventory).is_being_removed("nobody")
 
 
+TWIN = layer_dir(STRAY, TOP_LINK)
+TOP_RECORD = layer(TOP_DIFF, TOP_DIR, BASE_CHAIN)
+
+DISAGREEING = {
+    "nothing": (),
+    "two dirs of one link, the symlink to the first": (TWIN,),
+    "two dirs of one link, the symlink to the second": (TWIN, symlink(TOP_LINK, STRAY)),
+    "a symlink astray": (symlink(TOP_LINK, BASE_DIR),),
+    "a symlink that leads out": (symlink(TOP_LINK, Malformed("../<layer dir>/diff", "'/'")),),
+    "a symlink that nothing names": (symlink(STRAY_LINK, STRAY),),
+    "a symlink that only a lower names": (symlink(STRAY_LINK, STRAY), layer_dir(TOP_DIR, TOP_LINK, (STRAY_LINK,))),
+    "a symlink that only an odd dir names": (
+        symlink(STRAY_LINK, STRAY), layer_dir(TOP_DIR, EMPTY, (STRAY_LINK,), diff=None),
+    ),
+    "a link without symlink": (layer_dir(STRAY, STRAY_LINK),),
+    "an odd link without symlink": (layer_dir(STRAY, STRAY_LINK, diff=None),),
+    "a dir of two records": (layer(OTHER_DIFF, TOP_DIR),),
+    "an rw dir that a record of an image names": (
+        layer(BASE_DIFF, INIT_DIR), layer_dir(INIT_DIR, INIT_LINK), rw_layer(parent=None),
+    ),
+    "a record of another diff id": (replace(TOP_RECORD, diff_id=Present(OTHER_DIFF)),),
+    "a record without parent": (replace(TOP_RECORD, parent=ABSENT), layer_dir(TOP_DIR, TOP_LINK)),
+    "a record of another parent": (replace(TOP_RECORD, parent=Present(TOP_CHAIN)),),
+    "a record without dir": (layer(TOP_DIFF, STRAY, BASE_CHAIN),),
+    "a record of an odd dir": (layer_dir(TOP_DIR, TOP_LINK, (BASE_LINK,), diff=None),),
+    "a dir without lower": (layer_dir(TOP_DIR, TOP_LINK),),
+    "a dir of another lower": (layer_dir(TOP_DIR, TOP_LINK, (RW_LINK,)),),
+    "an rw dir of another lower": (layer_dir(RW_DIR, RW_LINK, (TOP_LINK,)),),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("records", DISAGREEING.values(), ids=DISAGREEING)
+def test_what_is_found_among_all_at_once_is_what_is_true_of_each(records):
+    graph = graph_of(with_records(healthy_inventory(), *records))
+    links = {*graph.farm, *graph.claimants, *graph.cited_links}
+    dirs = {*graph.dirs, *graph.chain_of_dir, *graph.symlinks_to}
+    assert graph.unresolved_links == set(filter(graph.is_unresolved, links))
+    assert graph.claimed_only == set(filter(graph.is_claimed_only, links))
+    assert graph.unnamed_symlinks == set(filter(graph.is_unnamed_symlink, links))
+    assert graph.astray_symlinks == set(filter(graph.is_astray, links))
+    assert graph.missing_dirs == set(filter(graph.is_missing, dirs))
+    assert graph.perhaps_without_lower == set(filter(graph.is_perhaps_without_lower, dirs))
+    assert graph.unlike_parent == set(filter(graph.is_unlike_parent, dirs))
+    assert graph.lost_dirs == set(filter(graph.is_lost, dirs))
+
+
+@pytest.mark.parametrize(
+    ("records", "depths"),
+    [
+        ((), {BASE_CHAIN: 1, TOP_CHAIN: 2}),
+        ((replace(TOP_RECORD, diff_id=Present(OTHER_DIFF)),), {BASE_CHAIN: 1}),
+        ((replace(TOP_RECORD, parent=ABSENT),), {BASE_CHAIN: 1}),
+        ((layer(TOP_DIFF, TOP_DIR, BASE_CHAIN, size=EMPTY),), {BASE_CHAIN: 1}),
+        ((layer(BASE_DIFF, BASE_DIR, size=EMPTY),), {}),
+        ((image(TOP_DIFF),), {}),
+    ],
+)
+def test_a_record_is_proven_where_an_image_implies_it_and_all_below_it(records, depths):
+    graph = graph_of(with_records(healthy_inventory(), *records))
+    assert graph.proven_depths == depths
+    assert graph.unproven_names == graph.layers.rows.keys() - depths.keys()
+
+
 class TestKeptLayers:
     """Beside what `test_layers_rules` says of orphaned layers."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ChainId, chain_id, init_dir_of, is_digest
-from gcd.model.reading import Present
+from gcd.model.reading import Present, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         RwLayerRecord,
         WriteSet,
     )
-    from gcd.model.ids import DiffId
+    from gcd.model.ids import DiffId, LayerDirId
     from gcd.model.reading import Reading
 
 
@@ -69,15 +69,19 @@ def write_set_edges(write_set: WriteSet) -> Iterator[Node]:
 
 
 def rw_layer_edges(record: RwLayerRecord) -> Iterator[Node]:
-    """
-    The parent chain and both dirs; the init dir also when only ``mount-id`` tells of it, for the pair lives together.
-    """
     yield from _present(NodeKind.LAYER, record.parent)
-    yield from _present(NodeKind.LAYER_DIR, record.mount_id)
-    if isinstance(record.init_id, Present):
-        yield dir_node(record.init_id.value)
-    elif isinstance(record.mount_id, Present):
-        yield dir_node(init_dir_of(record.mount_id.value))
+    yield from map(dir_node, rw_dirs_of(record))
+
+
+def rw_dirs_of(record: RwLayerRecord) -> tuple[LayerDirId, ...]:
+    """
+    The dirs, existing or not, of an rw layer record; the init dir also when only ``mount-id`` tells of it, for the pair
+    lives together.
+    """
+    mount_id, init_id = value_of(record.mount_id), value_of(record.init_id)
+    if init_id is None and mount_id is not None:
+        init_id = init_dir_of(mount_id)
+    return tuple(dir_id for dir_id in (mount_id, init_id) if dir_id is not None)
 
 
 def container_edges(container: Container) -> Iterator[Node]:

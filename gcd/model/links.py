@@ -9,6 +9,7 @@ a ``lower`` is the link of another dir and the ``lower`` of that, as it should b
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,24 @@ class Links(Records):
     def claimants(self) -> Mapping[LinkId, tuple[LayerDirId, ...]]:
         """By link id, the dirs whose ``link`` file says it."""
         said = [(row[0], dir_id) for dir_id, row in self.dirs.rows.items()]
-        said += [(d.link.value, d.id) for d in self.dirs.odd.values() if isinstance(d.link, Present)]
-        return grouped(said)
+        return grouped([*said, *self._said_by_odd_dirs()])
+
+    def _said_by_odd_dirs(self) -> Iterator[tuple[LinkId, LayerDirId]]:
+        return ((d.link.value, d.id) for d in self.dirs.odd.values() if isinstance(d.link, Present))
+
+    @cached_property
+    def claimant_of(self) -> Mapping[LinkId, LayerDirId]:
+        """By link id, the dir whose ``link`` file says it; any of them where several do (`shared_links`)."""
+        found = {row[0]: dir_id for dir_id, row in self.dirs.rows.items()}
+        found.update(self._said_by_odd_dirs())
+        return found
+
+    @cached_property
+    def shared_links(self) -> frozenset[LinkId]:
+        """The link ids that several ``link`` files say."""
+        if len(self.claimant_of) == len(self.dirs.rows) + sum(1 for _ in self._said_by_odd_dirs()):
+            return frozenset()
+        return frozenset(link for link, dirs in self.claimants.items() if len(dirs) > 1)
 
     @cached_property
     def symlinks_to(self) -> Mapping[LayerDirId, tuple[LinkId, ...]]:
@@ -99,9 +116,17 @@ class Links(Records):
         """By link id, the dirs whose ``lower`` names it by itself; every cited link is in it."""
         rows = self.dirs.rows  # `is_spelled` is written out
         said = [(rows[LayerDirId(row[1])][0], d) for d, row in rows.items() if row[1] and row[1][1] != "/"]
-        texts = [d for d, row in rows.items() if row[1][1:2] == "/"]
-        said += [(link, d) for d in (*texts, *self.dirs.odd) for link in self.lower_links(d)]
-        return grouped(said)
+        return grouped([*said, *((link, d) for d in self._spelling_dirs() for link in self.lower_links(d))])
+
+    def _spelling_dirs(self) -> Iterator[LayerDirId]:
+        """All dirs but those whose ``lower`` is the link of another dir with a row and the ``lower`` of that."""
+        yield from (dir_id for dir_id, row in self.dirs.rows.items() if row[1][1:2] == "/")
+        yield from self.dirs.odd
+
+    @cached_property
+    def spelled_links(self) -> frozenset[LinkId]:
+        """The link ids that the ``lower`` of such a dir names; all others that are cited are links of existing dirs."""
+        return frozenset(itertools.chain.from_iterable(map(self.lower_links, self._spelling_dirs())))
 
     def citers_of_link(self, link: LinkId) -> Iterator[LayerDirId]:
         """The dirs whose ``lower`` names `link`, each once."""
@@ -130,8 +155,7 @@ class Links(Records):
     @cached_property
     def unresolved_links(self) -> frozenset[LinkId]:
         """The cited link ids that no existing dir can be meant by."""
-        gone = self.direct_citers.keys() - self.claimants.keys()
-        return frozenset(link for link in gone if not self.dirs_of_link(link))
+        return frozenset(link for link in self.spelled_links if not self.dirs_of_link(link))
 
     def is_unresolved(self, link: LinkId) -> bool:
         return link in self.direct_citers and not self.dirs_of_link(link)
@@ -141,7 +165,7 @@ class Links(Records):
     @cached_property
     def claimed_only(self) -> frozenset[LinkId]:
         """The link ids that a ``link`` file says and the link farm does not have."""
-        return frozenset(self.claimants.keys() - self.farm.ids())
+        return frozenset(link for link in self.claimant_of if link not in self.farm.rows) - self.farm.odd.keys()
 
     def is_claimed_only(self, link: LinkId) -> bool:
         return link in self.claimants and link not in self.farm
@@ -149,16 +173,22 @@ class Links(Records):
     @cached_property
     def unnamed_symlinks(self) -> frozenset[LinkId]:
         """The symlinks whose name no ``link`` file and no ``lower`` says."""
-        return self.farm.ids().difference(self.direct_citers, self.claimants)
+        return self.unmatched_symlinks.difference(self.claimant_of, self.spelled_links)
 
     def is_unnamed_symlink(self, link: LinkId) -> bool:
         return link in self.farm and link not in self.direct_citers and link not in self.claimants
 
     @cached_property
+    def unmatched_symlinks(self) -> frozenset[LinkId]:
+        """All symlinks but those that point to the dir of `claimant_of`."""
+        claimant_of = self.claimant_of
+        rows = {link for link, row in self.farm.rows.items() if claimant_of.get(link) != row[0]}
+        return frozenset(rows.union(self.farm.odd))
+
+    @cached_property
     def astray_symlinks(self) -> frozenset[LinkId]:
         """The symlinks that do not point to the one dir whose ``link`` has their name."""
-        targets, claimants = self.link_targets, self.claimants
-        return frozenset(link for link in self.farm.ids() & claimants.keys() if claimants[link] != (targets.get(link),))
+        return frozenset(filter(self.is_astray, self.unmatched_symlinks | self.shared_links))
 
     def is_astray(self, link: LinkId) -> bool:
         claimed = self.claimants.get(link)
@@ -167,7 +197,8 @@ class Links(Records):
     @cached_property
     def missing_dirs(self) -> frozenset[LayerDirId]:
         """The dirs that layer records name and that do not exist."""
-        return frozenset(self.chain_of_dir).difference(self.dirs.rows, self.dirs.odd)
+        rows = self.dirs.rows
+        return frozenset(dir_id for dir_id in self.chain_of_dir if dir_id not in rows) - self.dirs.odd.keys()
 
     def is_missing(self, dir_id: LayerDirId) -> bool:
         return dir_id in self.chain_of_dir and dir_id not in self.dirs
@@ -175,11 +206,7 @@ class Links(Records):
     @cached_property
     def perhaps_without_lower(self) -> frozenset[LayerDirId]:
         """The dirs without any oddity and without ``lower`` but those of base layers."""
-        bare = {dir_id for dir_id, row in self.dirs.rows.items() if not row[1]}
-        parents = self.computed_parents
-        own = {d: c for d in bare & self.chain_of_dir.keys() if (c := self.chain_of_dir[d]) in self.layers.rows}
-        bases = {d for d, chain in own.items() if parents.get(chain, self.parents.get(chain)) is None}
-        return frozenset(bare - (bases - self.sharers.keys() - self.rw_layers_by_dir.keys()))
+        return frozenset(filter(self.is_perhaps_without_lower, self._perhaps_unlike_parent))
 
     def is_perhaps_without_lower(self, dir_id: LayerDirId) -> bool:
         row = self.dirs.rows.get(dir_id)
@@ -196,19 +223,20 @@ class Links(Records):
         The dirs without any oddity whose ``lower`` is not the link of the dir that records put below them, followed by
         the ``lower`` of that.
         """
-        below = self._dirs_below()
-        return frozenset(d for d, row in self.dirs.rows.items() if row[1] and row[1] != below.get(d))
+        return frozenset(filter(self.is_unlike_parent, self._perhaps_unlike_parent))
 
-    def _dirs_below(self) -> Mapping[LayerDirId, LayerDirId | None]:
-        """As `_dir_below`, of all dirs."""
-        parents = {**self.parents, **self.computed_parents}
-        cache_ids, sharers = self.cache_ids, self.sharers
-        found: dict[LayerDirId, LayerDirId | None] = {
-            dir_id: cache_ids.get(parent)
-            for chain, dir_id in cache_ids.items()
-            if (parent := parents.get(chain)) is not None and dir_id not in sharers
+    @cached_property
+    def _perhaps_unlike_parent(self) -> frozenset[LayerDirId]:
+        """The dirs without any oddity but those that stand on just the dir that a proven record puts below them."""
+        dirs, cache_ids, unproven = self.dirs.rows, self.cache_ids, self.unproven_names
+        alike = {
+            layer[2]
+            for chain, layer in self.layers.rows.items()
+            if chain not in unproven
+            and (row := dirs.get(layer[2])) is not None
+            and row[1] == ("" if layer[3] is None else cache_ids[layer[3]])
         }
-        return found | {dir_id: self._dir_below(dir_id) for dir_id in self.rw_layers_by_dir}
+        return frozenset(dirs.keys() - alike.difference(self.sharers, self.rw_layers_by_dir))
 
     def is_unlike_parent(self, dir_id: LayerDirId) -> bool:
         row = self.dirs.rows.get(dir_id)
@@ -219,7 +247,7 @@ class Links(Records):
         parent: str | None
         if (rw_layer := self.rw_layers_by_dir.get(dir_id)) is not None:
             init = init_dir_of(dir_id)
-            if not is_init_dir(dir_id) and init in self.dirs:
+            if init in self.dirs and not is_init_dir(dir_id):
                 return init
             parent = value_of(rw_layer.parent)
         else:

@@ -7,11 +7,11 @@ Chains are walked with a set of what was seen: damaged ones are cyclic, and soun
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from gcd.model import edges
-from gcd.model.finding import NodeKind
 from gcd.model.ids import ChainId, ContainerId, DiffId, LayerDirId, RwLayerName
 from gcd.model.reading import Absent, Present, value_of
 from gcd.model.shelf import shelved_layers
@@ -123,29 +123,31 @@ class Records:
     @cached_property
     def _depths(self) -> Mapping[ChainId, int]:
         records, parents = self.layers.ids(), self.parents
-        depths: dict[ChainId | None, int] = {None: 0}
-        for start in records:
-            path: list[ChainId] = []
+        depths = dict(self.proven_depths)
+        endless: set[ChainId] = set()
+        for start in (*self.unproven_names, *self.layers.odd):
+            path: dict[ChainId, None] = {}
             here: ChainId | None = start
-            while here not in depths:
-                if here not in records:
-                    depths[here] = 0
-                    break
-                depths[here] = _ENDLESS
-                path.append(here)
+            while here in records and here not in depths and here not in endless and here not in path:
+                path[here] = None
                 here = parents.get(here)
-            below = depths[here]
-            if below != _ENDLESS:
-                for chain in reversed(path):
-                    below += 1
-                    depths[chain] = below
-        return {chain: depth for chain, depth in depths.items() if depth > 0 and chain is not None}
+            if here in path or here in endless:
+                endless.update(path)
+                continue
+            depth = depths.get(here, 0) if here is not None else 0
+            for chain in reversed(path):
+                depth += 1
+                depths[chain] = depth
+        return depths
 
     @cached_property
     def endless_or_too_deep(self) -> frozenset[ChainId]:
         """The chains whose records run in a circle, or that are deeper than the engine accepts."""
-        endless = self.layers.ids().difference(self._depths)
-        return endless.union(chain for chain, depth in self._depths.items() if depth > MAX_DEPTH)
+        depths = self._depths
+        endless = self.layers.ids() - depths.keys() if len(depths) < len(self.layers) else frozenset()
+        if max(depths.values(), default=0) <= MAX_DEPTH:
+            return endless
+        return endless.union(chain for chain, depth in depths.items() if depth > MAX_DEPTH)
 
     def ancestors(self, chain: ChainId) -> Iterator[ChainId]:
         """`chain` and what lies below it, nearest first, as far as records tell; ends at a cycle."""
@@ -201,17 +203,32 @@ class Records:
         Sound records without ``parent`` but base layers, whose name is their diff id and which no image puts on others.
         """
         computed = self.computed_parents
-        bare = ((chain, row[0]) for chain, row in self.layers.rows.items() if row[3] is None)
-        return frozenset(
-            chain for chain, diff_id in bare if ChainId(diff_id) != chain or computed.get(chain) is not None
-        )
+        computed, rows = self.computed_parents, self.layers.rows
+        bare = (chain for chain in self.unproven_names if rows[chain][3] is None)
+        return frozenset(c for c in bare if ChainId(rows[c][0]) != c or computed.get(c) is not None)
+
+    @cached_property
+    def proven_depths(self) -> Mapping[ChainId, int]:
+        """
+        The chains down from which all records are sound and just those that an image config implies: the diff id and
+        the parent of each hash to its name. How many records each is deep, itself included.
+        """
+        rows = self.layers.rows
+        depths: dict[ChainId, int] = {}
+        for chains in self.image_chains.values():
+            below: ChainId | None = None
+            for depth, (chain, diff_id) in enumerate(chains, 1):
+                row = rows.get(chain)
+                if row is None or row[0] != diff_id or row[3] != below:
+                    break
+                depths[chain] = depth
+                below = chain
+        return depths
 
     @cached_property
     def unproven_names(self) -> frozenset[ChainId]:
-        """Sound records of which no image config has told already that diff id and parent hash to their name."""
-        assert self.image_chains is not None  # they fill `hashed`
-        hashed = self.hashed
-        return frozenset(chain for chain, row in self.layers.rows.items() if hashed.get((row[3], row[0])) != chain)
+        """Sound records of which, or of one below which, no image config has told that they hash to their name."""
+        return frozenset(self.layers.rows.keys() - self.proven_depths.keys())
 
     @cached_property
     def imageless(self) -> frozenset[ChainId]:
@@ -226,7 +243,7 @@ class Records:
     @cached_property
     def computed_diff_ids(self) -> Mapping[ChainId, DiffId]:
         """By chain, the diff id that image configs imply."""
-        return {chain: diff_id for chains in self.image_chains.values() for chain, diff_id in chains}
+        return dict(itertools.chain.from_iterable(self.image_chains.values()))
 
     def layers_of(self, layer_dir: LayerDirId) -> tuple[LayerRecord, ...]:
         """The layer records whose cache-id is `layer_dir`; more than one is a fault of its own."""
@@ -254,7 +271,9 @@ class Records:
     @cached_property
     def rw_namers(self) -> Mapping[LayerDirId, tuple[RwLayerName, ...]]:
         """By dir id, the rw layer records whose rw dir or init dir it is; more than one only where there is damage."""
-        return grouped([(d, record.name) for record in self._inventory.rw_layers.values() for d in rw_dirs_of(record)])
+        return grouped(
+            [(d, record.name) for record in self._inventory.rw_layers.values() for d in edges.rw_dirs_of(record)]
+        )
 
     @cached_property
     def rw_layers_by_dir(self) -> Mapping[LayerDirId, RwLayerRecord]:
@@ -315,11 +334,6 @@ class Records:
         record = self._inventory.containers.get(ContainerId(container))
         config = value_of(record.config) if record else None
         return config.name.removeprefix("/") if config and config.name else container[:12]
-
-
-def rw_dirs_of(record: RwLayerRecord) -> Iterator[LayerDirId]:
-    """The dirs, existing or not, that an rw layer record names."""
-    return (LayerDirId(node.id) for node in edges.rw_layer_edges(record) if node.kind is NodeKind.LAYER_DIR)
 
 
 def grouped(pairs: list[tuple[K, V]]) -> dict[K, tuple[V, ...]]:

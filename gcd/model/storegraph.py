@@ -206,8 +206,8 @@ class StoreGraph(Links):
     @cached_property
     def lost_dirs(self) -> frozenset[LayerDirId]:
         """Dirs that do not exist, that no record names, and that a cited link symlink still points to."""
-        gone = set(self.link_targets.values()).difference(self.dirs.rows, self.dirs.odd)
-        return frozenset(filter(self.is_lost, gone))
+        targets = set(filter(None, map(self.target_of, self.unmatched_symlinks)))
+        return frozenset(filter(self.is_lost, targets))
 
     def is_lost(self, dir_id: LayerDirId) -> bool:
         if dir_id in self.dirs or self.is_recorded(dir_id):

@@ -16,7 +16,6 @@ from gcd.model import edges
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ContainerId
 from gcd.model.reading import value_of
-from gcd.model.records import rw_dirs_of
 from gcd.model.storegraph import StoreGraph, partner_of
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ _OF_LAYERS = (
     "sharers", "children",
 )  # fmt: skip
 _OF_IMAGES = ("hashed", "image_chains", "computed_parents", "computed_diff_ids")
-_OF_BOTH = ("lost_chains", "perhaps_without_parent", "unproven_names", "imageless")
+_OF_BOTH = ("lost_chains", "perhaps_without_parent", "proven_depths", "unproven_names", "imageless")
 _FEW = ("removing", "write_sets", "build_cache", "quarantine")
 """What follows from layer records alone, from images alone, and from these two; and whose records are few."""
 
@@ -107,8 +106,8 @@ class _Succession:
     def _mend_rw_layers(self) -> None:
         before, after, names = self.before, self.after, self.differing.rw_layers
         old, new = before.inventory.rw_layers, after.inventory.rw_layers
-        gone = [(d, name) for name in names & old.keys() for d in rw_dirs_of(old[name])]
-        come = [(d, name) for name in names & new.keys() for d in rw_dirs_of(new[name])]
+        gone = [(d, name) for name in names & old.keys() for d in edges.rw_dirs_of(old[name])]
+        come = [(d, name) for name in names & new.keys() for d in edges.rw_dirs_of(new[name])]
         namers = regrouped(before.rw_namers, gone, come)
         found = dict(before.rw_layers_by_dir)
         for dir_id, _ in (*gone, *come):
@@ -159,7 +158,7 @@ class _Succession:
             self.dirs.update(d for c in chains if (d := graph.cache_ids.get(c)) is not None)
             on_them = (r for r in inventory.rw_layers.values() if value_of(r.parent) in differing.layers)
             named = (r for name in differing.rw_layers if (r := inventory.rw_layers.get(name)) is not None)
-            self.dirs.update(d for r in (*named, *(on_them if differing.layers else ())) for d in rw_dirs_of(r))
+            self.dirs.update(d for r in (*named, *(on_them if differing.layers else ())) for d in edges.rw_dirs_of(r))
         self.dirs.update(map(partner_of, tuple(self.dirs)))
         self.links.update(k for d in self.dirs for graph in (self.before, self.after) for k in graph.links_of(d))
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gcd.model import layout
+from gcd.model.edges import rw_dirs_of
 from gcd.model.entry import FOLDERS
 from gcd.model.ids import (
     ChainId,
@@ -32,7 +33,6 @@ from gcd.model.ids import (
 from gcd.model.inventory import Coverage, Source
 from gcd.model.links import lower_of
 from gcd.model.reading import Present, value_of
-from gcd.model.records import rw_dirs_of
 from gcd.model.shelf import (
     dir_shelf,
     dirs_replaced,

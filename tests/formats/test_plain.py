@@ -95,7 +95,8 @@ def test_what_follows_matters_only_in_a_document():
         '{"other": Infinity}', '{"other": [1,]}', '{"other": [1 2]}', '{"other": {"a": 1,}}', '{"other": {1: 2}}',
         '{"other": \u00a0 1}', '{"Texts": ["x", 1]}', '{"Texts": "x"}', '{"Texts": {}}', '{"Set": {"a": "b"}}',
         '{"Set": []}', '{"Object": []}', '{"Map": {"a": {}}}', '{"Map": {"a": 1}}', '{"Words": [null, true]}',
-        '{"Words": {}}', '{"Items": [1]}', '{"Items": ["x"]}', '{"Items": {}}', '{"Items": [{"text": ""}]}', '{"Items": [{"Only": ""}]}',
+        '{"Words": {}}', '{"Items": [1]}', '{"Items": ["x"]}', '{"Items": {}}', '{"Items": [{"text": ""}]}',
+        '{"Items": [{"Only": ""}]}',
         '{"In": []}', '{"In": {"Only": 1}}', '{"In": {"any": {"x": 1}}}', '{"List": [1]}',
         *(f'{{"Time": "{time}"}}' for time in (
             "", "x", "2026-11-29", "2026-11-29T01:02:03", "2026-11-29T01:02:03z", "2026-11-29t01:02:03Z",

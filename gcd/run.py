@@ -8,12 +8,14 @@ judges how sure each finding is, and measures what the reported ones would free.
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Severity
@@ -254,12 +256,10 @@ def doubting_the_clock(inventory: Inventory, now_ns: int) -> Inventory:
 
 def _ctimes(inventory: Inventory) -> Iterable[int]:
     layers, dirs = shelved_layers(inventory.layers), shelved_dirs(inventory.layer_dirs)
-    yield from (row[-1] for row in layers.rows.values())
-    yield from (row[-1] for row in dirs.rows.values())
-    yield from (record.ctime_ns for record in layers.odd.values())
-    yield from (layer_dir.ctime_ns for layer_dir in dirs.odd.values())
-    yield from (record.ctime_ns for record in inventory.rw_layers.values())
-    yield from (container.ctime_ns for container in inventory.containers.values())
+    rows = itertools.chain(layers.rows.values(), dirs.rows.values())
+    records = (layers.odd, dirs.odd, inventory.rw_layers, inventory.containers)
+    values = itertools.chain.from_iterable(found.values() for found in records)
+    return itertools.chain(map(itemgetter(-1), rows), map(attrgetter("ctime_ns"), values))
 
 
 def _measured(

@@ -210,12 +210,15 @@ def folded(dirs: DirShelf) -> DirShelf:
     """
     rows = dirs.rows
     claimants = {row[0]: dir_id for dir_id, row in rows.items()}
-    below: dict[LayerDirId, LayerDirId] = {}
+    found: dict[LayerDirId, DirRow] = {}
     for dir_id, row in rows.items():
-        found = claimants.get(LinkId(row[1][_FIRST_LINK]))
-        if found is not None and rows[found][1] == row[1][_REST]:
-            below[dir_id] = found
-    return dir_shelf({d: (row[0], below.get(d, row[1]), row[2], row[3]) for d, row in rows.items()}, dirs.odd)
+        link, lower, has_merged, ctime_ns = row
+        below = claimants.get(LinkId(lower[_FIRST_LINK]))
+        if below is not None and rows[below][1] == lower[_REST]:
+            found[dir_id] = link, below, has_merged, ctime_ns
+        else:
+            found[dir_id] = row
+    return dir_shelf(found, dirs.odd)
 
 
 def dirs_replaced(

@@ -141,6 +141,8 @@ def probe(
         for dir_id in _with_merged(dirs) - mounted:
             layer_dir = probed.get(dir_id) or dirs[dir_id]
             probed[dir_id] = replace(layer_dir, merged_is_empty=_is_empty(home, dir_id, layout.MERGED))
+    if not probed:
+        return dirs
     rows = {dir_id: row for dir_id, row in dirs.rows.items() if dir_id not in probed}
     return dir_shelf(rows, {**dirs.odd, **probed})
 

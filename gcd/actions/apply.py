@@ -91,6 +91,7 @@ class Run:
                 self._prepare()
             self._look_and_carry_out(plan)
         finally:
+            # The door is open again: to remove what is large takes its time.
             for entry, _ in self._prepared.values():
                 abandon(entry)
         return tuple(self._deeds)
@@ -208,8 +209,6 @@ class Run:
 
     def _settle(self, deed: Deed) -> None:
         del self._pending[deed.step.finding.id]
-        if deed.step.finding.id in self._prepared:
-            abandon(self._prepared.pop(deed.step.finding.id)[0])
         self._deeds.append(deed)
         if not self._is_shut:
             self._tell()

@@ -12,7 +12,9 @@ made      items/<n> made, renamed to path              path is what was made,   
                                                        there
 ========  ===========================================  =======================  =====================================
 
-Every row is one rename, so an item is either taken or not; the inode number decides, which no rename changes.
+Every row is one rename, so an item is either taken or not; the inode number decides, which no rename changes. What was
+only made is told by its content, and so between `begin_taking` and `end_taking` alone (`gcd.actions.manifest`): before
+and after, whatever is at its path is somebody else's.
 """
 
 from __future__ import annotations
@@ -41,6 +43,12 @@ MOST_UNSIZED = 64 << 20
 """Where a manifest does not say how long a file is that was made, one that is longer is not it."""
 
 _PIECE = 1 << 20
+
+Version = tuple[int, int, int, int]
+"""Device, inode, size and mtime of a file: as long as these are the same, nobody wrote into it."""
+
+Known = dict[Version, str]
+"""The SHA-256 of files that were read, or made, already: none is read twice, whatever names it has and gets."""
 
 
 class Where(Enum):
@@ -95,8 +103,12 @@ def made_of(kind: FileType, content: bytes = b"") -> Made:
     return Made(kind, "" if kind is FileType.DIRECTORY else hashlib.sha256(content).hexdigest(), len(content))
 
 
-def stands_at(parent: Directory, name: str, made: Made) -> bool:
-    """Whether what was `made` stands at `name`; not where that cannot be told."""
+def version_of(status: os.stat_result) -> Version:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def stands_at(parent: Directory, name: str, made: Made, known: Known) -> bool:
+    """Whether what was `made` stands at `name`; not where that cannot be told. What is read is `known` from then on."""
     status = parent.lstat(name)
     if not isinstance(status, Present) or type_of(status.value) is not made.type:
         return False
@@ -108,17 +120,21 @@ def stands_at(parent: Directory, name: str, made: Made) -> bool:
         case FileType.FILE:
             size = status.value.st_size
             is_as_long = size <= MOST_UNSIZED if made.size is None else size == made.size
-            return is_as_long and made.sha256 == _digest_at(parent, name, size)
+            return is_as_long and made.sha256 == _digest_at(parent, name, version_of(status.value), known)
         case _:
             return False
 
 
-def _digest_at(parent: Directory, name: str, size: int) -> str:
-    """The SHA-256 of the file `name`, of which no more than `size` bytes are read; "" where it cannot be read."""
-    digest = hashlib.sha256()
+def _digest_at(parent: Directory, name: str, version: Version, known: Known) -> str:
+    """The SHA-256 of the file `name`, of which no more is read than it is long; "" where it cannot be read."""
+    if version in known:
+        return known[version]
+    digest, size = hashlib.sha256(), version[2]
     try:
         fd = os.open(name, FILE_FLAGS, dir_fd=parent.fd)
         try:
+            if version_of(os.fstat(fd)) != version:
+                return ""
             while size and (piece := os.read(fd, min(size, _PIECE))):
                 digest.update(piece)
                 size -= len(piece)
@@ -126,11 +142,11 @@ def _digest_at(parent: Directory, name: str, size: int) -> str:
             os.close(fd)
     except OSError:
         return ""
-    return digest.hexdigest()
+    return known.setdefault(version, digest.hexdigest())
 
 
-def where(item: Item, index: int, items: Directory, root: Directory) -> Where:
-    """Where the item is; `items` is the entry's. `OSError` where that cannot be told."""
+def where(item: Item, index: int, items: Directory, root: Directory, known: Known) -> Where:
+    """Where the item is, of an entry that may have been taken; `items` is its. `OSError` where that cannot be told."""
     kept = _inode(items, str(index))
     if item.taken is not None and kept == item.taken.inode:
         return Where.TAKEN
@@ -139,7 +155,7 @@ def where(item: Item, index: int, items: Directory, root: Directory) -> Where:
             if item.taken is None:
                 if kept is not None or _inode(parent, name) is None:
                     return Where.IN_PLACE
-                is_made = item.made is not None and stands_at(parent, name, item.made)
+                is_made = item.made is not None and stands_at(parent, name, item.made, known)
                 return Where.TAKEN if is_made else Where.LOST
             return Where.IN_PLACE if _inode(parent, name) == item.taken.inode else Where.LOST
     except (FileNotFoundError, NotADirectoryError):

@@ -2,27 +2,31 @@
 Entries while they are written: begun, closed, opened again, discarded.
 
 ==================  ================================================================================================
-`begin`             the directory in ``open/``, ``items/``, then ``manifest.json``, complete and synced: only now may
-                    anything move
+`begin`             the directory in ``open/``, ``items/``, then ``manifest.new``, complete and synced. What a repair
+                    makes is made now
+`begin_taking`      ``manifest.new`` becomes ``manifest.json``, synced: only now may anything move
 `close_entry`       all directories synced, then renamed into ``entries/``
 `reopen`            renamed back into ``open/``, before anything is put back
-`discard`           when nothing is taken: what a repair made and ``items/``, the manifest last
+`end_taking`        all is back, and synced: ``manifest.json`` becomes ``manifest.new``
+`discard`           what a repair made and ``items/``, the manifest last
 ==================  ================================================================================================
 
-An entry in ``open/`` without a manifest holds nothing. A manifest is never rewritten: closing takes no space on a disk
-that is full.
+While the manifest is called ``manifest.new`` nothing of the root is in the entry and nothing of the entry in the root,
+whatever stands there: what is in ``items/`` is gcd's own. An older gcd called it ``manifest.json`` from the beginning;
+of what it left open with a file half made (`NEW_FILE`) nothing is taken either. An entry in ``open/`` without a
+manifest holds nothing. A manifest is never rewritten: taking and closing need no space on a disk that is full.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gcd.actions import syscalls
-from gcd.actions.items import Where, parent_of, put_back, stands_at, where
+from gcd.actions.items import Known, Where, parent_of, put_back, stands_at, version_of, where
 from gcd.actions.refusal import refuse
 from gcd.formats.manifest import MOST_BYTES, is_entry_id, manifest_bytes, parse_manifest
 from gcd.model import layout
@@ -30,13 +34,13 @@ from gcd.model.entry import EntryId, EntryState, Ground, Manifest
 from gcd.model.errors import FormatError
 from gcd.model.facts import FileType
 from gcd.model.plan import Reason
-from gcd.model.reading import Malformed, Present, value_of
+from gcd.model.reading import Absent, Malformed, Present, value_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from gcd.actions.place import Place
-    from gcd.model.entry import Item, Operation, RunId
+    from gcd.model.entry import Item, Made, Operation, RunId
     from gcd.model.finding import Finding
     from gcd.model.reading import Reading
     from gcd.root.tree import Directory
@@ -47,7 +51,6 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 NEW_FILE = "made.new"
 """In the entry, a file that a repair is writing; whole, it goes to ``items``."""
 
-_NEW_MANIFEST = "manifest.new"
 _ID_LIMIT = 256
 
 
@@ -57,6 +60,7 @@ class OpenEntry:
     An entry of `place` with its directories open, in `state`; a context manager that closes them.
 
     `items` holds what was taken, and what a repair made before it goes to its place, each named by its index.
+    `is_taking`: something of it may be taken. `known`: the content of what a repair made, as far as it was read.
     """
 
     place: Place
@@ -64,6 +68,8 @@ class OpenEntry:
     manifest: Manifest
     directory: Directory
     items: Directory
+    is_taking: bool
+    known: Known = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -151,11 +157,11 @@ def _begun(place: Place, manifest: Manifest) -> OpenEntry:
         directory = _directory(folder, name)
         try:
             syscalls.make_directory(directory, layout.ENTRY_ITEMS, place.dress)
-            syscalls.write_new_file(directory, _NEW_MANIFEST, manifest_bytes(manifest), place.file_dress)
-            syscalls.rename_noreplace(directory, _NEW_MANIFEST, directory, layout.ENTRY_MANIFEST)
+            syscalls.write_new_file(directory, layout.ENTRY_NEW_MANIFEST, manifest_bytes(manifest), place.file_dress)
             syscalls.sync_directory(directory)
             syscalls.sync_directory(folder)
-            return OpenEntry(place, EntryState.OPEN, manifest, directory, _directory(directory, layout.ENTRY_ITEMS))
+            items = _directory(directory, layout.ENTRY_ITEMS)
+            return OpenEntry(place, EntryState.OPEN, manifest, directory, items, is_taking=False)
         except BaseException:
             directory.close()
             raise
@@ -171,13 +177,18 @@ def open_entry(place: Place, state: EntryState, entry: EntryId) -> Reading[OpenE
         return opened
     directory = opened.value
     manifest = directory.read(layout.ENTRY_MANIFEST, MOST_BYTES, parse_manifest)
+    is_taking = True
+    if state is EntryState.OPEN:
+        is_taking = not isinstance(manifest, Absent) and isinstance(directory.lstat(NEW_FILE), Absent)
+        if isinstance(manifest, Absent):
+            manifest = directory.read(layout.ENTRY_NEW_MANIFEST, MOST_BYTES, parse_manifest)
     if isinstance(manifest, Present):
         if manifest.value.entry != entry:
             manifest = Malformed(f"the manifest of {entry}", "another's")
         else:
             items = directory.open(layout.ENTRY_ITEMS)
             if isinstance(items, Present):
-                return Present(OpenEntry(place, state, manifest.value, directory, items.value))
+                return Present(OpenEntry(place, state, manifest.value, directory, items.value, is_taking))
             directory.close()
             return items
     directory.close()
@@ -198,10 +209,23 @@ def closed_manifests(place: Place) -> dict[EntryId, Manifest]:
     return found
 
 
+def vouch(entry: OpenEntry) -> None:
+    """What was just made in the entry has the content that its manifest says, and need not be read to know that."""
+    for _, made, status in _made_in(entry):
+        entry.known[version_of(status)] = made.sha256
+
+
+def begin_taking(entry: OpenEntry) -> None:
+    """From here on something of the entry may be taken, whatever becomes of gcd."""
+    if not entry.is_taking:
+        syscalls.rename_noreplace(entry.directory, layout.ENTRY_NEW_MANIFEST, entry.directory, layout.ENTRY_MANIFEST)
+        entry.is_taking = True
+        syscalls.sync_directory(entry.directory)
+
+
 def close_entry(entry: OpenEntry) -> None:
     """The entry is complete: sync all that was changed for it, and let it be known as closed."""
-    sync_places(entry)
-    syscalls.sync_directory(entry.items)
+    _sync(entry)
     _move(entry, EntryState.CLOSED)
 
 
@@ -215,22 +239,26 @@ def begin_purge(entry: OpenEntry) -> None:
     _move(entry, EntryState.PURGING)
 
 
-def discard(entry: OpenEntry) -> None:
+def end_taking(entry: OpenEntry) -> None:
     """
-    An open entry of which nothing is taken: sync its places, and remove it with what a repair left in it.
+    Nothing of the open entry is taken any more, and nothing will be: sync all that was changed for it, and say so.
 
-    `OSError` (EEXIST) with nothing removed where anything is there that is not what the repair made.
+    `OSError` (EEXIST) with nothing changed where anything is in it that is not what the repair made.
     """
-    sync_places(entry)
-    left = [
-        (str(index), item.made)
-        for index, item in enumerate(entry.manifest.items)
-        if item.made is not None and isinstance(entry.items.lstat(str(index)), Present)
-    ]
-    for name, made in left:
-        if not stands_at(entry.items, name, made):
-            raise FileExistsError(errno.EEXIST, "not what the repair made", name)
-    for name, made in left:
+    if entry.is_taking:
+        for name, made, _ in _made_in(entry):
+            if not stands_at(entry.items, name, made, entry.known):
+                raise FileExistsError(errno.EEXIST, "not what the repair made", name)
+        _sync(entry)
+        syscalls.rename_noreplace(entry.directory, layout.ENTRY_MANIFEST, entry.directory, layout.ENTRY_NEW_MANIFEST)
+        entry.is_taking = False
+        syscalls.sync_directory(entry.directory)
+
+
+def discard(entry: OpenEntry) -> None:
+    """An open entry of which nothing is taken: remove it with what a repair made; `OSError` as that of `end_taking`."""
+    end_taking(entry)
+    for name, made, _ in _made_in(entry):
         if made.type is FileType.DIRECTORY:
             syscalls.remove_directory(entry.items, name)
         else:
@@ -246,7 +274,7 @@ def remove_entry(folder: Directory, name: str) -> None:
     with reading.value as directory:
         if isinstance(directory.lstat(layout.ENTRY_ITEMS), Present):
             syscalls.remove_directory(directory, layout.ENTRY_ITEMS)
-        for file in (NEW_FILE, layout.ENTRY_MANIFEST, _NEW_MANIFEST):
+        for file in (NEW_FILE, layout.ENTRY_MANIFEST, layout.ENTRY_NEW_MANIFEST):
             if isinstance(directory.lstat(file), Present):
                 syscalls.unlink(directory, file)
     syscalls.remove_directory(folder, name)
@@ -255,7 +283,8 @@ def remove_entry(folder: Directory, name: str) -> None:
 
 def wheres(entry: OpenEntry) -> tuple[Where, ...]:
     """Where each item of the entry is now, by its index."""
-    return tuple(where(item, index, entry.items, entry.place.root) for index, item in enumerate(entry.manifest.items))
+    items, root, known = entry.items, entry.place.root, entry.known
+    return tuple(where(item, index, items, root, known) for index, item in enumerate(entry.manifest.items))
 
 
 def put_all_back(entry: OpenEntry) -> int:
@@ -274,7 +303,22 @@ def put_all_back(entry: OpenEntry) -> int:
     return count
 
 
-def sync_places(entry: OpenEntry) -> None:
+def _made_in(entry: OpenEntry) -> list[tuple[str, Made, os.stat_result]]:
+    """
+    What lies in the entry where only what a repair made may be, by its name there; `OSError` (EEXIST) where it is what
+    was taken.
+    """
+    found = []
+    for index, item in enumerate(entry.manifest.items):
+        status = entry.items.lstat(str(index))
+        if item.made is not None and isinstance(status, Present):
+            if item.taken is not None and item.taken.inode == status.value.st_ino:
+                raise FileExistsError(errno.EEXIST, "what was taken", str(index))
+            found.append((str(index), item.made, status.value))
+    return found
+
+
+def _sync(entry: OpenEntry) -> None:
     """Sync every directory that an item of the entry was taken from or put into, where it is still there."""
     for folder in sorted({item.path.rpartition("/")[0] for item in entry.manifest.items}):
         reading = entry.place.root.open_path(folder) if folder else Present(entry.place.root)
@@ -282,6 +326,7 @@ def sync_places(entry: OpenEntry) -> None:
             syscalls.sync_directory(reading.value)
             if reading.value is not entry.place.root:
                 reading.value.close()
+    syscalls.sync_directory(entry.items)
 
 
 def _move(entry: OpenEntry, state: EntryState) -> None:

@@ -22,11 +22,12 @@ from gcd.root.processes import PROC, processes, read_file
 from gcd.root.tree import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from gcd.actions.manifest import OpenEntry
     from gcd.model.entry import EntryId, Manifest
     from gcd.model.ids import LayerDirId, LinkId
+    from gcd.model.reading import Reading
     from gcd.root.tree import Directory
 
 _TABLE_LIMIT = 256 << 20
@@ -49,8 +50,8 @@ def mounted_entry(entry: OpenEntry, proc: str = PROC) -> str:
     """
     In one clause, what of the entry is mounted, or what is mounted in it, in any namespace; "" if nothing is.
 
-    Of a repair that is a dir of whose ``lower`` the entry keeps the old one. What cannot be seen whole counts as
-    mounted.
+    Of a repair that is a dir of whose ``lower`` the entry keeps the old one, or in whose ``diff`` it changed anything.
+    What cannot be seen whole counts as mounted.
     """
     shown = shown_anywhere(entry.id, proc)
     if shown:
@@ -86,16 +87,33 @@ def _dirs_of(manifest: Manifest, driver: str) -> frozenset[LayerDirId]:
 
 
 def _tokens_of(entry: OpenEntry) -> tuple[frozenset[LayerDirId], frozenset[LinkId]]:
-    """The ids and link ids by which a mount made before names what is in the entry."""
+    """The ids and link ids by which a mount made before names what is in the entry, or the layer that it is of."""
     match entry.manifest.operation:
         case Operation.QUARANTINE:
             return _dirs_of(entry.manifest, entry.place.driver), _links_of(entry)
         case Operation.REPAIR:
-            parts = (item.path.split("/") for item in entry.manifest.items)
-            lowers = (names[1] for names in parts if names[::2] == [entry.place.driver, layout.LOWER])
-            return frozenset(filter(is_layer_dir_id, lowers)), frozenset()
+            return _repaired(entry, layout.LOWER) | _repaired(entry, layout.DIFF), _links_of_repaired(entry)
         case _:
             assert_never(entry.manifest.operation)
+
+
+def _repaired(entry: OpenEntry, within: str) -> frozenset[LayerDirId]:
+    """The layer dirs of whose file or directory `within` the entry changes something."""
+    parts = (item.path.split("/", 3) for item in entry.manifest.items)
+    named = (names[1] for names in parts if names[::2] == [entry.place.driver, within])
+    return frozenset(filter(is_layer_dir_id, named))
+
+
+def _links_of_repaired(entry: OpenEntry) -> frozenset[LinkId]:
+    """
+    What the dirs call themselves in whose ``diff`` the entry changes something, for by that alone a mount names a layer
+    below it; ``lower`` is read of the topmost one, which is named by its id.
+    """
+    found: set[LinkId] = set()
+    for layer_dir in _repaired(entry, layout.DIFF):
+        opened = entry.place.root.open_path(layout.layer_dir(layer_dir, entry.place.driver))
+        found.update(_link_in(opened))
+    return frozenset(found)
 
 
 def _links_of(entry: OpenEntry) -> frozenset[LinkId]:
@@ -106,10 +124,14 @@ def _links_of(entry: OpenEntry) -> frozenset[LinkId]:
         folder, _, name = item.path.rpartition("/")
         if folder == farm and is_link_id(name):
             found.add(name)
-        opened = entry.items.open(str(index))
-        if isinstance(opened, Present):
-            with opened.value as directory:
-                link = directory.read(layout.LINK, _LINK_LIMIT, parse_link)
-                if isinstance(link, Present):
-                    found.add(link.value)
+        found.update(_link_in(entry.items.open(str(index))))
     return frozenset(found)
+
+
+def _link_in(opened: Reading[Directory]) -> Iterator[LinkId]:
+    """What the layer dir, which is closed, calls itself; one that is lost or damaged is in no mount by that name."""
+    if isinstance(opened, Present):
+        with opened.value as directory:
+            link = directory.read(layout.LINK, _LINK_LIMIT, parse_link)
+        if isinstance(link, Present):
+            yield link.value

@@ -12,7 +12,7 @@
     └── plans/<digest>      saved plans that were applied
 
     <entry>/
-    ├── manifest.json       what is meant; written first, never changed
+    ├── manifest.json       what is meant; written first, never changed; manifest.new while nothing is taken
     └── items/<index>       what was taken, by its index in the manifest
 
 It lies on the root's own device, outside every directory that the engine loads or counts, belongs to the root's owner

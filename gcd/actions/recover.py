@@ -6,7 +6,8 @@ Where each item is says how far it came, whichever way it was going:
 =========================  =========================================================================================
 items taken                then the open entry is
 =========================  =========================================================================================
-none                       discarded: nothing was begun, or all is back
+none                       discarded: nothing was begun, or all is back. Where its manifest says so (`manifest`) nothing
+                           is looked at, for what stands in the places is somebody else's; no engine minds that
 all                        closed
 some                       put back; with the engine running only if it minds none of those taken (`moments`). Else the
                            rest is taken too, if the engine minds none of that and nothing is mounted there; else it
@@ -14,7 +15,8 @@ some                       put back; with the engine running only if it minds no
 =========================  =========================================================================================
 
 A repair that is half done is only ever put back; it is closed as it is if something else than what it made stands in
-a place by now. What is in neither place was removed by somebody else, and is told.
+a place by now, and left open, neither put back nor taken, while a layer is mounted in which it changes what that holds.
+What is in neither place was removed by somebody else, and is told.
 An entry that was being purged is left to `gcd.actions.purge`.
 """
 
@@ -68,10 +70,36 @@ def recover(place: Place, *, engine: EngineState | None = None, proc: str = PROC
 
     `engine` is STOPPED for a caller that holds the fence; None: it is looked at, if there is anything to recover.
     """
-    names = sorted(filter(is_entry_id, place.state(EntryState.OPEN).list().entries), key=order_of)
+    names = _open_entries(place)
     if names and engine is None:
         engine = read_engine(place.root, proc).state
     return tuple(_recovered(place, name, engine is EngineState.STOPPED, proc) for name in names)
+
+
+def discard_untaken(place: Place) -> tuple[Recovered, ...]:
+    """
+    Discard every open entry of `place` of which nothing is taken, by its manifest: to be called before any fence is
+    held, since what a repair copied may be large. Never raises for what the root or the disk does; what cannot be
+    discarded is left to `recover`, which says why.
+    """
+    return tuple(Recovered(name, Recovery.RETURNED) for name in _open_entries(place) if _is_discarded(place, name))
+
+
+def _open_entries(place: Place) -> list[EntryId]:
+    return sorted(filter(is_entry_id, place.state(EntryState.OPEN).list().entries), key=order_of)
+
+
+def _is_discarded(place: Place, name: EntryId) -> bool:
+    try:
+        reading = open_entry(place, EntryState.OPEN, name)
+        if not isinstance(reading, Present):
+            return False
+        with reading.value as entry:
+            if not entry.is_taking:
+                discard(entry)
+            return not entry.is_taking
+    except (OSError, CannotAct):
+        return False
 
 
 def _recovered(place: Place, name: EntryId, is_stopped: bool, proc: str) -> Recovered:
@@ -82,7 +110,10 @@ def _recovered(place: Place, name: EntryId, is_stopped: bool, proc: str) -> Reco
             remove_entry(place.state(EntryState.OPEN), name)
             return Recovered(name, Recovery.RETURNED)
         with reading.value as entry:
-            return _settled(entry, is_stopped, proc)
+            if entry.is_taking:
+                return _settled(entry, is_stopped, proc)
+            discard(entry)
+            return Recovered(name, Recovery.RETURNED)
     except (OSError, CannotAct) as error:
         return Recovered(name, Recovery.LEFT_OPEN, of_error(error, f"{layout.GCD}/open/{name}").why)
 
@@ -98,13 +129,12 @@ def _settled(entry: OpenEntry, is_stopped: bool, proc: str) -> Recovered:
     if changed or (Where.IN_PLACE not in found and not (lost and entry.manifest.operation is Operation.REPAIR)):
         close_entry(entry)
         return Recovered(entry.id, Recovery.CLOSED, changed or why)
+    mounted = mounted_entry(entry, proc) if entry.manifest.operation is Operation.REPAIR else ""
+    if mounted:
+        why = f"{mounted}, and a repair is half done: see to it that the layer is not mounted, and run gcd again"
+        return Recovered(entry.id, Recovery.LEFT_OPEN, why)
     if is_stopped or not demands_stop(entry.place, _part(entry, found, Where.TAKEN)):
-        try:
-            put_all_back(entry)
-            discard(entry)
-        except (OSError, CannotAct) as error:
-            return Recovered(entry.id, Recovery.LEFT_OPEN, of_error(error, f"an item of {entry.id}").why)
-        return Recovered(entry.id, Recovery.RETURNED, why)
+        return _returned(entry, why)
     if entry.manifest.operation is Operation.QUARANTINE and _may_be_taken(entry, found, proc):
         for index, (item, where) in enumerate(zip(entry.manifest.items, found, strict=True)):
             if where is Where.IN_PLACE:
@@ -116,13 +146,21 @@ def _settled(entry: OpenEntry, is_stopped: bool, proc: str) -> Recovered:
     return Recovered(entry.id, Recovery.LEFT_OPEN, why)
 
 
+def _returned(entry: OpenEntry, why: str) -> Recovered:
+    try:
+        put_all_back(entry)
+        discard(entry)
+    except (OSError, CannotAct) as error:
+        return Recovered(entry.id, Recovery.LEFT_OPEN, of_error(error, f"an item of {entry.id}").why)
+    return Recovered(entry.id, Recovery.RETURNED, why)
+
+
 def _changed_since(entry: OpenEntry, found: tuple[Where, ...]) -> str:
     """In one clause, what stands by now where a repair put what it made; "" if that is all there still."""
-    items = entry.manifest.items
-    for index, (item, where) in enumerate(zip(items, found, strict=True)):
+    for index, (item, where) in enumerate(zip(entry.manifest.items, found, strict=True)):
         if item.made is not None and where is Where.TAKEN:
             try:
-                demand_room(entry.place.root, items, index)
+                demand_room(entry, index)
             except Refused as refused:
                 return refused.why
     return ""

@@ -191,7 +191,7 @@ def _demand_nothing(parent: Directory, name: str, path: str) -> None:
 def _file(parent: Directory, name: str, item: Item, content: bytes, model: Taken) -> _Work | None:
     """It wears what the file wears that it replaces, else what `model` does; but the mode is the engine's own."""
     made = made_of(FileType.FILE, content)
-    if stands_at(parent, name, made):
+    if stands_at(parent, name, made, {}):
         return None
     worn = item.taken if item.taken is not None and item.taken.type is FileType.FILE else model
     mode = _PRIVATE if name in _KEPT_PRIVATE else _COMMON
@@ -215,7 +215,7 @@ def _dropping(parent: Directory, name: str, change: DropReference, model: Taken)
 def _symlink(parent: Directory, name: str, change: MakeSymlink, folder: Taken) -> _Work | None:
     """It wears what the symlink wears that it replaces; else what its directory does."""
     made = made_of(FileType.SYMLINK, os.fsencode(change.target))
-    if stands_at(parent, name, made):
+    if stands_at(parent, name, made, {}):
         return None
     taken = _standing(parent, name)
     model = taken if taken is not None and taken.type is FileType.SYMLINK else folder

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 from gcd.actions.ground import lacking
 from gcd.actions.items import Where, parent_of, stands_at, take
 from gcd.actions.manifest import (
+    begin_taking,
     close_entry,
     closed_manifests,
-    discard,
+    end_taking,
     engine_id_of,
     open_entry,
     put_all_back,
@@ -35,6 +36,7 @@ from gcd.actions.moments import demands_stop, is_in_memory
 from gcd.actions.mountguard import mounted_entry
 from gcd.actions.refusal import Refused, of_error, refuse
 from gcd.actions.syscalls import label_of
+from gcd.actions.taking import abandon
 from gcd.model import layout
 from gcd.model.entry import EntryDeed, EntryState, order_of
 from gcd.model.errors import CannotAct
@@ -81,7 +83,7 @@ def _restored(place: Place, name: EntryId, engine: EngineState, proc: str) -> En
         _demand_moment(place, entry.manifest, engine)
         _demand_whole(entry)
         for index in range(len(entry.manifest.items)):
-            demand_room(place.root, entry.manifest.items, index)
+            demand_room(entry, index)
         _demand_ground(place, entry.manifest)
         mounted = mounted_entry(entry, proc)
         if mounted:
@@ -90,15 +92,17 @@ def _restored(place: Place, name: EntryId, engine: EngineState, proc: str) -> En
         try:
             put_all_back(entry)
             why = _other_labels(place.root, entry.manifest)
-            discard(entry)
+            end_taking(entry)
         except (OSError, CannotAct) as error:
             return _taken_again(entry, of_error(error, f"an item of {name}"))
+        abandon(entry)
         return EntryDeed(name, Outcome.DONE, why=why)
 
 
 def _taken_again(entry: OpenEntry, refused: Refused) -> EntryDeed:
     """Take again what was put back; where even that fails the entry stays open, for `recover`."""
     try:
+        begin_taking(entry)
         for index, (item, where) in enumerate(zip(entry.manifest.items, wheres(entry), strict=True)):
             if where is Where.IN_PLACE:
                 with parent_of(entry.place.root, item.path) as (parent, name):
@@ -136,13 +140,14 @@ def _demand_whole(entry: OpenEntry) -> None:
         refuse(Reason.CHANGED, f"the entry holds {min(strange)}, which its manifest does not name: move it away")
 
 
-def demand_room(root: Directory, items: tuple[Item, ...], index: int) -> None:
-    """Each path is free, or holds what the repair made and nothing else; `Refused` where it does not."""
+def demand_room(entry: OpenEntry, index: int) -> None:
+    """The path of that item is free, or holds what the repair made and nothing else; `Refused` where it does not."""
+    items = entry.manifest.items
     item = items[index]
     if any(later.path == item.path for later in items[index + 1 :]):
         return  # the later one has put something there, and leaves first
     try:
-        with parent_of(root, item.path) as (parent, name):
+        with parent_of(entry.place.root, item.path) as (parent, name):
             if item.made is None:
                 status = parent.lstat(name)
                 if isinstance(status, Present):
@@ -150,7 +155,7 @@ def demand_room(root: Directory, items: tuple[Item, ...], index: int) -> None:
                     refuse(Reason.CHANGED, f"{there} is at {item.path} again: move it away, or purge the entry")
                 elif not isinstance(status, Absent):
                     refuse(Reason.CHANGED, f"{item.path} is {describe(status)}")
-            elif not stands_at(parent, name, item.made):
+            elif not stands_at(parent, name, item.made, entry.known):
                 refuse(Reason.CHANGED, f"{item.path} has changed since the repair: put it right by hand")
             elif item.made.type is FileType.DIRECTORY:
                 _demand_nothing_new(parent, name, items, item)

@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from gcd.actions.items import parent_of, put_back, take, taken_of
-from gcd.actions.manifest import begin, close_entry, discard, put_all_back, reopen
+from gcd.actions.manifest import begin, begin_taking, close_entry, discard, end_taking, put_all_back, reopen, vouch
 from gcd.actions.refusal import Refused, of_error, refuse
 from gcd.model import layout
 from gcd.model.entry import EntryState
@@ -36,21 +36,23 @@ def begun(place: Place, manifest: Manifest) -> OpenEntry:
 
 def unmade(step: Mend, entry: OpenEntry, make: Callable[[OpenEntry], None]) -> Deed | None:
     """
-    `make` what is new in the entry. None where all is made, and nothing taken; else the deed, with nothing left of the
-    entry. Never raises for what the root or the disk does; the entry's directories are closed where nothing is left.
+    `make` what is new in the entry. None where all is made, and nothing taken; else the deed, with the entry abandoned:
+    whatever stands in the places of its items is not gcd's. Never raises for what the root or the disk does.
     """
     try:
         make(entry)
-    except Refused as refused:
-        with entry:
-            return _undone(step, entry, refused)
+        vouch(entry)
+    except Refused as error:
+        refused = error
     except (OSError, CannotAct) as error:
-        with entry:
-            return _undone(step, entry, of_error(error, layout.GCD))
+        refused = of_error(error, layout.GCD)
     except BaseException:
         abandon(entry)  # interrupted: what was made may be large
         raise
-    return None
+    else:
+        return None
+    abandon(entry)
+    return Deed(step, Outcome.REFUSED, refused.reason, refused.why)
 
 
 def abandon(entry: OpenEntry) -> None:
@@ -66,6 +68,7 @@ def carried_out(step: Move | Mend, entry: OpenEntry, *, disk_bytes: int = 0) -> 
     """
     with entry:
         try:
+            begin_taking(entry)
             for index, item in enumerate(entry.manifest.items):
                 _take(entry, index, item)
             close_entry(entry)
@@ -95,8 +98,9 @@ def _undone(step: Move | Mend, entry: OpenEntry, refused: Refused) -> Deed:
         if entry.state is EntryState.CLOSED:
             reopen(entry)
         moved = put_all_back(entry)
-        discard(entry)
+        end_taking(entry)
     except (OSError, CannotAct) as error:
         why = f"{refused.why}; the next start of gcd puts it back ({of_error(error, layout.GCD).why})"
         return Deed(step, Outcome.FAILED, refused.reason, why, entry.id)
+    abandon(entry)
     return Deed(step, Outcome.FAILED if moved else Outcome.REFUSED, refused.reason, refused.why)

@@ -18,7 +18,7 @@ from gcd.actions.apply import Run
 from gcd.actions.fence import fence
 from gcd.actions.place import open_place
 from gcd.actions.purge import purge
-from gcd.actions.recover import recover
+from gcd.actions.recover import discard_untaken, recover
 from gcd.actions.release import finish, release
 from gcd.actions.room import make_room
 from gcd.actions.usedplans import mark_used
@@ -160,12 +160,13 @@ class Undertaking:
 
 
 def settled(place: Place) -> tuple[Recovered, ...]:
-    """Finish or undo what an earlier run left open; with the door held shut where the engine is stopped."""
+    """Finish or undo what an earlier run left open; what is taken with the door held shut if the engine is stopped."""
+    discarded = discard_untaken(place)
     if not place.state(EntryState.OPEN).list().entries:
-        return ()
+        return discarded
     engine = read_engine(place.root).state
     with fence(place.root) if engine is EngineState.STOPPED else contextlib.nullcontext():
-        return recover(place, engine=engine)
+        return discarded + recover(place, engine=engine)
 
 
 def _purge(place: Place, deeds: Sequence[Deed], audit: Audit, purged: Callable[[EntryDeed], None]) -> None:

@@ -1,5 +1,5 @@
 """
-``manifest.json``: what an entry of the quarantine holds, in gcd's own hand.
+``manifest.json``, or ``manifest.new``: what an entry of the quarantine holds, in gcd's own hand.
 
 ::
 

@@ -100,6 +100,8 @@ WRITE_SET_PREFIX: Final = "write-set-"
 GCD: Final = ".gcd"
 ENTRY_ITEMS: Final = "items"
 ENTRY_MANIFEST: Final = "manifest.json"
+ENTRY_NEW_MANIFEST: Final = "manifest.new"
+"""What it is called while nothing of the entry is taken."""
 
 
 def layer_dir(dir_id: LayerDirId, driver: str = OVERLAY2) -> str:

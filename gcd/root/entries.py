@@ -60,6 +60,8 @@ def _entry(folder: Directory, name: EntryId, state: EntryState, driver: str) -> 
         return QuarantineEntry(name, state, opened)
     with opened.value as directory:
         manifest = directory.read(layout.ENTRY_MANIFEST, MOST_BYTES, parse_manifest)
+        if state is EntryState.OPEN and isinstance(manifest, Absent):
+            manifest = directory.read(layout.ENTRY_NEW_MANIFEST, MOST_BYTES, parse_manifest)
         items = directory.open(layout.ENTRY_ITEMS)
         if state is EntryState.PURGING or not isinstance(items, Present):
             return QuarantineEntry(name, state, manifest)

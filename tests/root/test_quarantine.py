@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 from support.trees import FIFO, Link, place
-from support.units import leaked_root, quarantined
+from support.units import RUN, finding_for, leaked_root, quarantined
 
+from gcd.actions.manifest import OpenEntry
+from gcd.actions.place import open_place
+from gcd.actions.repair import prepare
 from gcd.model import layout
 from gcd.model.edges import dir_node, layer_node
 from gcd.model.entry import EntryState
 from gcd.model.facts import QuarantineEntry
 from gcd.model.ids import chain_ids
 from gcd.model.inventory import Coverage, Source
+from gcd.model.plan import Mend, WriteFile
 from gcd.model.reading import ABSENT, Malformed, Present
 from gcd.model.storegraph import StoreGraph
 from gcd.root.images import read_images
@@ -113,6 +118,15 @@ def test_without_a_manifest_every_record_is_a_bare_one(root, units, state):
 
     assert isinstance(entry.manifest, Malformed)
     assert entry.refers_to == {dir_node(names_in(units[0])[1]), layer_node(names_in(units[1])[0])}
+
+
+def test_what_is_made_and_not_taken_yet_has_a_manifest(root, units):
+    step = Mend(finding_for("x"), (WriteFile(f"{units[0][0]}/size", b"12", like=units[0][0]),))
+    with open_root(str(root)) as directory, open_place(directory, create=True) as held:
+        prepared = prepare(held, step, run_id=RUN, now_ns=time.time_ns())
+        assert isinstance(prepared, OpenEntry)
+        with prepared as entry:
+            assert read(root)[0] == {entry.id: QuarantineEntry(entry.id, EntryState.OPEN, Present(entry.manifest))}
 
 
 def test_what_is_being_purged_keeps_nothing(root, units):

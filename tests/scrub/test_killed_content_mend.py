@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from support.fingerprint import differences
-from support.killing import errors_for, fail_at, kill_at, points_of
+from support.killing import Point, errors_for, fail_at, kill_at, points_of
 from support.units import RUN, entries_of, outside
 
 from gcd.actions.place import open_place
@@ -205,6 +205,31 @@ def test_restored_and_killed_at_every_call(fresh, model):
         judge(root, model[1], before)
 
     assert len(points) >= 18
+
+
+def settle(root):
+    in_place_of(root, lambda place: recover(place, engine=EngineState.STOPPED))
+
+
+@pytest.mark.parametrize("renames", [2, 3, 5], ids=["nothing taken yet", "nothing taken", "two taken"])
+def test_recovered_and_killed_at_every_call(fresh, model, renames):
+    """Both files are made with a rename each, the third is the manifest's, and then one takes each name."""
+
+    def cut_short():
+        root = fresh()
+        before = outside(root)
+        kill_at(lambda: act(root, model[1]), Point("renameat2", renames + 1))
+        return root, before
+
+    root, _ = cut_short()
+    points = points_of(lambda: settle(root))
+    assert (held(root, model[1]), entries_of(root)) == (OLD, {})
+    for point in points:
+        root, before = cut_short()
+        kill_at(lambda root=root: settle(root), point)
+        judge(root, model[1], before)
+
+    assert len(points) >= 8
 
 
 @pytest.fixture(scope="module")

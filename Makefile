@@ -87,4 +87,4 @@ lock:
 	    --custom-compile-command 'make lock' --quiet --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf gcd/root/*.so $(VENV) build dist htmlcov .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf gcd/*/*.so $(VENV) build dist htmlcov .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

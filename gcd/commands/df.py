@@ -42,7 +42,7 @@ def df(*, root: str | None, form: str | None, output: str | None) -> ExitBits:
     with ExitStack() as stack:
         _collect_no_cycles(stack)
         guess = None if root is None else _guess(stack, root)
-        if root is None or form is None:
+        if not root or form is None:
             settings = _settings(root, form)
             form = str(settings.format)
             root = None if settings.root is None else str(settings.root)

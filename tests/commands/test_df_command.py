@@ -109,6 +109,15 @@ def test_no_root(tmp_path, capsys):
     assert "There is no directory" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [[], ["--format", "text"]])
+def test_a_root_that_names_nothing_is_not_the_working_directory(more, capsys):
+    assert cli.run(["df", "--root", "", *more]) == ExitBits.USAGE
+
+    assert capsys.readouterr().err == (
+        "gcd: flag: root = '' does not fit: it must be a path, as a text that is not empty\n"
+    )
+
+
 def test_a_live_store_in_a_sub_root_is_measured_there(root, tmp_path, capsys):
     (tmp_path / "outer").mkdir()
     (tmp_path / "outer/beside").write_bytes(b"x" * 9_000)

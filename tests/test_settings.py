@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gcd.commands.wishes import policy_of
 from gcd.model.errors import UsageError
-from gcd.model.finding import Confidence, Kind, Severity
+from gcd.model.finding import Code, Confidence, Kind, Severity
 from gcd.policy.policy import Verb
 from gcd.policy.windows import Weekday
 from gcd.settings import FailOn, LogLevel, ReportFormat, Settings, load
@@ -415,6 +416,18 @@ def test_tables_of_several_files_are_merged_and_each_key_knows_its_origin(direct
     assert loaded.origins["policy.codes"] == f"{directory / 'gcd.toml'}, {directory / 'conf.d' / '10.toml'}"
     assert loaded.origins["policy.min_size"] == "default"
     assert loaded.value("policy.grace") == timedelta(hours=72)
+
+
+def test_what_is_said_last_of_a_code_comes_last_whatever_it_is_called(directory):
+    """A code can be written in several ways, and the last one counts."""
+    (directory / "gcd.toml").write_text('[policy.codes]\nGCD101 = "quarantine"\n')
+    (directory / "conf.d" / "10.toml").write_text('[policy.codes]\n101 = "report"\n')
+    (directory / "conf.d" / "20.toml").write_text('[policy.codes]\nGCD101 = "ignore"\n')
+
+    settings = load({}, directory=directory).settings
+
+    assert list(settings.policy.codes) == ["101", "GCD101"]
+    assert policy_of(settings).codes == {Code("GCD101"): (Verb.IGNORE,)}
 
 
 def test_an_unknown_variable_of_a_table_is_an_error(directory, monkeypatch):

@@ -70,12 +70,17 @@ def layered(files: Iterable[Path], flags: Layer) -> tuple[Settings, dict[str, st
             if not isinstance(place, dict):
                 continue  # an earlier layer said of the table what is none: the check tells it
             is_table = isinstance(value, dict) and isinstance(place.get(name), dict)
-            place[name] = {**place[name], **value} if is_table else value
+            place[name] = _merged(place[name], value) if is_table else value
             origins[key] = f"{origins[key]}, {layer.origin}" if is_table else layer.origin
     try:
         return checked(values), origins
     except ValidationError as error:
         raise _usage_error(error, origins) from None
+
+
+def _merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said later comes last: one code can have several names, of which the last one counts."""
+    return {**{name: value for name, value in earlier.items() if name not in later}, **later}
 
 
 def _of_file(path: Path) -> Layer:

@@ -330,7 +330,11 @@ def test_a_bad_variable_is_named(directory, monkeypatch):
 def test_foreign_variables_are_remarked_upon_and_no_error(directory, monkeypatch):
     monkeypatch.setenv("GCD_SERVICE_PORT", "tcp://10.0.0.1:80")
 
-    assert "GCD_SERVICE_PORT" in load({}, directory=directory).strangers
+    monkeypatch.setenv("GCD_ROOT__PORT", "80")
+    monkeypatch.setenv("GCD_POLICY__GRACE", "72h")
+    monkeypatch.setenv("gcd_format", "json")
+
+    assert load({}, directory=directory).strangers == ("GCD_ROOT__PORT", "GCD_SERVICE_PORT")
 
 
 def test_the_sample_is_the_one_that_the_settings_give():

@@ -27,7 +27,7 @@ from __future__ import annotations
 import gc
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,6 +35,7 @@ from gcd.model.errors import UsageError
 from gcd.settings.keys import DEFAULT, leaves, nearest, variable
 from gcd.settings.model import ENV_BELOW, ENV_PREFIX, FailOn, LogFormat, LogLevel, ReportFormat, Settings
 from gcd.settings.places import place_of
+from gcd.settings.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -145,8 +146,8 @@ def _is_ours(variable: str) -> bool:
 
 
 def _strangers() -> Iterator[str]:
-    known = {variable(key.partition(".")[0]) for key in leaves()}
+    defaults = {field.name: getattr(Settings(), field.name) for field in fields(Settings)}
     for name in sorted(filter(_is_ours, os.environ)):
-        table = name.upper().removeprefix(ENV_PREFIX).partition(ENV_BELOW)[0]
-        if ENV_PREFIX + table not in known:
+        key, below, _ = name[len(ENV_PREFIX) :].lower().partition(ENV_BELOW)
+        if key not in defaults or (below and not isinstance(defaults[key], Table | dict)):
             yield name

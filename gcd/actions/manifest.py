@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gcd.actions import syscalls
-from gcd.actions.items import Known, Where, parent_of, put_back, stands_at, version_of, where
+from gcd.actions.items import Where, parent_of, put_back, stands_at, version_of, where
 from gcd.actions.refusal import refuse
 from gcd.formats.manifest import MOST_BYTES, is_entry_id, manifest_bytes, parse_manifest
 from gcd.model import layout
@@ -60,7 +60,7 @@ class OpenEntry:
     An entry of `place` with its directories open, in `state`; a context manager that closes them.
 
     `items` holds what was taken, and what a repair made before it goes to its place, each named by its index.
-    `is_taking`: something of it may be taken. `known`: the content of what a repair made, as far as it was read.
+    `is_taking`: something of it may be taken.
     """
 
     place: Place
@@ -69,7 +69,6 @@ class OpenEntry:
     directory: Directory
     items: Directory
     is_taking: bool
-    known: Known = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -212,7 +211,7 @@ def closed_manifests(place: Place) -> dict[EntryId, Manifest]:
 def vouch(entry: OpenEntry) -> None:
     """What was just made in the entry has the content that its manifest says, and need not be read to know that."""
     for _, made, status in _made_in(entry):
-        entry.known[version_of(status)] = made.sha256
+        entry.place.known[version_of(status)] = made.sha256
 
 
 def begin_taking(entry: OpenEntry) -> None:
@@ -247,7 +246,7 @@ def end_taking(entry: OpenEntry) -> None:
     """
     if entry.is_taking:
         for name, made, _ in _made_in(entry):
-            if not stands_at(entry.items, name, made, entry.known):
+            if not stands_at(entry.items, name, made, entry.place.known):
                 raise FileExistsError(errno.EEXIST, "not what the repair made", name)
         _sync(entry)
         syscalls.rename_noreplace(entry.directory, layout.ENTRY_MANIFEST, entry.directory, layout.ENTRY_NEW_MANIFEST)
@@ -283,8 +282,21 @@ def remove_entry(folder: Directory, name: str) -> None:
 
 def wheres(entry: OpenEntry) -> tuple[Where, ...]:
     """Where each item of the entry is now, by its index."""
-    items, root, known = entry.items, entry.place.root, entry.known
+    items, root, known = entry.items, entry.place.root, entry.place.known
     return tuple(where(item, index, items, root, known) for index, item in enumerate(entry.manifest.items))
+
+
+def read_ahead(entry: OpenEntry) -> None:
+    """
+    Read what a repair made, wherever it is now: to be called before a fence is held, under which all that has not
+    changed by then is known. `OSError` where that cannot be told.
+    """
+    for index, (item, whereabouts) in enumerate(zip(entry.manifest.items, wheres(entry), strict=True)):
+        if item.made is not None and whereabouts is Where.TAKEN:
+            with parent_of(entry.place.root, item.path) as (parent, name):
+                stands_at(parent, name, item.made, entry.place.known)
+        elif item.made is not None:
+            stands_at(entry.items, str(index), item.made, entry.place.known)
 
 
 def put_all_back(entry: OpenEntry) -> int:

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from gcd.actions.items import Known
+
 LOCK = "lock"
 PLANS = "plans"
 RESERVE = "reserve"
@@ -65,13 +67,15 @@ class Place:
     """
     The place, open and locked for writing; a context manager that lets go of it.
 
-    `driver` names the store whose layer dirs it holds. Made by `open_place`.
+    `driver` names the store whose layer dirs it holds. `known` is what was read of files that repairs made, by what
+    tells that they have not changed since. Made by `open_place`.
     """
 
     def __init__(self, root: Directory, directory: Directory, lock: int, driver: str) -> None:
         self.root = root
         self.directory = directory
         self.driver = driver
+        self.known: Known = {}
         self._lock = lock
         self._states: dict[EntryState, Directory] = {}
         self._second = ""

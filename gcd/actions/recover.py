@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from gcd.actions.items import Where, parent_of, take
-from gcd.actions.manifest import close_entry, discard, open_entry, put_all_back, remove_entry, wheres
+from gcd.actions.manifest import close_entry, discard, open_entry, put_all_back, read_ahead, remove_entry, wheres
 from gcd.actions.moments import demands_stop, is_in_memory
 from gcd.actions.mountguard import mounted_below, mounted_entry
 from gcd.actions.refusal import Refused, of_error
@@ -76,11 +76,12 @@ def recover(place: Place, *, engine: EngineState | None = None, proc: str = PROC
     return tuple(_recovered(place, name, engine is EngineState.STOPPED, proc) for name in names)
 
 
-def discard_untaken(place: Place) -> tuple[Recovered, ...]:
+def recover_ahead(place: Place) -> tuple[Recovered, ...]:
     """
-    Discard every open entry of `place` of which nothing is taken, by its manifest: to be called before any fence is
-    held, since what a repair copied may be large. Never raises for what the root or the disk does; what cannot be
-    discarded is left to `recover`, which says why.
+    What takes long, since what a repair copied may be large: to be called before a fence is held for `recover`.
+
+    Discards every open entry of `place` of which nothing is taken, by its manifest, and reads what repairs made of the
+    others. Never raises for what the root or the disk does; `recover` says why anything was not done.
     """
     return tuple(Recovered(name, Recovery.RETURNED) for name in _open_entries(place) if _is_discarded(place, name))
 
@@ -95,9 +96,11 @@ def _is_discarded(place: Place, name: EntryId) -> bool:
         if not isinstance(reading, Present):
             return False
         with reading.value as entry:
-            if not entry.is_taking:
-                discard(entry)
-            return not entry.is_taking
+            if entry.is_taking:
+                read_ahead(entry)
+                return False
+            discard(entry)
+            return True
     except (OSError, CannotAct):
         return False
 

@@ -16,6 +16,7 @@ Several entries are put back in the order in which they can stand: what was take
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from gcd.actions.ground import lacking
@@ -28,6 +29,7 @@ from gcd.actions.manifest import (
     engine_id_of,
     open_entry,
     put_all_back,
+    read_ahead,
     reopen,
     store_inode_of,
     wheres,
@@ -72,6 +74,16 @@ def restore(place: Place, entries: Iterable[EntryId], *, engine: EngineState, pr
         except (OSError, CannotAct) as error:
             said = of_error(error, f"{layout.GCD}/entries/{name}")
             yield EntryDeed(name, Outcome.REFUSED, said.reason, said.why)
+
+
+def restore_ahead(place: Place, entries: Iterable[EntryId]) -> None:
+    """Read what repairs made of `entries`, before a fence is held for `restore`. Never raises, as that does not."""
+    for name in entries:
+        with contextlib.suppress(OSError, CannotAct):
+            reading = open_entry(place, EntryState.CLOSED, name)
+            if isinstance(reading, Present):
+                with reading.value as entry:
+                    read_ahead(entry)
 
 
 def _restored(place: Place, name: EntryId, engine: EngineState, proc: str) -> EntryDeed:
@@ -155,7 +167,7 @@ def demand_room(entry: OpenEntry, index: int) -> None:
                     refuse(Reason.CHANGED, f"{there} is at {item.path} again: move it away, or purge the entry")
                 elif not isinstance(status, Absent):
                     refuse(Reason.CHANGED, f"{item.path} is {describe(status)}")
-            elif not stands_at(parent, name, item.made, entry.known):
+            elif not stands_at(parent, name, item.made, entry.place.known):
                 refuse(Reason.CHANGED, f"{item.path} has changed since the repair: put it right by hand")
             elif item.made.type is FileType.DIRECTORY:
                 _demand_nothing_new(parent, name, items, item)

@@ -11,6 +11,7 @@ import click
 from gcd.actions.fence import fence
 from gcd.actions.place import open_place
 from gcd.actions.restore import restore as put_back
+from gcd.actions.restore import restore_ahead
 from gcd.commands.acting import tell_recovered
 from gcd.commands.audit import Audit
 from gcd.commands.holdings import find_quarantine, named
@@ -103,6 +104,7 @@ def _put_back(place: Place, names: list[EntryId], told: Callable[[EntryDeed], No
         for deed in put_back(place, names, engine=engine):
             told(deed)
         return
+    restore_ahead(place, names)
     left = set(names)
     while left:
         # Told when the door is open again: nobody knows how long a pipe that is full keeps whoever writes into it.

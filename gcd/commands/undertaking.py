@@ -18,7 +18,7 @@ from gcd.actions.apply import Run
 from gcd.actions.fence import fence
 from gcd.actions.place import open_place
 from gcd.actions.purge import purge
-from gcd.actions.recover import discard_untaken, recover
+from gcd.actions.recover import recover, recover_ahead
 from gcd.actions.release import finish, release
 from gcd.actions.room import make_room
 from gcd.actions.usedplans import mark_used
@@ -161,7 +161,7 @@ class Undertaking:
 
 def settled(place: Place) -> tuple[Recovered, ...]:
     """Finish or undo what an earlier run left open; what is taken with the door held shut if the engine is stopped."""
-    discarded = discard_untaken(place)
+    discarded = recover_ahead(place)
     if not place.state(EntryState.OPEN).list().entries:
         return discarded
     engine = read_engine(place.root).state

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from support.units import RUN, entries_of, finding_for, outside
 from gcd.actions import copying, recover, repair, syscalls, taking
 from gcd.actions.place import open_place
 from gcd.actions.recover import Recovered, Recovery
+from gcd.actions.restore import restore
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.tarsplit import MTIME
 from gcd.model import layout
@@ -28,7 +30,7 @@ from gcd.model.plan import CopyFile, Mend, Outcome, Reason
 from gcd.root.tree import open_root
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 
 pytestmark = pytest.mark.root
@@ -152,6 +154,34 @@ def test_what_comes_back_when_all_is_made_and_nothing_taken_stays(docker, monkey
 
     assert recovered(docker) == (Recovered(entry, Recovery.RETURNED),)
     assert (entries_of(docker), differences(before, outside(docker))) == ({}, [])
+
+
+def test_all_that_came_back_is_synced_before_it_is_said_that_all_is_back(docker, monkeypatch):
+    """Else a power cut could leave what was taken in an entry of which it is said that nothing is."""
+    entry = repaired(docker, "bin/a", "bin/b").entry
+    done: list[str] = []
+
+    def recorded(call: str, told: Callable[..., str]) -> None:
+        genuine = getattr(syscalls, call)
+
+        def wrapped(*arguments):
+            done.append(told(*arguments))
+            genuine(*arguments)
+
+        monkeypatch.setattr(syscalls, call, wrapped)
+
+    recorded("sync_directory", lambda directory: Path(f"/proc/self/fd/{directory.fd}").readlink().name)
+    recorded("rename_noreplace", lambda *names: names[3])
+    recorded("unlink", lambda _, name: f"unlink {name}")
+
+    [deed] = in_place(docker, lambda place: list(restore(place, [entry], engine=EngineState.STOPPED)))
+
+    assert deed.outcome is Outcome.DONE
+    back = done.index("0")
+    assert done[back + 1 :] == [
+        "bin", "items", layout.ENTRY_NEW_MANIFEST, entry,
+        "unlink 0", "unlink 1", f"unlink {layout.ENTRY_NEW_MANIFEST}", "open",
+    ]  # fmt: skip
 
 
 def test_so_it_does_where_an_older_gcd_was_killed_in_a_copy(docker, monkeypatch):

@@ -24,10 +24,10 @@ from gcd.actions import syscalls, taking
 from gcd.actions.apply import Run
 from gcd.actions.fence import fence
 from gcd.actions.place import open_place
-from gcd.actions.recover import Recovered, Recovery, discard_untaken, recover
+from gcd.actions.recover import Recovered, Recovery, recover_ahead
 from gcd.actions.repair import prepare, repair
-from gcd.actions.restore import restore
-from gcd.commands import undertaking
+from gcd.actions.restore import restore, restore_ahead
+from gcd.commands import restoring, undertaking
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.tarsplit import MTIME, HardLinkTo
 from gcd.model import layout
@@ -41,8 +41,10 @@ from gcd.root.tree import open_root
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import ModuleType
 
     from gcd.actions.place import Place
+    from gcd.model.entry import EntryDeed
 
 pytestmark = pytest.mark.root
 
@@ -115,6 +117,53 @@ def test_to_restore_it_is_read_once(lacking, monkeypatch):
     assert (entries_of(lacking.docker), differences(before, outside(lacking.docker))) == ({}, [])
 
 
+def test_what_was_written_since_it_was_read_ahead_is_read_again(lacking):
+    entry = repaired(lacking).entry
+
+    def do(place: Place):
+        restore_ahead(place, [entry])
+        with lacking.files[0].open("r+b") as file:
+            file.write(b"theirs")
+        return list(restore(place, [entry], engine=EngineState.STOPPED))
+
+    [deed] = in_place(lacking, do)
+
+    assert (deed.outcome, deed.reason) == (Outcome.REFUSED, Reason.CHANGED)
+    assert [file.read_bytes()[:6] for file in lacking.files] == [b"theirs"] * 3
+
+
+@contextlib.contextmanager
+def watched_door(
+    monkeypatch: pytest.MonkeyPatch, where: ModuleType, counted: Counter[int], made: int
+) -> Iterator[list[int]]:
+    """How many bytes of the inode `made` were read by the time the fence of `where` is held, and is held no more."""
+    found: list[int] = []
+
+    @contextlib.contextmanager
+    def door(*arguments):
+        with fence(*arguments) as held:
+            found.append(counted[made])
+            yield held
+        found.append(counted[made])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where, "fence", door)
+        yield found
+
+
+def test_it_is_read_before_an_engine_is_kept_from_starting(lacking, monkeypatch):
+    before = outside(lacking.docker)
+    entry = repaired(lacking).entry
+    made = lacking.files[0].stat().st_ino
+    deeds: list[EntryDeed] = []
+
+    with reading(monkeypatch) as counted, watched_door(monkeypatch, restoring, counted, made) as found:
+        in_place(lacking, lambda place: restoring._put_back(place, [entry], deeds.append))
+
+    assert ([deed.outcome for deed in deeds], found) == ([Outcome.DONE], [len(TOOL)] * 2)
+    assert (entries_of(lacking.docker), differences(before, outside(lacking.docker))) == ({}, [])
+
+
 def fails_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> None:
     """Taking the item of that number ends so."""
     take = taking.take
@@ -167,21 +216,38 @@ class Killed(BaseException):
     """As if gcd were killed."""
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_what_was_cut_short_is_read_once(lacking, monkeypatch, number):
+def killed(_: object) -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_what_was_cut_short_is_read_once_before_an_engine_is_kept_from_starting(lacking, monkeypatch, number):
+    """It is killed before the first is taken, then when some are, then when all are."""
     before = outside(lacking.docker)
     with monkeypatch.context() as patched:
-        fails_at(patched, number, Killed())
+        if number < len(NAMES):
+            fails_at(patched, number, Killed())
+        else:
+            patched.setattr(taking, "close_entry", killed)
         with pytest.raises(Killed):
             repaired(lacking)
-    made = lacking.files[0].stat().st_ino
     [entry] = entries_of(lacking.docker)
+    made = next(
+        status.st_ino
+        for path in (*lacking.files, *lacking.docker.glob(".gcd/open/*/items/*"))
+        if path.exists() and (status := path.stat()).st_size == len(TOOL)
+    )
 
-    with reading(monkeypatch) as counted:
-        done = in_place(lacking, lambda place: recover(place, engine=EngineState.STOPPED))
+    with reading(monkeypatch) as counted, watched_door(monkeypatch, undertaking, counted, made) as found:
+        done = in_place(lacking, undertaking.settled)
 
-    assert (done, counted[made]) == ((Recovered(entry, Recovery.RETURNED),), len(TOOL))
-    assert (entries_of(lacking.docker), differences(before, outside(lacking.docker))) == ({}, [])
+    assert found == [len(TOOL)] * 2
+    if number < len(NAMES):
+        assert done == (Recovered(entry, Recovery.RETURNED),)
+        assert (entries_of(lacking.docker), differences(before, outside(lacking.docker))) == ({}, [])
+    else:
+        assert done == (Recovered(entry, Recovery.CLOSED),)
+        assert [file.read_bytes() for file in lacking.files] == [TOOL] * 3
 
 
 @contextlib.contextmanager
@@ -212,7 +278,7 @@ def test_what_cannot_be_discarded_is_told_by_what_recovers_the_rest(lacking):
         stray = lacking.docker / f".gcd/open/{name}/items/stray"
         stray.write_bytes(b"whose?")
 
-        assert in_place(lacking, discard_untaken) == ()
+        assert in_place(lacking, recover_ahead) == ()
         [told] = in_place(lacking, undertaking.settled)
 
     assert (told.entry, told.recovery) == (name, Recovery.LEFT_OPEN)

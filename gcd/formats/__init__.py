@@ -6,7 +6,8 @@ Formats: bytes to values.
     bolt.py             bbolt files
     buildkit.py         BuildKit's three databases
     gojson.py           JSON as Go reads it
-    _gojson.c           where it is just as engines write it
+    gostruct.py         what Go makes of its objects
+    _gostruct.c         the same of those that are just as engines write them
     gotime.py           times as Go reads them
     containerconfig.py  ``config.v2.json``, ``hostconfig.json``
     imageconfig.py      image configs

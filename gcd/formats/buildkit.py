@@ -29,7 +29,7 @@ from typing import TypeAlias
 
 from gcd.formats.bolt import Bucket, Database, parse_database
 from gcd.formats.escape import escaped
-from gcd.formats.gojson import Kind, Shape, struct_of_document
+from gcd.formats.gostruct import Kind, Shape, struct_of_document
 from gcd.model.errors import FormatError
 from gcd.model.facts import BuildLease, BuildRecord, BuildSnapshot, SnapshotKind
 from gcd.model.ids import ChainId, LayerDirId, is_digest, is_layer_dir_id

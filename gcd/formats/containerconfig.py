@@ -20,10 +20,15 @@ Sources: moby ``container/container.go`` Container, FromDisk, readHostConfig; ``
 
 from __future__ import annotations
 
-from gcd.formats.gojson import Json, Kind, Shape, Struct, struct_of, struct_of_first
+from typing import TYPE_CHECKING
+
+from gcd.formats.gostruct import Kind, Shape, Struct, struct_of, struct_of_first
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE, labels_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint, MountPoint
+
+if TYPE_CHECKING:
+    from gcd.formats.gojson import Json
 
 _CONFIG = "config.v2.json"
 _HOST_CONFIG = "hostconfig.json"

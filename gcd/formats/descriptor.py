@@ -16,7 +16,7 @@ Sources: moby ``layer/filestore.go`` GetDescriptor; docker distribution ``blobs.
 
 from __future__ import annotations
 
-from gcd.formats.gojson import Kind, Shape, struct_of_document
+from gcd.formats.gostruct import Kind, Shape, struct_of_document
 
 _DESCRIPTOR_SHAPE = Shape(
     {

@@ -13,7 +13,8 @@ Sources: moby ``distribution/metadata/v2_metadata_service.go`` GetMetadata, GetD
 
 from __future__ import annotations
 
-from gcd.formats.gojson import Kind, Shape, decode_document, refuse, struct_of
+from gcd.formats.gojson import decode_document, refuse
+from gcd.formats.gostruct import Kind, Shape, struct_of
 from gcd.formats.texts import parse_digest
 
 _SOURCE = Shape({"Digest": Kind.TEXT, "SourceRepository": Kind.TEXT, "HMAC": Kind.TEXT})

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.formats.escape import escaped
-from gcd.formats.gojson import Kind, Shape, Struct, struct_of_document
+from gcd.formats.gostruct import Kind, Shape, Struct, struct_of_document
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE, labels_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import ImageConfig

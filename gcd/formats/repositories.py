@@ -18,13 +18,15 @@ import json
 from typing import TYPE_CHECKING
 
 from gcd.formats.escape import escaped
-from gcd.formats.gojson import Json, Kind, Shape, struct_of_first, text_map
+from gcd.formats.gostruct import Kind, Shape, struct_of_first, text_map
 from gcd.model.errors import FormatError
 from gcd.model.facts import Repositories
 from gcd.model.ids import ImageId, repository_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from gcd.formats.gojson import Json
 
 _WHAT = "repositories.json"
 _SHAPE = Shape(asked={"Repositories": Kind.OBJECT})

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcd.formats.gojson import Kind, Shape
+from gcd.formats.gostruct import Kind, Shape
 
 if TYPE_CHECKING:
-    from gcd.formats.gojson import Struct
+    from gcd.formats.gostruct import Struct
     from gcd.model.facts import Labels
 
 RUN_CONFIG_SHAPE = Shape(

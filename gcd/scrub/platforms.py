@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from gcd.formats.gojson import Kind, Shape, struct_of_document
+from gcd.formats.gostruct import Kind, Shape, struct_of_document
 from gcd.model import layout
 from gcd.model.reading import Present, value_of
 

@@ -8,13 +8,15 @@ import pytest
 from support.compiled import needs_compiled
 from support.scenes import FILES
 
-from gcd.formats import gojson
+from gcd.formats import gostruct
 from gcd.root.containers import read_containers
 from gcd.root.images import read_images
 from gcd.root.tree import open_root
 
 if TYPE_CHECKING:
     from support.engine import Engine
+
+    from gcd.formats.gojson import Fields
 
 pytestmark = [pytest.mark.engine, needs_compiled]
 
@@ -28,14 +30,14 @@ def test_images_and_containers_are_plain(engine: Engine, monkeypatch: pytest.Mon
     engine.docker(*run, *limits, "labelled", "/bin/busybox", "true")
     engine.docker(*run, "--tmpfs=/tmp:size=1m", "--ulimit=nofile=99:99", "built-labelled")
     known: list[bool] = []
-    genuine = gojson._plain
+    genuine = gostruct._plain
 
-    def plain(raw: bytes, shape: gojson.Shape, *, is_whole: bool) -> gojson.Fields | None:
+    def plain(raw: bytes, shape: gostruct.Shape, *, is_whole: bool) -> Fields | None:
         fields = genuine(raw, shape, is_whole=is_whole)
         known.append(fields is not None)
         return fields
 
-    monkeypatch.setattr(gojson, "_plain", plain)
+    monkeypatch.setattr(gostruct, "_plain", plain)
     with open_root(str(engine.root)) as root:
         images = read_images(root, "overlay2").images
         containers, _ = read_containers(root)

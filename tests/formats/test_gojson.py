@@ -9,17 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.totality import damaged, value_or_format_error
 
-from gcd.formats.gojson import (
-    MOST_NESTED,
-    Kind,
-    Shape,
-    Struct,
-    decode_document,
-    decode_first,
-    struct_of,
-    struct_of_first,
-    text_map,
-)
+from gcd.formats.gojson import MOST_NESTED, decode_document, decode_first
+from gcd.formats.gostruct import Kind, Shape, Struct, struct_of, struct_of_first, text_map
 from gcd.model.errors import FormatError
 
 if TYPE_CHECKING:

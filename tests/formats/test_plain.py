@@ -1,5 +1,5 @@
 """
-What is known to be plain by the compiled part of `gcd.formats.gojson`: it says just what reading with care says.
+What is known to be plain by the compiled part of `gcd.formats.gostruct`: it says just what reading with care says.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from support.compiled import needs_compiled
 from support.totality import damaged
 
-from gcd.formats import gojson
+from gcd.formats import gostruct
 from gcd.formats.containerconfig import parse_container_config, parse_host_config
-from gcd.formats.gojson import Kind, Shape, Struct, decode_document, decode_first, struct_of
+from gcd.formats.gojson import decode_document, decode_first
+from gcd.formats.gostruct import Kind, Shape, Struct, struct_of
 from gcd.formats.imageconfig import parse_image_config
 from gcd.formats.repositories import parse_repositories
 from gcd.model.errors import FormatError
@@ -35,7 +36,7 @@ SHAPE = Shape(
 
 
 def plain(raw: str | bytes, shape: Shape = SHAPE, *, is_whole: bool = True) -> object:
-    return gojson._plain(raw.encode() if isinstance(raw, str) else raw, shape, is_whole=is_whole)
+    return gostruct._plain(raw.encode() if isinstance(raw, str) else raw, shape, is_whole=is_whole)
 
 
 # --- what is kept -----------------------------------------------------------------------------------------------------
@@ -169,7 +170,9 @@ ASKED = ("Text", "flag", "Words", "Items", "In", "Map", "List", "When", "Deep")
 
 
 def both(raw: bytes, *, is_whole: bool) -> tuple[object, object]:
-    read, decode = (gojson.struct_of_document, decode_document) if is_whole else (gojson.struct_of_first, decode_first)
+    read, decode = (
+        (gostruct.struct_of_document, decode_document) if is_whole else (gostruct.struct_of_first, decode_first)
+    )
     return asked(lambda: read(raw, "file", SHAPE)), asked(lambda: struct_of(decode(raw, "file"), "file", SHAPE))
 
 
@@ -243,7 +246,7 @@ def test_what_parsers_make_of_a_file_is_the_same(parse, sound):
     def same(raw: bytes) -> None:
         with pytest.MonkeyPatch.context() as patched:
             fast = outcome(parse, raw)
-            patched.setattr(gojson, "_plain", lambda *_, **__: None)
+            patched.setattr(gostruct, "_plain", lambda *_, **__: None)
             assert outcome(parse, raw) == fast
 
     same()
@@ -263,8 +266,8 @@ def test_each_of_these_is_plain(monkeypatch):
         answers.append(genuine(raw, shape, is_whole=is_whole) is not None)
         return genuine(raw, shape, is_whole=is_whole)
 
-    genuine = gojson._plain
-    monkeypatch.setattr(gojson, "_plain", seen)
+    genuine = gostruct._plain
+    monkeypatch.setattr(gostruct, "_plain", seen)
     parse_image_config(IMAGE)
     parse_container_config(CONTAINER)
     parse_host_config(HOST)

@@ -1,6 +1,6 @@
 /*
- * JSON files that are just as an engine writes them, checked and pruned by their shape: gcd.formats.gojson says what is
- * promised. There nothing else does this; what is not plain, or not JSON at all, it reads with care.
+ * JSON files that are just as an engine writes them, checked and pruned by their shape: gcd.formats.gostruct says what
+ * is promised. There nothing else does this; what is not plain, or not JSON at all, it reads with care.
  *
  * Nothing here is refused: whatever is not surely as it should be is odd, and the answer is None.
  */
@@ -14,7 +14,7 @@
 #define MOST_FIELDS 64
 #define MOST_NESTED 64
 #define MOST_DIGITS 18
-#define CAPSULE "gcd.formats._gojson.shape"
+#define CAPSULE "gcd.formats._gostruct.shape"
 
 enum kind { TEXT, FLAG, INTEGER, TIME, OBJECT, ARRAY, TEXTS, TEXT_MAP, SET, WORDS, KINDS };
 
@@ -635,7 +635,7 @@ free:
 	return NULL;
 }
 
-#define SAYS "What it promises stands in gcd.formats.gojson."
+#define SAYS "What it promises stands in gcd.formats.gostruct."
 
 static PyMethodDef methods[] = {
 	{"compiled", compiled, METH_O, SAYS},
@@ -645,11 +645,11 @@ static PyMethodDef methods[] = {
 
 static struct PyModuleDef definition = {
 	.m_base = PyModuleDef_HEAD_INIT,
-	.m_name = "gcd.formats._gojson",
+	.m_name = "gcd.formats._gostruct",
 	.m_methods = methods,
 };
 
-PyMODINIT_FUNC PyInit__gojson(void)
+PyMODINIT_FUNC PyInit__gostruct(void)
 {
 	return PyModuleDef_Init(&definition);
 }

@@ -110,31 +110,43 @@ def run(arguments: Sequence[str] | None = None) -> ExitBits:
         # How click ends a command whose reader has gone: nobody to tell, and it has seen to the last flush.
         return ExitBits.NOT_DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
-        return _told(error)
+        try:
+            _tell(error)
+        except OSError:
+            # Nobody hears it, so the status must say it; what is left of it goes nowhere when the process ends.
+            sys.stderr = io.StringIO()
+        return _bits(error)
 
 
-def _told(error: Exception | KeyboardInterrupt) -> ExitBits:
+def _bits(error: Exception | KeyboardInterrupt) -> ExitBits:
+    match error:
+        case click.UsageError():
+            return ExitBits.USAGE
+        case GcdError():
+            return error.exit_bits
+        case KeyboardInterrupt() | click.Abort():
+            return ExitBits.INTERRUPTED
+        case _:
+            # Python's own status for this is 1, which would say that something was mended.
+            return ExitBits.NOT_DONE
+
+
+def _tell(error: Exception | KeyboardInterrupt) -> None:
     """Say what ended the run, in one sentence where it is anything that a user can understand."""
-    bits = ExitBits.NOT_DONE
     match error:
         case click.ClickException():
             error.show()
-            bits = ExitBits.USAGE if isinstance(error, click.UsageError) else ExitBits.NOT_DONE
         case GcdError():
             from gcd.report.printable import printable  # noqa: PLC0415 - most runs end without
 
             click.echo(f"gcd: {printable(str(error))}", err=True)
-            bits = error.exit_bits
         case OSError() if error.errno in NO_ROOM:
             click.echo(f"gcd: the output could not be written: {error.strerror}", err=True)
         case KeyboardInterrupt() | click.Abort():
             click.echo("gcd: interrupted; nothing was changed", err=True)
-            bits = ExitBits.INTERRUPTED
         case _:
-            # Python's own status for this is 1, which would say that something was mended.
             traceback.print_exception(error)
             click.echo("gcd: this is a fault of gcd itself; nothing was changed", err=True)
-    return bits
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shlex
@@ -218,3 +219,25 @@ def test_a_full_disk_behind_stdout_is_one_sentence(arguments):
         ExitBits.NOT_DONE,
         "gcd: the output could not be written: No space left on device\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bits"),
+    [
+        (("chek",), ExitBits.USAGE),
+        (("explain", "GCD999"), ExitBits.USAGE),
+        (("check", "--root", "/nowhere"), ExitBits.NOT_DONE),
+    ],
+)
+@pytest.mark.parametrize("redirection", ["", "2> /dev/full", "2>&-"])
+def test_where_nobody_hears_why_the_status_says_it(arguments, bits, redirection):
+    """Python's own status would be 1, which says that something was done. Without redirection the reader has gone."""
+    reader, stderr = os.pipe()
+    os.close(reader)
+    command = " ".join(shlex.quote(word) for word in (*GCD, *arguments))
+    try:
+        done = subprocess.run(["sh", "-c", f"{command} {redirection}"], stderr=stderr, timeout=60, check=False)
+    finally:
+        os.close(stderr)
+
+    assert done.returncode == bits

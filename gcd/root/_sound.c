@@ -44,6 +44,8 @@ enum kind { TEXT, TEXTS, GZIP, MARK, DIRECTORY, DATED_DIRECTORY, KINDS };
 /* What stands in a template in the place of a digit (gcd.root.sound). */
 enum digit { HEX = 0x80, BASE36, BASE32, DECIMAL };
 
+#define BIT(digit) (1u << ((digit) - HEX))
+
 struct template {
 	const char *bytes;
 	Py_ssize_t length;
@@ -90,29 +92,25 @@ struct names {
 	int count;
 };
 
-static bool is_digit_of(unsigned char class, unsigned char byte)
-{
-	bool is_decimal = byte >= '0' && byte <= '9';
-
-	switch (class) {
-	case HEX:
-		return is_decimal || (byte >= 'a' && byte <= 'f');
-	case BASE36:
-		return is_decimal || (byte >= 'a' && byte <= 'z');
-	case BASE32:
-		return (byte >= 'A' && byte <= 'Z') || (byte >= '2' && byte <= '7');
-	case DECIMAL:
-		return is_decimal;
-	default:
-		return byte == class;
-	}
-}
+/* Of which digits a byte is one: a bit for each kind. */
+static const unsigned char kinds_of[256] = {
+	['0' ... '1'] = BIT(HEX) | BIT(BASE36) | BIT(DECIMAL),
+	['2' ... '7'] = BIT(HEX) | BIT(BASE36) | BIT(BASE32) | BIT(DECIMAL),
+	['8' ... '9'] = BIT(HEX) | BIT(BASE36) | BIT(DECIMAL),
+	['a' ... 'f'] = BIT(HEX) | BIT(BASE36),
+	['g' ... 'z'] = BIT(BASE36),
+	['A' ... 'Z'] = BIT(BASE32),
+};
 
 static bool fits(const struct template *template, const char *text)
 {
-	for (Py_ssize_t i = 0; i < template->length; i++)
-		if (!is_digit_of(template->bytes[i], text[i]))
+	for (Py_ssize_t i = 0; i < template->length; i++) {
+		unsigned char wanted = template->bytes[i];
+		unsigned char byte = text[i];
+
+		if (wanted >= HEX && wanted <= DECIMAL ? !(kinds_of[byte] & BIT(wanted)) : byte != wanted)
 			return false;
+	}
 	return true;
 }
 

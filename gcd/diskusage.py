@@ -13,9 +13,6 @@ from gcd.model.accounts import account
 from gcd.model.attribution import Attribution
 from gcd.model.finding import Kind
 from gcd.model.storegraph import StoreGraph
-from gcd.root.discover import detect_store
-from gcd.root.tree import open_root
-from gcd.root.walk import begin_walk
 from gcd.rules.table import RULES
 from gcd.run import look_twice, reader
 
@@ -30,21 +27,13 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being read, how many of its items are done, and how many there are."""
 
 
-def disk_usage(path: str, *, now_ns: int, progress: Progress | None = None, proc: str = "/proc") -> DiskUsage:
-    """
-    Whose every byte of the Docker root at `path` is; `now_ns` is the wall clock time in nanoseconds.
-
-    Forks, so the process must have one thread. Raises `CannotCheck` where the run cannot begin.
-    """
-    store = detect_store(path, proc=proc)
-    with open_root(store.path) as root, begin_walk(root.fd, store.driver) as walk:
-        return finished(store, walk, now_ns=now_ns, progress=progress, proc=proc)
-
-
-def finished(
+def disk_usage(
     store: Store, walk: Walk, *, now_ns: int, progress: Progress | None = None, proc: str = "/proc"
 ) -> DiskUsage:
-    """The end of a run whose `walk` over `store` has begun."""
+    """
+    Whose every byte of the Docker root of `store` is, over which `walk` has begun; `now_ns` is the wall clock time in
+    nanoseconds. Raises `CannotCheck` where the run cannot begin.
+    """
     read = reader(store, now_ns=now_ns, progress=progress, proc=proc)
     inventory, orphans, not_checked = look_twice(read, now_ns, ORPHAN_CODES)
     graph = StoreGraph(inventory, inventory.engine.proof_bound(now_ns))

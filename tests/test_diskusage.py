@@ -7,11 +7,11 @@ import subprocess
 import time
 
 import pytest
+from support.accounts import usage_of
 
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import FAULTS
 from gcd.demo.faults.targets import find_targets
-from gcd.diskusage import disk_usage
 from gcd.model.space import FILES, RW, SHARED, UNIQUE, Category, Space
 from gcd.run import check
 
@@ -45,7 +45,7 @@ def du(*paths):
 
 
 def used(root):
-    return disk_usage(str(root), now_ns=time.time_ns() + AHEAD_NS)
+    return usage_of(str(root), now_ns=time.time_ns() + AHEAD_NS)
 
 
 def test_a_healthy_root(root):

@@ -78,14 +78,14 @@ def _guess(stack: ExitStack, path: str) -> tuple[int, Walk] | None:
 def _usage(stack: ExitStack, root: str | None, guess: tuple[int, Walk] | None, output: str | None) -> DiskUsage:
     from gcd.commands.output import keep_out  # noqa: PLC0415
     from gcd.commands.progress import ProgressBar  # noqa: PLC0415
-    from gcd.diskusage import finished  # noqa: PLC0415
+    from gcd.diskusage import disk_usage  # noqa: PLC0415
     from gcd.root.discover import detect_store, find_root  # noqa: PLC0415
 
     store = detect_store(find_root(root))
     keep_out(store.path, "df", {"--output": output})
     walk = _confirmed(stack, store, guess)
     with ProgressBar() as progress:
-        return finished(store, walk, now_ns=time.time_ns(), progress=progress)
+        return disk_usage(store, walk, now_ns=time.time_ns(), progress=progress)
 
 
 def _confirmed(stack: ExitStack, store: Store, guess: tuple[int, Walk] | None) -> Walk:

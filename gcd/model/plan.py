@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gcd.model.content import Worn
     from gcd.model.facts import Engine
-    from gcd.model.finding import Finding, FindingId, NotChecked
+    from gcd.model.finding import Finding, NotChecked
     from gcd.model.ids import ChainId, ImageId
 
 
@@ -243,7 +243,3 @@ class Deed:
     why: str = ""
     entry: str = ""
     disk_bytes: int = 0
-
-
-def step_id(step: Step) -> FindingId:
-    return step.finding.id

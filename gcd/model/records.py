@@ -33,10 +33,6 @@ MAX_DEPTH = 125
 """The longest chain that the engine accepts (moby ``layer/layer_store.go`` maxLayerDepth)."""
 
 
-_ENDLESS = -1
-"""The depth of a chain whose records have not ended yet, and of one whose records never end."""
-
-
 class Records:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory

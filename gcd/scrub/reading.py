@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 CHUNK: Final = 1 << 20
 PART: Final = 1 << 24
 THREADS: Final = 2
-_PAGE: Final = 4096
 _POLYNOMIAL: Final = 0xD800000000000000
 _ONE: Final = 1 << 63
 """Polynomials have the bit of x⁰ on the left, as the checksum has."""

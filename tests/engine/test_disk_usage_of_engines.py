@@ -11,10 +11,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from support.accounts import usage_of
 from support.engine import SETTLE
 from support.scenes import BUILT, FILES, fill
 
-from gcd.diskusage import disk_usage
 from gcd.model.space import RW, UNIQUE, Category, Space
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def quiet_usage(engine: Engine) -> DiskUsage:
     """The usage of a root that did not change while it was measured: du says the same before and after."""
     for _ in range(TRIES):
         before = du(engine.root)
-        usage = disk_usage(str(engine.root), now_ns=time.time_ns())
+        usage = usage_of(str(engine.root), now_ns=time.time_ns())
         after = du(engine.root)
         if before == after:
             assert usage.total == after

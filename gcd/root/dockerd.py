@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import stat
 from dataclasses import dataclass
@@ -132,19 +133,23 @@ def parse_flags(arguments: list[str]) -> tuple[Settings, str]:
 
 
 def running_engines(proc: str = PROC) -> list[RunningEngine]:
-    """All dockerd processes whose data root can be told and reached, lowest pid first. OSError without a ``/proc``."""
+    """All dockerd processes whose data root can be told and reached, oldest first. OSError without a ``/proc``."""
     engines: list[RunningEngine] = []
-    for process in processes(proc):
-        if process.comm() != "dockerd":
-            continue
+    for process in sorted((p for p in processes(proc) if p.comm() == "dockerd"), key=_started):
         try:
             engine = _engine_of(process)
         except OSError:
             continue
-        # Between fork and exec a child of the engine looks as the engine itself.
+        # Between fork and exec a child of the engine looks as the engine itself; its pid may be the lower one.
         if engine is not None and all(engine.identity != known.identity for known in engines):
             engines.append(engine)
     return engines
+
+
+def _started(process: Process) -> float:
+    """For sorting; a process that is gone comes last."""
+    ticks = process.start_ticks()
+    return math.inf if ticks is None else ticks
 
 
 def engines_on(root: Directory, proc: str = PROC) -> list[RunningEngine]:

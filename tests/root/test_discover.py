@@ -166,6 +166,16 @@ def test_a_fork_of_the_engine_is_not_a_second_one(host):
     assert host.find() == str(host.root)
 
 
+@pytest.mark.parametrize(("engine", "fork"), [(7, 8), (30022, 412)])
+def test_the_fork_of_an_engine_never_stands_for_it(host, engine, fork):
+    """Pids begin anew at the lowest: that of a child may be less than its parent's."""
+    host.overlay2()
+    for pid, started in ((engine, 100), (fork, 110)):
+        host.proc.process(pid, "dockerd", arguments=("dockerd", "-g", str(host.root)), started=started)
+
+    assert [running.pid for running in running_engines(str(host.proc))] == [engine]
+
+
 def test_an_engine_in_a_container_does_not_stand_for_the_host(host):
     host.proc.process(7, "dockerd", arguments=("dockerd", "-g", str(host.overlay2(host.folder / "nested"))), depth=2)
     host.proc.process(8, "dockerd", arguments=("dockerd", "-g", str(host.overlay2())))

@@ -56,6 +56,7 @@ class Scene:
     def __init__(self, root: Path, socket: Path, proc: str) -> None:
         self.root = root
         self.socket = socket
+        self.whys: list[str] = []
         self.patience = 20.0
         self._proc = proc
         self._epoch_ns = time.time_ns() + MINUTE_NS
@@ -83,6 +84,7 @@ class Scene:
     def _outcome(self, deed: Deed) -> Outcome:
         assert (deed.outcome is Outcome.DONE) == (deed.why == ""), deed
         assert "\n" not in deed.why
+        self.whys.append(deed.why)
         return deed.outcome
 
     def _deeds(self) -> list[tuple[Deed, ...]]:
@@ -236,6 +238,6 @@ def test_every_answer_of_the_engine_is_none(
 def expect_finished(scene: Scene, clean: set[str]) -> None:
     """Nothing that lives was hurt, and the next run does the rest."""
     assert scene.paths() >= clean
-    assert set(scene.release()) <= {Outcome.DONE}
+    assert set(scene.release()) <= {Outcome.DONE}, scene.whys
     assert (scene.paths(), scene.leftovers()) == (clean, [])
     assert scene.release() == []

@@ -206,6 +206,7 @@ def test_what_is_read_of_another_root_is_not_kept_as_that_of_the_one_before(tmp_
     with watching(tmp_path, root, f"{NOW_AND_THEN}act = true\n") as watched:
         wait_until(lambda: ids(watched) == [f"GCD101:layer-dir:{name}"], "the orphan is found")
         (root / ".gcd").mkdir()  # a full look
+        wait_until(lambda: len(looks) >= 2, "it begins")
         wait_until(lambda: watched.latest.result.summary.images == 2, "the other root is seen")
         wait_until(lambda: len(watched.named("watching")) == 2, "it is watched")
     away, here = identity_of(str(tmp_path / "away")), identity_of(str(root))

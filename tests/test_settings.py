@@ -101,6 +101,7 @@ def test_without_a_directory_nothing_is_said(directory):
     ("make", "why"),
     [
         (Path.mkdir, "Is a directory"),
+        (os.mkfifo, "it is a pipe"),
         (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
         (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
         (lambda path: path.write_bytes(b"#" * ((1 << 20) + 1)), "it is larger than 1 MiB"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import reprlib
+import stat
 import tomllib
 import types
 from collections.abc import Mapping
@@ -98,8 +99,10 @@ def _of_file(path: Path) -> Layer:
 
 
 def _text(path: Path) -> str:
-    """What `path` holds. Nobody is waited for who might write into a pipe."""
+    """What `path` holds, which is no pipe: nobody is waited for who might write into that."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is a pipe")
         content = file.read(LIMIT + 1)
     if len(content) > LIMIT:
         raise OSError(errno.EFBIG, f"it is larger than {LIMIT >> 20} MiB")

@@ -66,6 +66,11 @@ def mounted_entry(entry: OpenEntry, proc: str = PROC) -> str:
     return ""
 
 
+def is_in_layers(entry: OpenEntry) -> bool:
+    """Whether a repair changed what a layer holds, or what it stands on: only that can be mounted."""
+    return bool(_repaired(entry, layout.LOWER) | _repaired(entry, layout.DIFF))
+
+
 def shown_anywhere(entry: EntryId, proc: str) -> str:
     """Where any process sees something mounted in the entry, or something of the entry mounted; "" if none does."""
     word = entry.encode()

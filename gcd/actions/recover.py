@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from gcd.actions.items import Where, parent_of, take
 from gcd.actions.manifest import close_entry, discard, open_entry, put_all_back, read_ahead, remove_entry, wheres
 from gcd.actions.moments import demands_stop, is_in_memory
-from gcd.actions.mountguard import mounted_below, mounted_entry
+from gcd.actions.mountguard import is_in_layers, mounted_below, mounted_entry
 from gcd.actions.refusal import Refused, of_error
 from gcd.actions.restore import demand_room
 from gcd.formats.manifest import is_entry_id
@@ -132,7 +132,8 @@ def _settled(entry: OpenEntry, is_stopped: bool, proc: str) -> Recovered:
     if changed or (Where.IN_PLACE not in found and not (lost and entry.manifest.operation is Operation.REPAIR)):
         close_entry(entry)
         return Recovered(entry.id, Recovery.CLOSED, changed or why)
-    mounted = mounted_entry(entry, proc) if entry.manifest.operation is Operation.REPAIR else ""
+    is_asked = entry.manifest.operation is Operation.REPAIR and is_in_layers(entry)
+    mounted = mounted_entry(entry, proc) if is_asked else ""
     if mounted:
         why = f"{mounted}, and a repair is half done: see to it that the layer is not mounted, and run gcd again"
         return Recovered(entry.id, Recovery.LEFT_OPEN, why)

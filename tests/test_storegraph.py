@@ -62,7 +62,7 @@ from gcd.model.facts import (
 )
 from gcd.model.finding import Impact, Node, NodeKind
 from gcd.model.graph import Graph
-from gcd.model.ids import ChainId, DiffId, ImageId, LayerDirId, LinkId, chain_id, chain_ids
+from gcd.model.ids import DiffId, ImageId, LayerDirId, LinkId, chain_id, chain_ids
 from gcd.model.links import lower_of
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
 from gcd.model.storegraph import BUILD_WORDS, partner_of
@@ -134,15 +134,9 @@ class TestGraph:
 
 class TestEdges:
     def test_of_an_image(self):
-        assert edges.image_chains(image(BASE_DIFF, TOP_DIFF), {}) == ((BASE_CHAIN, BASE_DIFF), (TOP_CHAIN, TOP_DIFF))
-        assert edges.image_chains(image(), {}) == ()
-        assert edges.image_chains(image(config=EMPTY), {}) == ()
-
-    def test_images_share_what_was_computed(self):
-        memo: dict[tuple[ChainId | None, DiffId], ChainId] = {}
-        first, second = (edges.image_chains(image(BASE_DIFF, TOP_DIFF), memo) for _ in range(2))
-        assert len(memo) == 2
-        assert all(a[0] is b[0] for a, b in zip(first, second, strict=True))
+        assert image(BASE_DIFF, TOP_DIFF).chains == ((BASE_CHAIN, BASE_DIFF), (TOP_CHAIN, TOP_DIFF))
+        assert image().chains == ()
+        assert image(config=EMPTY).chains == ()
 
     @pytest.mark.parametrize(
         ("record", "targets"),

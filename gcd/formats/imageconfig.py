@@ -24,10 +24,10 @@ from gcd.formats.gostruct import Kind, Shape, Struct, struct_of_document
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE, labels_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import ImageConfig
-from gcd.model.ids import DiffId, are_digests, is_digest
+from gcd.model.ids import are_digests, chains_of, is_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from gcd.model.ids import KnownChains
 
 _WHAT = "image config"
 
@@ -67,10 +67,10 @@ _SHAPE = Shape(
 )
 
 
-def parse_image_config(raw: bytes, diff_id: Callable[[str], DiffId] = DiffId) -> ImageConfig:
+def parse_image_config(raw: bytes, known: KnownChains | None = None) -> ImageConfig:
     """
-    `os` is ``linux`` where the config names none, as the engine has it; `created` is "" where it says none. `diff_id`
-    may give one object for all texts that are equal: images have layers in common.
+    `os` is ``linux`` where the config names none, as the engine has it; `created` is "" where it says none. `known` are
+    the chains that were computed for other configs.
     """
     image = struct_of_document(raw, _WHAT, _SHAPE) or Struct((), _WHAT, _SHAPE)
     image.check_items("history")
@@ -80,7 +80,7 @@ def parse_image_config(raw: bytes, diff_id: Callable[[str], DiffId] = DiffId) ->
     if rootfs is None:
         raise FormatError(_WHAT, expected="a rootfs", found="none")
     return ImageConfig(
-        diff_ids=tuple(map(diff_id, _digests(rootfs.texts("diff_ids")))),
+        chains=chains_of(_digests(rootfs.texts("diff_ids")), {} if known is None else known),
         os=image.text("os") or "linux",
         created=image.text("created"),
         labels=labels_of(runs.get("config")),

@@ -10,23 +10,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.model.finding import Node, NodeKind
-from gcd.model.ids import ChainId, chain_id, init_dir_of, is_digest
+from gcd.model.ids import init_dir_of, is_digest
 from gcd.model.reading import Present, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import Iterator
 
     from gcd.model.facts import (
         BuildLease,
         BuildSnapshot,
         Container,
-        Image,
         LayerRecord,
         RemovingRecord,
         RwLayerRecord,
         WriteSet,
     )
-    from gcd.model.ids import DiffId, LayerDirId
+    from gcd.model.ids import LayerDirId
     from gcd.model.reading import Reading
 
 
@@ -36,27 +35,6 @@ def layer_node(chain: str) -> Node:
 
 def dir_node(layer_dir: str) -> Node:
     return Node(NodeKind.LAYER_DIR, layer_dir)
-
-
-def image_chains(
-    image: Image, memo: MutableMapping[tuple[ChainId | None, DiffId], ChainId]
-) -> tuple[tuple[ChainId, DiffId], ...]:
-    """
-    The chain ids that an image needs, base first, each with its diff id; none where the config cannot be read.
-
-    `memo` holds the chain ids computed so far: images share their lower layers, so most are asked for many times.
-    """
-    if not isinstance(image.config, Present):
-        return ()
-    chains: list[tuple[ChainId, DiffId]] = []
-    parent: ChainId | None = None
-    for diff_id in image.config.value.diff_ids:
-        key = (parent, diff_id)
-        if (chain := memo.get(key)) is None:
-            chain = memo[key] = chain_id(parent, diff_id)
-        chains.append((chain, diff_id))
-        parent = chain
-    return tuple(chains)
 
 
 def layer_edges(record: LayerRecord | RemovingRecord) -> Iterator[Node]:

@@ -14,7 +14,11 @@ from __future__ import annotations
 import hashlib
 import re
 from itertools import repeat
-from typing import NewType, TypeGuard
+from sys import intern
+from typing import TYPE_CHECKING, NewType, TypeGuard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ChainId = NewType("ChainId", str)
 """``sha256:<hex>`` of a stack of layers; for a base layer it equals the diff id."""
@@ -38,6 +42,12 @@ RwLayerName = NewType("RwLayerName", str)
 """
 The path of a directory below ``layerdb/mounts/``: a container id, or one of the forms that builds and image mounts use.
 """
+
+ImageChains = tuple[tuple[ChainId, DiffId], ...]
+"""The chains that an image needs, base first, each with its diff id."""
+
+KnownChains = dict[tuple["ChainId | None", str], tuple[ChainId, DiffId]]
+"""By parent and diff id, the chains computed so far, each with its diff id."""
 
 HEX64 = "[0-9a-f]{64}"
 DIGEST = f"sha256:{HEX64}"
@@ -123,10 +133,25 @@ def chain_id(parent: ChainId | None, diff_id: DiffId) -> ChainId:
 
 def chain_ids(diff_ids: tuple[DiffId, ...]) -> tuple[ChainId, ...]:
     """The chain ids of an image's layers, base first, one for each diff id."""
-    chains: list[ChainId] = []
+    return tuple(chain for chain, _ in chains_of(diff_ids, {}))
+
+
+def chains_of(diff_ids: Iterable[str], known: KnownChains) -> ImageChains:
+    """
+    The chains of an image's layers, base first. What is computed is kept in `known`: images share their lower layers,
+    so most are asked for many times. Equal ids are one object.
+    """
+    found: list[tuple[ChainId, DiffId]] = []
+    parent: ChainId | None = None
     for diff_id in diff_ids:
-        chains.append(chain_id(chains[-1] if chains else None, diff_id))
-    return tuple(chains)
+        key = (parent, diff_id)
+        link = known.get(key)
+        if link is None:
+            link = ChainId(intern(chain_id(parent, DiffId(diff_id)))), DiffId(intern(diff_id))
+            known[key] = link
+        found.append(link)
+        parent = link[0]
+    return tuple(found)
 
 
 def repository_of(reference: str) -> str:

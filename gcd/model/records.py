@@ -20,14 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gcd.model.facts import LayerRecord, RwLayerRecord
-    from gcd.model.ids import ImageId
+    from gcd.model.ids import ImageChains, ImageId
     from gcd.model.inventory import Inventory
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-ImageChains = tuple[tuple[ChainId, DiffId], ...]
-"""The chains that an image needs, base first, each with its diff id."""
 
 MAX_DEPTH = 125
 """The longest chain that the engine accepts (moby ``layer/layer_store.go`` maxLayerDepth)."""
@@ -43,14 +40,9 @@ class Records:
         return self._inventory
 
     @cached_property
-    def hashed(self) -> dict[tuple[ChainId | None, DiffId], ChainId]:
-        """By parent and diff id, the chain ids that were computed for the `image_chains`."""
-        return {}
-
-    @cached_property
     def image_chains(self) -> Mapping[ImageId, ImageChains]:
         """By image, the chains that its config implies, base first, each with its diff id."""
-        return {image.id: edges.image_chains(image, self.hashed) for image in self._inventory.images.values()}
+        return {image.id: image.chains for image in self._inventory.images.values()}
 
     @cached_property
     def parents(self) -> Mapping[ChainId, ChainId]:

@@ -47,7 +47,7 @@ _OF_LAYERS = (
     "parents", "cache_ids", "orphaned_parents", "broken_at", "_depths", "endless_or_too_deep", "chain_of_dir",
     "sharers", "children",
 )  # fmt: skip
-_OF_IMAGES = ("hashed", "image_chains", "computed_parents", "computed_diff_ids")
+_OF_IMAGES = ("image_chains", "computed_parents", "computed_diff_ids")
 _OF_BOTH = ("lost_chains", "perhaps_without_parent", "proven_depths", "unproven_names", "imageless")
 _FEW = ("removing", "write_sets", "build_cache", "quarantine")
 """What follows from layer records alone, from images alone, and from these two; and whose records are few."""
@@ -96,12 +96,6 @@ class _Succession:
             taken.append("odd_notes")
         known = vars(self.before)
         vars(self.after).update({name: known[name] for name in taken if name in known})
-        if differing.images and "image_chains" in known:
-            vars(self.after)["hashed"] = self.before.hashed
-            chains = {i: c for i, c in self.before.image_chains.items() if i not in differing.images}
-            images = self.after.inventory.images
-            chains |= {i: edges.image_chains(images[i], self.before.hashed) for i in differing.images if i in images}
-            vars(self.after)["image_chains"] = chains
 
     def _mend_rw_layers(self) -> None:
         before, after, names = self.before, self.after, self.differing.rw_layers

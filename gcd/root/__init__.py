@@ -6,15 +6,14 @@ Reading a Docker root: the only package that does.
     tree.py          one directory by its descriptor; everything below a root is reached through it
     record.py        a directory of small files, each of which holds one fact
     rows.py          sound records, read fast
-    files.py         whole small files
+    files.py         whole small files, many at once
     _files.c         the same, compiled
     sound.py         records and symlinks of a given form, many at once
     _sound.c         the same, compiled
     listing.py       directories, all their entries at once, and what these take on disk
     _listing.c       the same, compiled
-    _names.h         what these three share
+    _names.h         what these share
     shares.py        one stage of a reading by several at a time
-    parcels.py       facts on their way from one of these to another
     read.py          one reading of one root, in the order that makes its verdicts safe
     refresh.py       one more reading, of what changed
     unheard.py       what came and went without anybody hearing of it

@@ -25,15 +25,14 @@
 #define LISTING_BYTES 8192
 
 struct file {
-	PyObject *held;
-	const char *name;
 	bool is_there;
 	size_t length;
 };
 
+/* What was read of one record, or of one file: that is a record of a single file. */
 struct record {
+	bool is_whole;
 	struct file files[MOST_FILES];
-	int count;
 	int64_t newest_ns;
 	long listed;
 	size_t used;
@@ -50,9 +49,9 @@ static void note_age(struct record *record, const struct stat *status)
 }
 
 /* Puts the file behind what was read of the record. */
-static bool read_whole(int home, struct file *file, struct record *record)
+static bool read_whole(int home, const char *name, struct file *file, struct record *record)
 {
-	int fd = openat(home, file->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd = openat(home, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	size_t left = MOST_BYTES - record->used;
 	struct stat status;
 	bool is_whole;
@@ -84,7 +83,7 @@ static const struct entry *next_entry(const struct record *record, long *at)
 }
 
 /* Whether the directory is listed at once, and has files where files are asked for. */
-static bool list(int fd, struct record *record)
+static bool list(int fd, const struct names *wanted, struct record *record)
 {
 	char more[LISTING_BYTES];
 	const struct entry *entry;
@@ -93,8 +92,8 @@ static bool list(int fd, struct record *record)
 	if (record->listed <= 0 || syscall(SYS_getdents64, fd, more, sizeof more) != 0)
 		return false;
 	for (long at = 0; (entry = next_entry(record, &at));) {
-		for (int i = 0; i < record->count; i++) {
-			if (strcmp(entry->name, record->files[i].name))
+		for (int i = 0; i < wanted->count; i++) {
+			if (strcmp(entry->name, wanted->each[i]))
 				continue;
 			if (entry->type != DT_REG)
 				return false;
@@ -104,7 +103,7 @@ static bool list(int fd, struct record *record)
 	return true;
 }
 
-static bool read_all(int home, const char *name, struct record *record)
+static bool read_all(int home, const char *name, const struct names *wanted, struct record *record)
 {
 	int fd = openat(home, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
 	struct stat status;
@@ -112,49 +111,26 @@ static bool read_all(int home, const char *name, struct record *record)
 
 	if (fd < 0)
 		return false;
-	is_whole = !fstat(fd, &status) && list(fd, record);
+	is_whole = !fstat(fd, &status) && list(fd, wanted, record);
 	if (is_whole)
 		note_age(record, &status);
-	for (int i = 0; is_whole && i < record->count; i++)
+	for (int i = 0; is_whole && i < wanted->count; i++)
 		if (record->files[i].is_there)
-			is_whole = read_whole(fd, &record->files[i], record);
+			is_whole = read_whole(fd, wanted->each[i], &record->files[i], record);
 	close(fd);
 	return is_whole;
 }
 
-static void drop_files(struct record *record)
-{
-	while (record->count)
-		Py_DECREF(record->files[--record->count].held);
-}
-
-static bool take_files(PyObject *given, struct record *record)
+/* The names of the files that the tuple holds; ValueError where these are too many. */
+static bool take_files(PyObject *given, struct names *files)
 {
 	Py_ssize_t total = PyTuple_Size(given);
 
-	if (total < 0)
-		return false;
 	if (total > MOST_FILES) {
 		PyErr_SetString(PyExc_ValueError, "so many files are not read at once");
 		return false;
 	}
-	while (record->count < total) {
-		struct file *file = &record->files[record->count];
-
-		file->held = one_name(PyTuple_GetItem(given, record->count), &file->name);
-		if (!file->held)
-			return false;
-		record->count++;
-	}
-	return true;
-}
-
-static bool append(PyObject *list, PyObject *item)
-{
-	bool is_done = item && !PyList_Append(list, item);
-
-	Py_XDECREF(item);
-	return is_done;
+	return total >= 0 && take_names(given, 0, total, files);
 }
 
 static PyObject *names_with(const char *beginning, const struct record *record)
@@ -171,12 +147,12 @@ static PyObject *names_with(const char *beginning, const struct record *record)
 	return names;
 }
 
-static PyObject *contents_of(const struct record *record)
+static PyObject *contents_of(const struct record *record, int count)
 {
 	PyObject *contents = PyList_New(0);
 	const char *content = record->content;
 
-	for (int i = 0; contents && i < record->count; i++) {
+	for (int i = 0; contents && i < count; i++) {
 		const struct file *file = &record->files[i];
 		PyObject *bytes = file->is_there ? PyBytes_FromStringAndSize(content, file->length) : Py_NewRef(Py_None);
 
@@ -187,61 +163,115 @@ static PyObject *contents_of(const struct record *record)
 	return contents;
 }
 
-static PyObject *read_file(PyObject *module, PyObject *args)
+static PyObject *file_of(const struct record *record)
+{
+	if (!record->is_whole)
+		Py_RETURN_NONE;
+	return Py_BuildValue("(y#L)", record->content, (Py_ssize_t)record->files[0].length, (long long)record->newest_ns);
+}
+
+static PyObject *record_of(const struct record *record, int count, const char *beginning)
+{
+	if (!record->is_whole)
+		Py_RETURN_NONE;
+	return Py_BuildValue("(NLN)", names_with(beginning, record), (long long)record->newest_ns,
+			     contents_of(record, count));
+}
+
+static void clear(struct record *record)
+{
+	memset(record, 0, offsetof(struct record, listing));
+}
+
+static bool read_file_group(int home, struct names *names, struct record *records, PyObject *found)
+{
+	int count = names->count;
+
+	Py_BEGIN_ALLOW_THREADS
+	for (int i = 0; i < count; i++) {
+		clear(&records[i]);
+		records[i].is_whole = read_whole(home, names->each[i], &records[i].files[0], &records[i]);
+	}
+	Py_END_ALLOW_THREADS
+	drop_names(names);
+	for (int i = 0; i < count; i++)
+		if (!append(found, file_of(&records[i])))
+			return false;
+	return !PyErr_CheckSignals();
+}
+
+static PyObject *read_whole_files(PyObject *module, PyObject *args)
 {
 	PyObject *given, *found;
-	struct record record;
-	struct file file = {0};
-	bool is_whole;
+	struct record *records;
+	struct names names;
+	Py_ssize_t total;
 	int home;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iU", &home, &given))
+	if (!PyArg_ParseTuple(args, "iO", &home, &given))
 		return NULL;
-	memset(&record, 0, offsetof(struct record, listing));
-	file.held = one_name(given, &file.name);
-	if (!file.held)
-		return NULL;
-	Py_BEGIN_ALLOW_THREADS
-	is_whole = read_whole(home, &file, &record);
-	Py_END_ALLOW_THREADS
-	found = is_whole ? Py_BuildValue("(y#L)", record.content, (Py_ssize_t)file.length, (long long)record.newest_ns) :
-			   Py_NewRef(Py_None);
-	Py_DECREF(file.held);
+	total = PySequence_Size(given);
+	records = PyMem_Malloc(GROUP * sizeof *records);
+	if (!records)
+		return PyErr_NoMemory();
+	found = total < 0 ? NULL : PyList_New(0);
+	for (Py_ssize_t at = 0; found && at < total; at += GROUP)
+		if (!take_names(given, at, total, &names) || !read_file_group(home, &names, records, found))
+			Py_CLEAR(found);
+	PyMem_Free(records);
 	return found;
 }
 
-static PyObject *read_record(PyObject *module, PyObject *args)
+static bool read_group(int home, struct names *names, const struct names *files, const char *beginning,
+		       struct record *records, PyObject *found)
 {
-	PyObject *given, *files, *encoded, *found = NULL;
-	const char *name, *beginning;
-	struct record record;
-	bool is_whole;
+	int count = names->count;
+
+	Py_BEGIN_ALLOW_THREADS
+	for (int i = 0; i < count; i++) {
+		clear(&records[i]);
+		records[i].is_whole = read_all(home, names->each[i], files, &records[i]);
+	}
+	Py_END_ALLOW_THREADS
+	drop_names(names);
+	for (int i = 0; i < count; i++)
+		if (!append(found, record_of(&records[i], files->count, beginning)))
+			return false;
+	return !PyErr_CheckSignals();
+}
+
+static PyObject *read_whole_records(PyObject *module, PyObject *args)
+{
+	PyObject *given, *wanted, *found;
+	struct names names, files = {0};
+	struct record *records;
+	const char *beginning;
+	Py_ssize_t total;
 	int home;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iUO!s", &home, &given, &PyTuple_Type, &files, &beginning))
+	if (!PyArg_ParseTuple(args, "iOO!s", &home, &given, &PyTuple_Type, &wanted, &beginning))
 		return NULL;
-	memset(&record, 0, offsetof(struct record, listing));
-	encoded = one_name(given, &name);
-	if (encoded && take_files(files, &record)) {
-		Py_BEGIN_ALLOW_THREADS
-		is_whole = read_all(home, name, &record);
-		Py_END_ALLOW_THREADS
-		found = is_whole ? Py_BuildValue("(NLN)", names_with(beginning, &record), (long long)record.newest_ns,
-						 contents_of(&record)) :
-				   Py_NewRef(Py_None);
-	}
-	drop_files(&record);
-	Py_XDECREF(encoded);
+	total = PySequence_Size(given);
+	if (total < 0 || !take_files(wanted, &files))
+		return NULL;
+	records = PyMem_Malloc(GROUP * sizeof *records);
+	found = records ? PyList_New(0) : PyErr_NoMemory();
+	for (Py_ssize_t at = 0; found && at < total; at += GROUP)
+		if (!take_names(given, at, total, &names) ||
+		    !read_group(home, &names, &files, beginning, records, found))
+			Py_CLEAR(found);
+	PyMem_Free(records);
+	drop_names(&files);
 	return found;
 }
 
 #define SAYS "What it promises stands in gcd.root.files."
 
 static PyMethodDef methods[] = {
-	{"read_file", read_file, METH_VARARGS, SAYS},
-	{"read_record", read_record, METH_VARARGS, SAYS},
+	{"read_whole_files", read_whole_files, METH_VARARGS, SAYS},
+	{"read_whole_records", read_whole_records, METH_VARARGS, SAYS},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -132,14 +132,6 @@ struct count {
 
 static bool count_level(struct count *count, int depth, int fd);
 
-static bool append(PyObject *list, PyObject *item)
-{
-	bool is_done = item && !PyList_Append(list, item);
-
-	Py_XDECREF(item);
-	return is_done;
-}
-
 static bool tell_with_lock(const struct count *count)
 {
 	PyObject *links = PyList_New(0), *answer = NULL;

@@ -2,8 +2,11 @@
 #ifndef GCD_NAMES_H
 #define GCD_NAMES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+
+#define GROUP 128 /* so many are read while others have the interpreter */
 
 /* What getdents64 gives. */
 struct entry {
@@ -12,6 +15,13 @@ struct entry {
 	unsigned short length;
 	unsigned char type;
 	char name[];
+};
+
+/* Names as the system takes them; the bytes objects that hold them. */
+struct names {
+	const char *each[GROUP];
+	PyObject *held[GROUP];
+	int count;
 };
 
 /* The name as the system takes it, a new bytes object; ValueError where it is not one name. */
@@ -31,6 +41,37 @@ static inline PyObject *one_name(PyObject *given, const char **name)
 	}
 	Py_DECREF(encoded);
 	return NULL;
+}
+
+static inline void drop_names(struct names *names)
+{
+	while (names->count)
+		Py_DECREF(names->held[--names->count]);
+}
+
+/* The next names of the sequence, from the one at `from` on. */
+static inline bool take_names(PyObject *given, Py_ssize_t from, Py_ssize_t total, struct names *names)
+{
+	for (names->count = 0; names->count < GROUP && from + names->count < total;) {
+		PyObject *name = PySequence_GetItem(given, from + names->count);
+		PyObject *encoded = name ? one_name(name, &names->each[names->count]) : NULL;
+
+		Py_XDECREF(name);
+		if (!encoded) {
+			drop_names(names);
+			return false;
+		}
+		names->held[names->count++] = encoded;
+	}
+	return true;
+}
+
+static inline bool append(PyObject *list, PyObject *item)
+{
+	bool is_done = item && !PyList_Append(list, item);
+
+	Py_XDECREF(item);
+	return is_done;
 }
 
 #endif

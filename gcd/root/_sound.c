@@ -32,7 +32,6 @@
 #define TAIL_BYTES 8
 #define LISTING_BYTES 2048
 #define SYMLINK_BYTES 256
-#define GROUP 64 /* so many are read while others have the interpreter */
 
 /* How much more deflate can have compressed, and how much less (gcd.formats.gzipends). */
 #define DEFLATE_MAX_RATIO 1032
@@ -83,13 +82,6 @@ struct symlink {
 	int64_t ctime_ns;
 	ssize_t length;
 	char text[SYMLINK_BYTES];
-};
-
-/* Names as the system takes them; the bytes objects that hold them. */
-struct names {
-	const char *each[GROUP];
-	PyObject *held[GROUP];
-	int count;
 };
 
 /* Of which digits a byte is one: a bit for each kind. */
@@ -355,37 +347,6 @@ static bool take_form(PyObject *parts, struct form *form)
 			return refuse_form();
 	}
 	return true;
-}
-
-static void drop_names(struct names *names)
-{
-	while (names->count)
-		Py_DECREF(names->held[--names->count]);
-}
-
-/* The next names of the sequence, from the one at `from` on. */
-static bool take_names(PyObject *given, Py_ssize_t from, Py_ssize_t total, struct names *names)
-{
-	for (names->count = 0; names->count < GROUP && from + names->count < total;) {
-		PyObject *name = PySequence_GetItem(given, from + names->count);
-		PyObject *encoded = name ? one_name(name, &names->each[names->count]) : NULL;
-
-		Py_XDECREF(name);
-		if (!encoded) {
-			drop_names(names);
-			return false;
-		}
-		names->held[names->count++] = encoded;
-	}
-	return true;
-}
-
-static bool append(PyObject *list, PyObject *item)
-{
-	bool is_done = item && !PyList_Append(list, item);
-
-	Py_XDECREF(item);
-	return is_done;
 }
 
 /* What each part of the record holds; the empty text where it is none. */

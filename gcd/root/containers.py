@@ -1,5 +1,6 @@
 """
-Containers: the two configuration files of each.
+Containers: the two configuration files of each. Reading them and making something of them are two steps: the second
+needs no root.
 
 Names that are not 64 hex digits are no containers. The names of temporary files are kept: the engine writes a
 configuration to one and renames it, so that after a crash the newest may lie there.
@@ -18,28 +19,30 @@ from gcd.model.facts import Container
 from gcd.model.ids import ContainerId, is_hex64
 from gcd.model.inventory import Source, SourceState
 from gcd.model.reading import Present
-from gcd.root import parcels
-from gcd.root.progress import ALONE, Pace, counted
-from gcd.root.record import Wanted, read_pair
-from gcd.root.shares import in_shares
-from gcd.root.tree import listing_state, source_state
+from gcd.root.progress import ALONE, Pace
+from gcd.root.record import Wanted, read_pairs
+from gcd.root.shares import in_threads
+from gcd.root.tree import listing_state, parsed_reading, source_state
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from gcd.root.record import Pair
     from gcd.root.tree import Directory
+
+    ContainerFiles = Pair[bytes, bytes]
 
 CONFIG_LIMIT = 16 << 20
 
-_CONFIG = Wanted(layout.CONTAINER_CONFIG, CONFIG_LIMIT, parse_container_config)
-_HOST_CONFIG = Wanted(layout.HOST_CONFIG, CONFIG_LIMIT, parse_host_config)
+_CONFIG = Wanted(layout.CONTAINER_CONFIG, CONFIG_LIMIT, bytes)
+_HOST_CONFIG = Wanted(layout.HOST_CONFIG, CONFIG_LIMIT, bytes)
 
 
 def read_containers(
     root: Directory, pace: Pace = ALONE, only: Collection[str] | None = None
-) -> tuple[dict[ContainerId, Container], SourceState]:
+) -> tuple[dict[ContainerId, ContainerFiles], SourceState]:
     """
-    The containers of all drivers, or `only` some; what their configs say of the driver is for the rules.
+    The files of the containers of all drivers, or of `only` some.
     """
     opened = root.open(layout.CONTAINERS)
     if not isinstance(opened, Present):
@@ -47,14 +50,23 @@ def read_containers(
     with opened.value as directory:
         listing = directory.list_named(only)
         names = [name for name in listing.entries if is_hex64(name)]
-        found = in_shares(partial(_read, directory, pace), names, pace.readers, parcels)
+        found = in_threads(partial(_read, directory), names, Source.CONTAINERS, pace)
     return found, listing_state(layout.CONTAINERS, listing)
 
 
-def _read(directory: Directory, pace: Pace, names: Sequence[str], shares: int) -> dict[ContainerId, Container]:
-    found: dict[ContainerId, Container] = {}
-    for name in counted(names, Source.CONTAINERS, pace, shares):
-        pair = read_pair(directory, name, _CONFIG, _HOST_CONFIG)
-        if pair is not None:
-            found[ContainerId(name)] = Container(ContainerId(name), *pair)
-    return found
+def containers_of(files: Mapping[ContainerId, ContainerFiles]) -> dict[ContainerId, Container]:
+    """The containers that `files` describe; what their configs say of the driver is for the rules."""
+    return {
+        container: Container(
+            container,
+            parsed_reading(config, parse_container_config),
+            parsed_reading(host_config, parse_host_config),
+            ctime_ns,
+            temporaries,
+        )
+        for container, (config, host_config, ctime_ns, temporaries) in files.items()
+    }
+
+
+def _read(directory: Directory, names: Sequence[str]) -> dict[ContainerId, ContainerFiles]:
+    return {ContainerId(name): pair for name, pair in read_pairs(directory, names, _CONFIG, _HOST_CONFIG)}

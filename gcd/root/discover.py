@@ -34,7 +34,7 @@ from gcd.model import layout
 from gcd.model.errors import FormatError, NotADockerRoot, RootUnreadable, StoreNotSupported, UsageError
 from gcd.model.facts import DormantStore, FileType
 from gcd.model.reading import Present, Unreadable
-from gcd.root.containers import read_containers
+from gcd.root.containers import containers_of, read_containers
 from gcd.root.dockerd import (
     DAEMON_JSON,
     DEFAULT_ROOT,
@@ -288,10 +288,10 @@ def _store_of(driver: str) -> str:
 
 
 def _drivers_of_containers(root: Directory) -> set[str]:
-    containers, _ = read_containers(root)
+    files, _ = read_containers(root)
     return {
         container.config.value.driver
-        for container in containers.values()
+        for container in containers_of(files).values()
         if isinstance(container.config, Present) and container.config.value.driver
     }
 

@@ -16,7 +16,7 @@ from gcd.model import layout
 from gcd.model.edges import dir_node, layer_node
 from gcd.model.entry import FOLDERS, EntryState
 from gcd.model.facts import FileType, QuarantineEntry
-from gcd.model.ids import chain_ids, is_hex64
+from gcd.model.ids import is_hex64
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import Absent, Present, value_of
 from gcd.root.record import open_record
@@ -77,7 +77,7 @@ def _references(items: Directory, manifest: Manifest | None, driver: str) -> Ite
             yield from _references_of_record(items, name, along, driver)
         elif _is_image_config(paths.get(name, ""), driver):
             config = value_of(items.read(name, _CONFIG_LIMIT, parse_image_config))
-            yield from map(layer_node, chain_ids(config.diff_ids) if config is not None else ())
+            yield from (layer_node(chain) for chain, _ in (config.chains if config is not None else ()))
 
 
 def _is_image_config(path: str, driver: str) -> bool:

@@ -1,5 +1,5 @@
 """
-Whole small files, read at once where nothing is odd about them: one, or the few of a record.
+Whole small files, many read at once where nothing is odd about them: each alone, or the few of a record together.
 
 Python takes longer over the system calls for a file than the kernel does. So this part exists twice: here, and compiled
 in ``_files.c``, which does the same and takes its place where it could be built. What is odd (trouble of any kind, an
@@ -19,7 +19,7 @@ from gcd.root.listing import DIRECTORY_FLAGS
 from gcd.root.tree import FILE_FLAGS, one
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
 MOST_BYTES: Final = 65536
 """Of a small file, or of all files of a record together."""
@@ -45,36 +45,49 @@ class _Odd(Exception):
     """Something is not as it nearly always is."""
 
 
-def read_file(home: int, name: str, /) -> WholeFile | None:
-    """The file `name` in the directory `home`; None for an odd one. Raises ValueError for what is not one name."""
-    try:
-        return _whole(home, one(name), MOST_BYTES)
-    except (OSError, _Odd):
-        return None
-
-
-def read_record(home: int, name: str, files: tuple[str, ...], beginning: str, /) -> WholeRecord | None:
+def read_whole_files(home: int, names: Sequence[str], /) -> list[WholeFile | None]:
     """
-    The `files` of the record `name` in the directory `home`, and which names in it have this `beginning`; None for an
-    odd one. Raises ValueError for what is not one name, and for more than `MOST_FILES`.
+    The files `names` in the directory `home`, in their order; None for an odd one. Raises ValueError for what is not
+    one name.
+    """
+    return [_file(home, one(name)) for name in names]
+
+
+def read_whole_records(
+    home: int, names: Sequence[str], files: tuple[str, ...], beginning: str, /
+) -> list[WholeRecord | None]:
+    """
+    The `files` of the records `names` in the directory `home`, and which names in each have this `beginning`, in their
+    order; None for an odd one. Raises ValueError for what is not one name, and for more than `MOST_FILES`.
     """
     if len(files) > MOST_FILES:
         message = "so many files are not read at once"
         raise ValueError(message)
-    names = [one(file) for file in files]
+    wanted = [one(file) for file in files]
+    return [_record(home, one(name), wanted, beginning) for name in names]
+
+
+def _file(home: int, name: str) -> WholeFile | None:
     try:
-        record = os.open(one(name), DIRECTORY_FLAGS, dir_fd=home)
+        return _whole(home, name, MOST_BYTES)
+    except (OSError, _Odd):
+        return None
+
+
+def _record(home: int, name: str, files: list[str], beginning: str) -> WholeRecord | None:
+    try:
+        record = os.open(name, DIRECTORY_FLAGS, dir_fd=home)
     except OSError:
         return None
     try:
-        return _record(record, names, beginning)
+        return _files(record, files, beginning)
     except (OSError, _Odd):
         return None
     finally:
         os.close(record)
 
 
-def _record(record: int, names: list[str], beginning: str) -> WholeRecord:
+def _files(record: int, names: list[str], beginning: str) -> WholeRecord:
     newest_ns = os.fstat(record).st_ctime_ns
     with os.scandir(record) as scan:
         entries = {entry.name: entry.is_file(follow_symlinks=False) for entry in scan}

@@ -1,7 +1,8 @@
 """
 Image configs, image metadata and the references to images.
 
-An image config's name is the digest of its bytes: they are hashed while they are at hand. Names that are not 64 hex
+An image config's name is the digest of its bytes. Reading configs and making something of them are two steps: the
+second needs no root. Names that are not 64 hex
 digits are nobody's, as for the engine; of them the names of its temporary files are kept.
 
 References are read after the configs, as the engine writes a config before its reference and removes it after that. An
@@ -14,30 +15,26 @@ Source: moby ``image/fs.go`` (content, metadata), ``reference/store.go`` (``repo
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from gcd.formats.imageconfig import parse_image_config
 from gcd.formats.repositories import parse_repositories
 from gcd.formats.texts import parse_image_parent, parse_last_updated
 from gcd.model import layout
-from gcd.model.errors import FormatError
-from gcd.model.facts import FileType, Image, ImageConfig, ImageMetadata, Repositories, RepositoriesCopy
+from gcd.model.facts import FileType, Image, ImageMetadata, Repositories, RepositoriesCopy
 from gcd.model.ids import ImageId, is_digest, is_hex64
 from gcd.model.inventory import Coverage, Source, SourceState
-from gcd.model.reading import Absent, Empty, Malformed, Present, Reading
-from gcd.root import parcels
-from gcd.root.progress import ALONE, Pace, counted
-from gcd.root.record import Wanted, read_pair, read_small
-from gcd.root.shares import in_shares
-from gcd.root.tree import Directory, combined, in_place_of, listing_state, source_state
+from gcd.model.reading import Absent, Empty, Present, Reading
+from gcd.root.progress import ALONE, Pace
+from gcd.root.record import Wanted, read_pairs, read_small
+from gcd.root.shares import in_threads
+from gcd.root.tree import Directory, combined, in_place_of, listing_state, parsed_reading, source_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from gcd.model.ids import DiffId
 
 CONFIG_LIMIT = 16 << 20
 METADATA_LIMIT = 4096
@@ -48,14 +45,17 @@ MAX_COPIES = 16
 MAX_READINGS = 5
 """How often the references are read again while they name images that are not there, and others each time."""
 
-_INTERNED = cast("Callable[[str], DiffId]", sys.intern)
+
+ConfigFile = tuple[Reading[bytes], int]
+"""An image config as it stands, and its ctime."""
 
 _COPY_PREFIX = f"{layout.TEMPORARY_PREFIX}repositories.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageDb:
-    images: Mapping[ImageId, Image]
+    """What there is beside the configs."""
+
     metadata: Mapping[ImageId, ImageMetadata]
     state: SourceState
     repositories: Reading[Repositories]
@@ -66,25 +66,23 @@ class ImageDb:
     """The paths, relative to the root, of temporary files beside configs and references."""
 
 
-def read_images(root: Directory, driver: str, pace: Pace = ALONE) -> ImageDb:
-    """All images, their metadata (of which there may be none) and ``repositories.json``."""
-    configs = layout.image_configs(driver)
-    images, temporaries, images_state = read_configs(root, driver, pace)
-    metadata, metadata_state = read_metadata(root, driver)
+def read_images(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[dict[ImageId, ConfigFile], ImageDb]:
+    """All image configs, their metadata (of which there may be none) and ``repositories.json``."""
+    configs, temporaries, configs_state = read_configs(root, driver, pace)
+    metadata, metadata_state = read_metadata(root, driver, pace)
     references = read_references(root, driver)
-    images |= _read_latecomers(root, configs, references.repositories, images)
+    configs |= _read_latecomers(root, driver, references.repositories, configs)
     for _ in range(MAX_READINGS):
-        dangling = _dangling(references.repositories, images)
+        dangling = _dangling(references.repositories, configs)
         if not dangling:
             break
         references = read_references(root, driver)
-        images |= _read_latecomers(root, configs, references.repositories, images)
-        if _dangling(references.repositories, images) <= dangling:
+        configs |= _read_latecomers(root, driver, references.repositories, configs)
+        if _dangling(references.repositories, configs) <= dangling:
             break
-    return ImageDb(
-        images,
+    return configs, ImageDb(
         metadata,
-        combined(images_state, metadata_state),
+        combined(configs_state, metadata_state),
         references.repositories,
         source_state(layout.repositories(driver), references.repositories),
         references.ctime_ns,
@@ -95,7 +93,7 @@ def read_images(root: Directory, driver: str, pace: Pace = ALONE) -> ImageDb:
 
 def read_configs(
     root: Directory, driver: str, pace: Pace = ALONE, only: Collection[str] | None = None
-) -> tuple[dict[ImageId, Image], list[str], SourceState]:
+) -> tuple[dict[ImageId, ConfigFile], list[str], SourceState]:
     """The image configs, or `only` some, and the paths of the temporary files beside them."""
     path = layout.image_configs(driver)
     opened = root.open_path(path)
@@ -103,20 +101,29 @@ def read_configs(
         return {}, [], source_state(path, opened)
     with opened.value as directory:
         listing = directory.list_named(only)
-        kinds = [(name, kind) for name, kind in listing.entries.items() if is_hex64(name)]
-        images = in_shares(partial(_images, directory, pace), kinds, pace.readers, parcels)
+        kinds = {name: kind for name, kind in listing.entries.items() if is_hex64(name)}
+        files = [name for name, kind in kinds.items() if kind is FileType.FILE]
+        configs = in_threads(partial(_read_configs, directory), files, Source.IMAGES, pace)
+        configs |= {_image_id(name): _in_place_of(directory, name, kinds[name]) for name in kinds.keys() - files}
     temporaries = [f"{path}/{name}" for name in listing.entries if name.startswith(layout.TEMPORARY_PREFIX)]
-    return images, temporaries, listing_state(path, listing)
+    return configs, temporaries, listing_state(path, listing)
 
 
-def _images(
-    directory: Directory, pace: Pace, kinds: Sequence[tuple[str, FileType]], shares: int
-) -> dict[ImageId, Image]:
-    read = (_image(directory, name, kind) for name, kind in counted(kinds, Source.IMAGES, pace, shares))
-    return {image.id: image for image in read if image is not None}
+def images_of(configs: Mapping[ImageId, ConfigFile]) -> dict[ImageId, Image]:
+    """The images that `configs` describe."""
+    parse = partial(parse_image_config, known={})
+    return {
+        image_id: Image(image_id, parsed_reading(content, parse), _digest(content), ctime_ns)
+        for image_id, (content, ctime_ns) in configs.items()
+    }
 
 
-def _dangling(repositories: Reading[Repositories], images: Mapping[ImageId, Image]) -> set[tuple[str, ImageId]]:
+def _read_configs(directory: Directory, names: Sequence[str]) -> dict[ImageId, ConfigFile]:
+    read = zip(names, read_small(directory, names, CONFIG_LIMIT), strict=True)
+    return {_image_id(name): config for name, config in read if not isinstance(config[0], Absent)}
+
+
+def _dangling(repositories: Reading[Repositories], images: Collection[ImageId]) -> set[tuple[str, ImageId]]:
     """The references, each with its image, whose image is not there."""
     if not isinstance(repositories, Present):
         return set()
@@ -124,51 +131,41 @@ def _dangling(repositories: Reading[Repositories], images: Mapping[ImageId, Imag
 
 
 def _read_latecomers(
-    root: Directory, path: str, repositories: Reading[Repositories], images: Mapping[ImageId, Image]
-) -> dict[ImageId, Image]:
-    """The images that `repositories` names and that came after the configs were listed."""
+    root: Directory, driver: str, repositories: Reading[Repositories], images: Collection[ImageId]
+) -> dict[ImageId, ConfigFile]:
+    """The configs of images that `repositories` names and that came after the configs were listed."""
     if not isinstance(repositories, Present):
         return {}
     unknown = {image for image in repositories.value.references.values() if image not in images and is_digest(image)}
-    opened = root.open_path(path) if unknown else None
+    opened = root.open_path(layout.image_configs(driver)) if unknown else None
     if not isinstance(opened, Present):
         return {}
     with opened.value as directory:
-        read = (_image(directory, image.removeprefix("sha256:"), FileType.FILE) for image in unknown)
-        return {image.id: image for image in read if image is not None}
+        return _read_configs(directory, [image.removeprefix("sha256:") for image in unknown])
 
 
-def _image(directory: Directory, name: str, kind: FileType) -> Image | None:
-    image_id = ImageId(f"sha256:{name}")
-    if kind is not FileType.FILE:
-        status = directory.lstat(name)
-        ctime_ns = status.value.st_ctime_ns if isinstance(status, Present) else 0
-        return Image(image_id, in_place_of(FileType.FILE, kind), None, ctime_ns)
-    raw, ctime_ns = read_small(directory, name, CONFIG_LIMIT, bytes)
-    match raw:
-        case Present(content):
-            return Image(image_id, _config(content), _digest(content), ctime_ns)
-        case Absent():
-            return None
+def _image_id(name: str) -> ImageId:
+    return ImageId(f"sha256:{name}")
+
+
+def _in_place_of(directory: Directory, name: str, kind: FileType) -> ConfigFile:
+    status = directory.lstat(name)
+    return in_place_of(FileType.FILE, kind), status.value.st_ctime_ns if isinstance(status, Present) else 0
+
+
+def _digest(content: Reading[bytes]) -> ImageId | None:
+    """What the config should be named after; None where it was not read."""
+    match content:
+        case Present(raw):
+            return ImageId(f"sha256:{hashlib.sha256(raw).hexdigest()}")
         case Empty():
-            return Image(image_id, raw, _digest(b""), ctime_ns)
+            return ImageId(f"sha256:{hashlib.sha256().hexdigest()}")
         case _:
-            return Image(image_id, raw, None, ctime_ns)
-
-
-def _digest(content: bytes) -> ImageId:
-    return ImageId(f"sha256:{hashlib.sha256(content).hexdigest()}")
-
-
-def _config(content: bytes) -> Reading[ImageConfig]:
-    try:
-        return Present(parse_image_config(content, _INTERNED))
-    except FormatError as error:
-        return Malformed(error.expected, error.found, error.offset)
+            return None
 
 
 def read_metadata(
-    root: Directory, driver: str, only: Collection[str] | None = None
+    root: Directory, driver: str, pace: Pace = ALONE, only: Collection[str] | None = None
 ) -> tuple[dict[ImageId, ImageMetadata], SourceState]:
     """What is noted of images, or of `only` some."""
     path = layout.image_metadata_records(driver)
@@ -177,15 +174,18 @@ def read_metadata(
         return {}, SourceState(Coverage.OK)
     if not isinstance(opened, Present):
         return {}, source_state(path, opened)
-    found: dict[ImageId, ImageMetadata] = {}
     with opened.value as directory:
         listing = directory.list_named(only)
-        for name in listing.entries:
-            pair = read_pair(directory, name, _PARENT, _LAST_UPDATED) if is_hex64(name) else None
-            if pair is not None:
-                image_id = ImageId(f"sha256:{name}")
-                found[image_id] = ImageMetadata(image_id, *pair)
+        names = [name for name in listing.entries if is_hex64(name)]
+        found = in_threads(partial(_read_metadata, directory), names, Source.IMAGES, pace)
     return found, listing_state(path, listing)
+
+
+def _read_metadata(directory: Directory, names: Sequence[str]) -> dict[ImageId, ImageMetadata]:
+    return {
+        _image_id(name): ImageMetadata(_image_id(name), *pair)
+        for name, pair in read_pairs(directory, names, _PARENT, _LAST_UPDATED)
+    }
 
 
 def _parent(raw: bytes) -> ImageId:

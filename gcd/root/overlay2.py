@@ -23,15 +23,15 @@ from gcd.model.facts import FileType, LayerDir, LinkFarm, LinkSymlink
 from gcd.model.ids import LayerDirId, LinkId
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import ABSENT, Absent, Malformed, Present, Reading, describe
-from gcd.model.shelf import Shelf, dir_shelf, link_of, shelved_dirs
+from gcd.model.shelf import Shelf, dir_shelf, dirs_replaced, link_of, shelved_dirs
 from gcd.root.progress import ALONE, Pace
 from gcd.root.record import Record, open_record
 from gcd.root.rows import dir_rows, layer_dir_ids, link_ids, link_rows
-from gcd.root.shares import in_threads
+from gcd.root.shares import in_threads, nothing
 from gcd.root.tree import Directory, in_place_of, listing_state, source_state, type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from gcd.model.facts import Lower
     from gcd.model.shelf import DirShelf
@@ -61,13 +61,18 @@ def list_names(
 
 
 def read_layer_dirs(
-    root: Directory, driver: str, pace: Pace = ALONE, only: Collection[str] | None = None
+    root: Directory,
+    driver: str,
+    pace: Pace = ALONE,
+    only: Collection[str] | None = None,
+    meanwhile: Callable[[], object] = nothing,
 ) -> tuple[DirShelf, SourceState]:
     """
     Every entry of the driver's home but the link farm and the quota's device node, whatever form its name has; or
     `only` some.
 
-    One that is no directory is there too, with the reason in `unreadable`.
+    One that is no directory is there too, with the reason in `unreadable`. `meanwhile` is done while others read, if
+    there is anything to read.
     """
     opened = root.open(driver)
     if not isinstance(opened, Present):
@@ -75,7 +80,7 @@ def read_layer_dirs(
     with opened.value as home:
         listing = home.list_named(only)
         names = [name for name in listing.entries if name not in _NOT_LAYER_DIRS]
-        rows = in_threads(partial(dir_rows, home.fd), layer_dir_ids(names), Source.OVERLAY2, pace)
+        rows = in_threads(partial(dir_rows, home.fd), layer_dir_ids(names), Source.OVERLAY2, pace, meanwhile)
         odd: dict[LayerDirId, LayerDir] = {}
         for name in names if len(rows) < len(names) else ():
             record = open_record(home, name) if name not in rows else None
@@ -87,11 +92,15 @@ def read_layer_dirs(
 
 
 def read_link_farm(
-    root: Directory, driver: str, pace: Pace = ALONE, only: Collection[str] | None = None
+    root: Directory,
+    driver: str,
+    pace: Pace = ALONE,
+    only: Collection[str] | None = None,
+    meanwhile: Callable[[], object] = nothing,
 ) -> tuple[LinkFarm, SourceState]:
     """
     The link farm, or `only` some of its links; one that is missing, or no directory, is a fact about it and leaves the
-    source OK.
+    source OK. `meanwhile` is done while others read, if there is anything to read.
     """
     opened = root.open(driver)
     if not isinstance(opened, Present):
@@ -101,7 +110,7 @@ def read_link_farm(
         farm = home.open(layout.LINK_FARM)
         if isinstance(farm, Present):
             with farm.value as directory:
-                return _link_farm(directory, path, pace, only)
+                return _link_farm(directory, path, pace, only, meanwhile)
         status = home.lstat(layout.LINK_FARM)
         match farm, status:
             case Absent(), _:
@@ -143,8 +152,8 @@ def probe(
             probed[dir_id] = replace(layer_dir, merged_is_empty=_is_empty(home, dir_id, layout.MERGED))
     if not probed:
         return dirs
-    rows = {dir_id: row for dir_id, row in dirs.rows.items() if dir_id not in probed}
-    return dir_shelf(rows, {**dirs.odd, **probed})
+    above = [dir_id for dir_id, row in dirs.rows.items() if row[1] in probed]
+    return dirs_replaced(dirs, probed, above=above, claimants={})
 
 
 def _with_merged(dirs: DirShelf) -> set[LayerDirId]:
@@ -183,11 +192,11 @@ def _lower(raw: bytes) -> Lower:
 
 
 def _link_farm(
-    directory: Directory, path: str, pace: Pace, only: Collection[str] | None
+    directory: Directory, path: str, pace: Pace, only: Collection[str] | None, meanwhile: Callable[[], object]
 ) -> tuple[LinkFarm, SourceState]:
     listing = directory.list_named(only)
     names = link_ids(listing.entries)
-    rows = in_threads(partial(link_rows, directory.fd), names, Source.LINKS, pace)
+    rows = in_threads(partial(link_rows, directory.fd), names, Source.LINKS, pace, meanwhile)
     odd: dict[LinkId, LinkSymlink] = {}
     for link in names if len(rows) < len(names) else ():
         status = directory.lstat(link) if link not in rows else ABSENT

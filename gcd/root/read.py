@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from gcd.model import layout
@@ -39,10 +40,10 @@ from gcd.model.inventory import Coverage, Inventory, Source, SourceState
 from gcd.model.reading import Present
 from gcd.model.shelf import folded
 from gcd.root.buildkit import read_build_cache, read_databases
-from gcd.root.containers import read_containers
+from gcd.root.containers import containers_of, read_containers
 from gcd.root.distribution import Distribution, read_distribution
 from gcd.root.engine import read_engine
-from gcd.root.images import ImageDb, read_images
+from gcd.root.images import ImageDb, images_of, read_images
 from gcd.root.layerdb import LayerDb, read_layerdb
 from gcd.root.mounts import read_mounts
 from gcd.root.openfiles import held_dirs
@@ -62,15 +63,18 @@ if TYPE_CHECKING:
         BuildCache,
         Container,
         DormantStore,
+        Image,
         KernelMount,
         Plugin,
         QuarantineEntry,
         TemporaryFile,
         Volume,
     )
-    from gcd.model.ids import ContainerId, LayerDirId
+    from gcd.model.ids import ContainerId, ImageId, LayerDirId
     from gcd.model.reading import Reading
     from gcd.model.shelf import DirShelf
+    from gcd.root.containers import ContainerFiles
+    from gcd.root.images import ConfigFile
     from gcd.root.tree import Directory
 
 EPOCH_TOLERANCE_NS = 2_000_000_000
@@ -96,15 +100,20 @@ def read_inventory(
     with open_root(path) as root:
         before = read_engine(root, proc)
         candidates, candidates_state = list_names(root, driver)
-        references = _read_references(root, driver, sleep, pace)
-        layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, pace)
-        link_farm, links_state = read_link_farm(root, driver, pace)
+        references, files = _read_references(root, driver, sleep, pace)
+        describe = cache(files.described)
+        layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, pace, meanwhile=describe)
+        images, containers = describe()
+        del files, describe
+        fold = cache(partial(folded, layer_dirs))
+        link_farm, links_state = read_link_farm(root, driver, pace, meanwhile=fold)
+        layer_dirs = fold()
         quarantine = read_quarantine(root, driver)
         rest = _read_rest(root, driver, before, proc, sleep)
         unnamed = candidates.difference(references.dirs())
-        layer_dirs = folded(probe(root, driver, layer_dirs, unnamed, rest.mounted()))
+        layer_dirs = probe(root, driver, layer_dirs, unnamed, rest.mounted())
         held = held_dirs(layer_dirs, proc)
-        temporaries = read_temporaries(root, _temporaries(references, layer_dirs, rest, driver))
+        temporaries = read_temporaries(root, _temporaries(references, containers, layer_dirs, rest, driver))
     dirs_state = combined(candidates_state, layer_dirs_state)
     inventory = Inventory(
         root=path,
@@ -118,10 +127,10 @@ def read_inventory(
         removing=references.layerdb.removing,
         write_sets=references.layerdb.write_sets,
         rw_layers=references.layerdb.rw_layers,
-        images=references.imagedb.images,
+        images=images,
         image_metadata=references.imagedb.metadata,
         repositories=references.imagedb.repositories,
-        containers=references.containers,
+        containers=containers,
         build_cache=references.build_cache,
         mounts=rest.mounts,
         plugins=rest.plugins,
@@ -178,7 +187,6 @@ class _References:
     build_states: Mapping[Source, SourceState]
     layerdb: LayerDb
     imagedb: ImageDb
-    containers: Mapping[ContainerId, Container]
     containers_state: SourceState
 
     def states(self) -> dict[Source, SourceState]:
@@ -207,12 +215,26 @@ class _References:
             yield rw_layer.init_id
 
 
-def _read_references(root: Directory, driver: str, sleep: Callable[[float], None], pace: Pace) -> _References:
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files of images and containers: what they say is made out while layer dirs are read."""
+
+    configs: Mapping[ImageId, ConfigFile]
+    containers: Mapping[ContainerId, ContainerFiles]
+
+    def described(self) -> tuple[dict[ImageId, Image], dict[ContainerId, Container]]:
+        return images_of(self.configs), containers_of(self.containers)
+
+
+def _read_references(
+    root: Directory, driver: str, sleep: Callable[[float], None], pace: Pace
+) -> tuple[_References, _Files]:
     build_cache, build_states = read_build_cache(root, sleep=sleep)
     layerdb = read_layerdb(root, driver, pace)
-    imagedb = read_images(root, driver, pace)
+    configs, imagedb = read_images(root, driver, pace)
     containers, containers_state = read_containers(root, pace)
-    return _References(build_cache, build_states, layerdb, imagedb, containers, containers_state)
+    references = _References(build_cache, build_states, layerdb, imagedb, containers_state)
+    return references, _Files(configs, containers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +274,18 @@ def _read_rest(root: Directory, driver: str, before: Engine, proc: str, sleep: C
     return _Rest(mounts, engine, plugins, volumes, databases, distribution, engine_temporaries, states)
 
 
-def _temporaries(references: _References, layer_dirs: DirShelf, rest: _Rest, driver: str) -> Iterator[str]:
+def _temporaries(
+    references: _References,
+    containers: Mapping[ContainerId, Container],
+    layer_dirs: DirShelf,
+    rest: _Rest,
+    driver: str,
+) -> Iterator[str]:
     """The paths of all temporary files beside others."""
     for layer_dir in layer_dirs.odd.values():
         for name in layer_dir.temporaries:
             yield f"{layout.layer_dir(layer_dir.id, driver)}/{name}"
-    for container in references.containers.values():
+    for container in containers.values():
         for name in container.temporaries:
             yield f"{layout.container(container.id)}/{name}"
     for metadata in references.imagedb.metadata.values():

@@ -46,9 +46,9 @@ from gcd.model.shelf import (
 from gcd.model.storegraph import partner_of
 from gcd.model.succession import Differing
 from gcd.root.buildkit import read_build_cache, read_databases
-from gcd.root.containers import read_containers
+from gcd.root.containers import containers_of, read_containers
 from gcd.root.distribution import read_distribution
-from gcd.root.images import read_configs, read_metadata, read_references
+from gcd.root.images import images_of, read_configs, read_metadata, read_references
 from gcd.root.layerdb import read_layerdb
 from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
 from gcd.root.plugins import read_plugins
@@ -276,28 +276,29 @@ class _Refresh:
         old, changed, path = self._old, self._changed, layout.repositories(self._driver)
         names = set(changed.images)
         if changed.has_repositories or path in self._restamped or changed.images:
-            read = read_references(self._root, self._driver)
-            self._sources[Source.REPOSITORIES] = source_state(path, read.repositories)
+            references = read_references(self._root, self._driver)
+            self._sources[Source.REPOSITORIES] = source_state(path, references.repositories)
             inventory = replace(
                 inventory,
-                repositories=read.repositories,
-                repositories_ctime_ns=read.ctime_ns,
-                repositories_copies=read.copies,
+                repositories=references.repositories,
+                repositories_ctime_ns=references.ctime_ns,
+                repositories_copies=references.copies,
             )
-            references = read.repositories.value.references if isinstance(read.repositories, Present) else {}
-            missing = {i for i in references.values() if i not in old.images and is_digest(i)}
+            named = references.repositories.value.references if isinstance(references.repositories, Present) else {}
+            missing = {i for i in named.values() if i not in old.images and is_digest(i)}
             names.update(image.removeprefix("sha256:") for image in missing)
         if not names:
             return inventory, frozenset()
         configs, _, state = read_configs(self._root, self._driver, self._pace, only=names)
         self._whole(state)
-        metadata, state = read_metadata(self._root, self._driver, only=names)
+        metadata, state = read_metadata(self._root, self._driver, self._pace, only=names)
         self._whole(state)
         ids = {ImageId(f"sha256:{name}") for name in names if is_hex64(name)}
-        images = differing(old.images, configs, ids)
+        read = images_of(configs)
+        images = differing(old.images, read, ids)
         return replace(
             inventory,
-            images=mended(old.images, configs, images),
+            images=mended(old.images, read, images),
             image_metadata=mended(old.image_metadata, metadata, ids),
         ), images
 
@@ -309,8 +310,9 @@ class _Refresh:
             names.update(self._before.rw_namers.get(dir_id, ()))
         if not names:
             return inventory, frozenset()
-        read, state = read_containers(self._root, self._pace, only=names)
+        files, state = read_containers(self._root, self._pace, only=names)
         self._whole(state)
+        read = containers_of(files)
         self._note(container.ctime_ns for container in read.values())
         containers = differing(old.containers, read, {ContainerId(name) for name in names})
         return replace(inventory, containers=mended(old.containers, read, containers)), containers

@@ -329,6 +329,16 @@ def _read_rest(fd: int, raw: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
+def parsed_reading(reading: Reading[bytes], parse: Callable[[bytes], T]) -> Reading[T]:
+    """`reading` of a file, with what `parse` makes of it where it was read."""
+    if not isinstance(reading, Present):
+        return reading
+    try:
+        return Present(parse(reading.value))
+    except FormatError as error:
+        return Malformed(error.expected, error.found, error.offset)
+
+
 def parsed(raw: bytes, limit: int, parse: Callable[[bytes], T]) -> Reading[T]:
     """What `parse` makes of all that is in a file; only the first byte after `limit` need be there of a longer one."""
     if not raw:

@@ -9,6 +9,7 @@ from support.totality import damaged, value_or_format_error
 from gcd.formats.imageconfig import parse_image_config
 from gcd.model.errors import FormatError
 from gcd.model.facts import ImageConfig
+from gcd.model.ids import chains_of
 
 BASE, TOP = f"sha256:{'0b' * 32}", f"sha256:{'7e' * 32}"
 
@@ -39,7 +40,7 @@ def refusal(config: bytes) -> FormatError:
 
 def test_layers_base_first_system_and_time():
     assert parse_image_config(raw()) == ImageConfig(
-        (BASE, TOP), "linux", "2026-11-24T22:56:13.123456789Z", labels=(("a", "b"),)
+        chains_of((BASE, TOP), {}), "linux", "2026-11-24T22:56:13.123456789Z", labels=(("a", "b"),)
     )
 
 
@@ -50,9 +51,12 @@ def test_every_field_is_found_whatever_the_case_of_its_key():
     assert parse_image_config(json.dumps(swapped).encode()) == parse_image_config(raw())
 
 
-def test_equal_diff_ids_may_be_given_as_one():
-    one = {BASE: "base", TOP: "top"}
-    assert parse_image_config(raw(), one.__getitem__).diff_ids == ("base", "top")
+def test_images_share_what_was_computed_of_their_layers():
+    known = {}
+    first, second = (parse_image_config(raw(), known).chains for _ in range(2))
+    assert first == chains_of((BASE, TOP), {})
+    assert len(known) == 2
+    assert all(one is other for one, other in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("rootfs", [{"type": "layers"}, {"type": "layers", "diff_ids": None}, {"diff_ids": []}, {}])

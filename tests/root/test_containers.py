@@ -9,7 +9,7 @@ from support.trees import DIRECTORY, FIFO, SOCKET, Link, change_after, place, pl
 from gcd.model.facts import ContainerConfig, HostConfig
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
-from gcd.root.containers import read_containers
+from gcd.root.containers import containers_of, read_containers
 from gcd.root.progress import Pace
 from gcd.root.tree import Directory, open_root
 
@@ -40,7 +40,8 @@ def home(tmp_path: Path) -> Path:
 
 def read(tmp_path: Path):
     with open_root(str(tmp_path)) as root, within(5):
-        return read_containers(root)
+        files, state = read_containers(root)
+    return containers_of(files), state
 
 
 def test_a_sound_container(tmp_path, home):
@@ -113,8 +114,9 @@ def test_a_container_closed_to_us_is_unreadable_and_the_rest_is_read(tmp_path, h
     tmp_path.chmod(0o755)
     (home / OTHER).chmod(0)
     with open_root(str(tmp_path)) as root, without_rights():
-        found, state = read_containers(root)
+        files, state = read_containers(root)
     (home / OTHER).chmod(0o755)
+    found = containers_of(files)
     assert (found[OTHER].config, found[OTHER].host_config) == (Unreadable("EACCES"), Unreadable("EACCES"))
     assert (isinstance(found[ID].config, Present), state) == (True, OK)
 
@@ -133,7 +135,7 @@ def test_a_container_that_vanishes_between_listing_and_reading_is_not_there(tmp_
 
 
 def test_several_readers_find_what_one_does(tmp_path, home, monkeypatch):
-    monkeypatch.setattr("gcd.root.shares.WORTH_A_FORK", 1)
+    monkeypatch.setattr("gcd.root.shares.BATCH", 2)
     plant(home, {f"{number:064x}/config.v2.json": CONFIG.replace(b"web", b"%d" % number) for number in range(9)})
     plant(home, {f"{OTHER}/config.v2.json": b"{", f"{OTHER}/hostconfig.json": FIFO, "c" * 64: b""})
     with open_root(str(tmp_path)) as root:

@@ -36,17 +36,18 @@ def opened(path):
 
 def read_record(reader, home, name="record", wanted=WANTED):
     with opened(home) as fd, within(5):
-        return reader.read_record(fd, name, wanted, ".tmp-")
+        return reader.read_whole_records(fd, [name], wanted, ".tmp-")[0]
 
 
 def read_file(reader, home, name="file"):
     with opened(home) as fd, within(5):
-        return reader.read_file(fd, name)
+        return reader.read_whole_files(fd, [name])[0]
 
 
 @needs_compiled
 def test_the_compiled_one_is_what_reads_here():
-    assert (record.read_file, record.read_record) == (compiled.files.read_file, compiled.files.read_record)
+    parts = (compiled.files.read_whole_files, compiled.files.read_whole_records)
+    assert (record.read_whole_files, record.read_whole_records) == parts
 
 
 @both
@@ -66,7 +67,7 @@ def test_all_else_in_the_place_of_a_file_is_odd(tmp_path, reader, planted):
 @both
 def test_a_file_whose_size_is_no_promise_is_odd(reader):
     with opened("/proc/self") as fd:
-        assert reader.read_file(fd, "status") is None
+        assert reader.read_whole_files(fd, ["status"]) == [None]
 
 
 @both
@@ -148,9 +149,8 @@ def test_what_is_closed_to_us_is_odd(tmp_path, reader):
     tmp_path.chmod(0o755)
     try:
         with opened(tmp_path) as fd, without_rights():
-            assert reader.read_file(fd, "file") is None
-            assert reader.read_record(fd, "record", WANTED, "") is None
-            assert reader.read_record(fd, "closed", WANTED, "") is None
+            assert reader.read_whole_files(fd, ["file"]) == [None]
+            assert reader.read_whole_records(fd, ["record", "closed"], WANTED, "") == [None, None]
     finally:
         (tmp_path / "closed").chmod(0o755)
 
@@ -178,6 +178,34 @@ def test_more_files_than_there_may_be_are_refused(tmp_path, reader):
     )
     with pytest.raises(ValueError, match="so many files"):
         read_record(reader, tmp_path, wanted=("a",) * 5)
+
+
+@both
+@pytest.mark.parametrize("count", [0, 1, 127, 128, 129, 300])
+def test_many_are_given_in_their_order(tmp_path, reader, count):
+    names = [f"{number:03}" for number in range(count)]
+    plant(tmp_path, {f"{name}/{name}": name.encode() for name in names} | {"odd/odd": FIFO})
+    with opened(tmp_path) as fd, within(5):
+        records = reader.read_whole_records(fd, [*names, "odd", "gone", *names], ("000", "odd"), "1")
+    contents = [None if record is None else (record[0], record[2]) for record in records]
+    expected = [([name] if name[0] == "1" else [], [b"000" if name == "000" else None, None]) for name in names]
+    assert contents == [*expected, None, None, *expected]
+
+    plant(tmp_path / "files", {name: name.encode() * 100 for name in names} | {"odd": FIFO})
+    with opened(tmp_path / "files") as fd, within(5):
+        files = reader.read_whole_files(fd, (*names, "odd", "gone", *names))
+    contents = [None if file is None else file[0] for file in files]
+    assert contents == [*(name.encode() * 100 for name in names), None, None, *(name.encode() * 100 for name in names)]
+
+
+@both
+def test_one_that_is_no_name_among_many_is_refused(tmp_path, reader):
+    with opened(tmp_path) as fd:
+        for names in (["a"] * 200 + ["a/b"], ["a"] * 10 + [".."]):
+            with pytest.raises(ValueError, match="not one name"):
+                reader.read_whole_files(fd, names)
+            with pytest.raises(ValueError, match="not one name"):
+                reader.read_whole_records(fd, names, ("a",), "")
 
 
 CONTENTS = st.sampled_from([b"", b"x", b"x" * 40_000, b"x" * MOST_BYTES, *ODD])

@@ -235,7 +235,7 @@ def test_anything_in_a_directorys_place_costs_its_own_sources_only(root, path, s
 def test_either_listing_of_the_dirs_cut_short_makes_the_source_partial(root, monkeypatch, name):
     whole = getattr(reading, name)
     partial = SourceState(Coverage.PARTIAL, "cut short")
-    monkeypatch.setattr(reading, name, lambda *args: (whole(*args)[0], partial))
+    monkeypatch.setattr(reading, name, lambda *args, **named: (whole(*args, **named)[0], partial))
     assert read_inventory(str(root)).sources[Source.OVERLAY2] == partial
 
 

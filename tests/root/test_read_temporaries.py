@@ -132,7 +132,7 @@ class TestCopiesOfReferences:
         while not second.exists() or second.stat().st_ctime_ns <= first.stat().st_ctime_ns:
             second.write_bytes(b"{")
 
-        found = read(tmp_path, read_images, {}, "overlay2")
+        _, found = read(tmp_path, read_images, {}, "overlay2")
 
         assert [copy.name for copy in found.repositories_copies] == [first.name, second.name]
         assert found.repositories_copies[0].content == Present(Repositories({"app:1": DIGEST}))
@@ -145,7 +145,7 @@ class TestCopiesOfReferences:
     def test_only_so_many_are_read(self, tmp_path, monkeypatch):
         monkeypatch.setattr(images, "MAX_COPIES", 2)
         tree = {f"{TREE}/.tmp-repositories.json{number}": b"{" for number in range(4)}
-        found = read(tmp_path, read_images, tree, "overlay2")
+        _, found = read(tmp_path, read_images, tree, "overlay2")
         assert (len(found.repositories_copies), len(found.temporaries)) == (2, 4)
 
     def test_an_image_that_came_after_the_listing_and_before_its_reference_is_seen(self, tmp_path, monkeypatch):
@@ -161,7 +161,8 @@ class TestCopiesOfReferences:
 
         monkeypatch.setattr(images, "read_configs", read_then_pull)
 
-        assert read(tmp_path, read_images, {}, "overlay2").images.keys() == {DIGEST}
+        configs, _ = read(tmp_path, read_images, {}, "overlay2")
+        assert configs.keys() == {DIGEST}
 
 
 TEMPORARIES = [

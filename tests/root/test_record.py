@@ -12,7 +12,7 @@ from support.trees import DIRECTORY, FIFO, Link, change_after, plant, within
 from gcd.model.errors import FormatError
 from gcd.model.reading import ABSENT, Malformed, Present
 from gcd.root import record
-from gcd.root.record import Wanted, read_pair, read_small
+from gcd.root.record import Wanted, read_pairs, read_small
 from gcd.root.tree import open_root
 
 LIMIT = 9
@@ -34,11 +34,11 @@ NAMES = st.sampled_from(["config", "host", ".tmp-config1", ".tmp-host", "other",
 
 def pair(home, name="record"):
     with open_root(str(home)) as directory, within(5):
-        return read_pair(directory, name, CONFIG, HOST)
+        return dict(read_pairs(directory, [name], CONFIG, HOST)).get(name)
 
 
 def with_care():
-    return patch.object(record, "read_record", return_value=None)
+    return patch.object(record, "read_whole_records", lambda _home, names, *_: [None] * len(names))
 
 
 @given(st.dictionaries(NAMES, CONTENTS, max_size=6))
@@ -58,8 +58,8 @@ def test_a_small_file_read_at_once_is_what_it_is_read_with_care(tmp_path_factory
     plant(home, {"file": content})
 
     with open_root(str(home)) as directory, within(5):
-        assert read_small(directory, "file", LIMIT, text) == directory.read_stamped("file", LIMIT, text)
-        assert read_small(directory, "gone", LIMIT, text) == (ABSENT, 0)
+        with_care = directory.read_stamped("file", LIMIT, bytes)
+        assert list(read_small(directory, ["file", "gone", "file"], LIMIT)) == [with_care, (ABSENT, 0), with_care]
 
 
 @pytest.mark.parametrize("name", [".", "config", "host"])
@@ -72,3 +72,15 @@ def test_what_a_pair_tells(tmp_path, name):
     with with_care():
         assert pair(tmp_path) == told
     assert pair(tmp_path, "gone") is None
+
+
+def test_of_many_records_those_that_are_there_are_told_in_their_order(tmp_path):
+    names = [f"{number:03}" for number in range(300)]
+    plant(tmp_path, {f"{name}/config": name.encode() for name in names if name not in {"123", "201"}})
+    plant(tmp_path, {"200/host": FIFO, "201": b""})
+    with open_root(str(tmp_path)) as directory, within(5):
+        found = dict(read_pairs(directory, names, CONFIG, HOST))
+    assert list(found) == [name for name in names if name != "123"]
+    assert found.pop("200")[:2] == (Present("200"), Malformed("a regular file", "a FIFO, socket or device"))
+    assert found.pop("201")[0] == Malformed("a directory", "a regular file")
+    assert {name: pair[:2] for name, pair in found.items()} == {name: (Present(name), ABSENT) for name in found}

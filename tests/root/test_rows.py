@@ -223,7 +223,7 @@ def test_several_readers_read_what_one_reads(tmp_path, monkeypatch):
         record = f"image/overlay2/layerdb/sha256/{number:064x}"
         planted(tmp_path, {record: LAYER if number % 7 else LAYER | {"size": b""}})
         planted(tmp_path, {f"overlay2/{number:064x}": LAYER_DIR})
-    monkeypatch.setattr("gcd.root.shares.WORTH_A_FORK", 5)
+    monkeypatch.setattr("gcd.root.shares.BATCH", 5)
     with open_root(str(tmp_path)) as root:
         alone = read_layerdb(root, "overlay2"), read_layer_dirs(root, "overlay2")
         together = (read_layerdb(root, "overlay2", Pace(readers=3)), read_layer_dirs(root, "overlay2", Pace(readers=3)))

@@ -24,7 +24,7 @@ from support.inventories import (
 
 from gcd.model.facts import DistributionRecord, ImageConfig, ImageMetadata, Repositories, RepositoriesCopy
 from gcd.model.finding import Impact, Node, NodeKind, RemedyKind, Severity
-from gcd.model.ids import ContainerId, ImageId
+from gcd.model.ids import ContainerId, ImageId, chains_of
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
 from gcd.rules import repositories
@@ -45,7 +45,8 @@ def metadata(image_id: ImageId = IMAGE, parent=ABSENT, last_updated=ABSENT):
 
 
 def made(image_id: ImageId, created: str):
-    return image(BASE_DIFF, image_id=image_id, config=Present(ImageConfig((BASE_DIFF,), "linux", created)))
+    config = ImageConfig(chains_of([BASE_DIFF], {}), "linux", created)
+    return image(BASE_DIFF, image_id=image_id, config=Present(config))
 
 
 def another_container(word: str, image_id: ImageId, reference: str):

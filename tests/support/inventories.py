@@ -47,6 +47,7 @@ from gcd.model.ids import (
     LinkId,
     RwLayerName,
     chain_id,
+    chains_of,
     init_dir_of,
 )
 from gcd.model.inventory import Coverage, Inventory, Source, SourceState
@@ -174,7 +175,7 @@ def image(
     image_id: ImageId = IMAGE,
     **changes: Any,
 ) -> Image:
-    config = ImageConfig(diff_ids, os="linux", created="2023-11-14T22:00:00Z")
+    config = ImageConfig(chains_of(diff_ids, {}), os="linux", created="2023-11-14T22:00:00Z")
     return replace(Image(image_id, Present(config), image_id, OLD_NS), **changes)
 
 

@@ -10,7 +10,7 @@ from gcd.model.reading import Present
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gcd.model.ids import DiffId, ImageId
+    from gcd.model.ids import DiffId, ImageChains, ImageId
     from gcd.model.reading import Reading
 
 
@@ -20,12 +20,17 @@ Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """What gcd needs of an image config; `diff_ids` is empty for an image without layers."""
+    """What gcd needs of an image config; an image without layers has no `chains`."""
 
-    diff_ids: tuple[DiffId, ...]
+    chains: ImageChains
     os: str
     created: str = ""
     labels: Labels = field(default=(), repr=False)
+
+    @property
+    def diff_ids(self) -> tuple[DiffId, ...]:
+        """Base first."""
+        return tuple(diff_id for _, diff_id in self.chains)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,11 @@ class Image:
     config: Reading[ImageConfig]
     digest: ImageId | None
     ctime_ns: int
+
+    @property
+    def chains(self) -> ImageChains:
+        """The chains that the config implies; none where it cannot be read."""
+        return self.config.value.chains if isinstance(self.config, Present) else ()
 
     @property
     def is_sound(self) -> bool:

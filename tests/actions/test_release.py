@@ -22,7 +22,7 @@ from gcd.actions.release import LABEL, finish, release, unfinished
 from gcd.model.errors import CannotAct
 from gcd.model.facts import EngineState
 from gcd.model.finding import Acceptance
-from gcd.model.ids import ChainId, ImageId
+from gcd.model.ids import ChainId, ImageId, chains_of
 from gcd.model.inventory import Coverage, Source, SourceState
 from gcd.model.plan import Outcome, Reason, Release
 from gcd.model.storegraph import StoreGraph
@@ -356,7 +356,7 @@ def leftover(nonce: str = "nonce", **changes: object) -> LoadedImage:
 
 def with_leftover(inventory: Inventory, found: LoadedImage) -> Inventory:
     image = inventory.images[IMAGE]
-    config = replace(image.config.value, diff_ids=found.diff_ids)
+    config = replace(image.config.value, chains=chains_of(found.diff_ids, {}))
     there = replace(image, id=found.id, digest=found.id, config=replace(image.config, value=config))
     return replace(inventory, images={**inventory.images, found.id: there})
 

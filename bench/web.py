@@ -13,7 +13,8 @@ import argparse
 import http.client
 import statistics
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bench import built, faulty, table
 from gcd.model.published import Published, Scope, Tally

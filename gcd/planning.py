@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from gcd.mends.mending import NOTHING_SAID, Unproven
 from gcd.mends.table import mend
@@ -61,8 +63,7 @@ def _ask_nobody() -> None:
     """What stands for an engine's API where it is not asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """
     What somebody wants, and what they know.
 

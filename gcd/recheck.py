@@ -25,8 +25,9 @@ tells of it if it is still there.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from gcd.model.changed import NOTHING, Changed
 from gcd.model.facts import EngineState

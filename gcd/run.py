@@ -13,10 +13,12 @@ import os
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gcd.model.finding import Severity
 from gcd.model.inventory import Coverage, Source
@@ -54,8 +56,7 @@ MAX_READINGS = 3
 Look = tuple[tuple["Finding", ...], tuple["NotChecked", ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """What was read of a root, its second reading if there were findings, and what the rules said of it."""
 
     inventory: Inventory

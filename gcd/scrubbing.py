@@ -11,8 +11,9 @@ import fcntl
 import os
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from gcd.model.content import Course
 from gcd.model.errors import CannotCheck
@@ -44,8 +45,7 @@ class Told(Protocol):
     def __call__(self, done: int, in_hand: int, total: int, /) -> None: ...
 
 
-@dataclass(slots=True)
-class _Progress:
+class _Progress(Struct):
     """Tells of it now and then."""
 
     told: Told

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import astuple
 
 from gcd.model.content import Course, Damage, Depth, Difference, Soundness, Sweep, Verdict
 from gcd.model.ids import ChainId, LayerDirId
@@ -127,8 +129,7 @@ class Glance(NamedTuple):
     read_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """
     The verdicts on the layers of a root, and its last sweep; nothing of a root that was never scrubbed. `mark` is
     another one as soon as the state holds anything else.

@@ -28,8 +28,9 @@ import contextlib
 import json
 import os
 import sqlite3
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from gcd.model.audit import Act, ActKind
 from gcd.model.entry import RunId
@@ -150,16 +151,14 @@ _MIGRATIONS = {
 """By schema, what makes the next one of it; all steps of an upgrade are one transaction."""
 
 
-@dataclass(frozen=True, slots=True)
-class BootTime:
+class BootTime(Struct, frozen=True):
     """The kernel's id of this boot, and CLOCK_BOOTTIME in nanoseconds."""
 
     boot_id: str
     now_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(Struct, frozen=True):
     """`boot_first_ns` is the earliest sighting in the boot `boot_id`, the last one that saw it."""
 
     finding: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 from support.fakeproc import FakeProc
 from support.plans import EVERYTHING, names, now_of, planned, under
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.fakeproc import FakeProc
 from support.plans import EVERYTHING, names, now_of, planned, under
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.fakeproc import FakeProc
 from support.model import MOUNTS, RECORDS, WRITE_SETS, Model, chain_of
 
@@ -371,9 +372,9 @@ def test_the_order_of_listings_does_not_matter(proc, model, data):
     shuffled = replace(
         inventory,
         **{
-            f.name: shuffle(getattr(inventory, f.name), data)
-            for f in fields(inventory)
-            if isinstance(getattr(inventory, f.name), dict) and f.name not in {"sources", "databases"}
+            name: shuffle(getattr(inventory, name), data)
+            for name in inventory.__struct_fields__
+            if isinstance(getattr(inventory, name), dict) and name not in {"sources", "databases"}
         },
         link_farm=replace(inventory.link_farm, symlinks=shuffle(dict(inventory.link_farm.symlinks), data)),
         mounts=tuple(data.draw(st.permutations(inventory.mounts))),

@@ -2,9 +2,9 @@
 
 import os
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from support.inventories import (
     BASE_DIFF,
     BASE_DIR,

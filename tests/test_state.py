@@ -4,10 +4,10 @@ import contextlib
 import os
 import sqlite3
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.results import NOON_NS, damaged_host, finding, orphan, result
 
 import gcd.state

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
+
+from msgspec import Struct
 
 from gcd.formats.texts import parse_link
 from gcd.model import layout
@@ -72,8 +73,7 @@ class _Trouble(Exception):
         self.why = why
 
 
-@dataclass(frozen=True, slots=True)
-class _Host:
+class _Host(Struct, frozen=True):
     """What all processes say, and when (by the monotonic clock) they were asked."""
 
     mounts: tuple[KernelMount, ...]

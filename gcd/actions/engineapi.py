@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
+
+from msgspec import Struct
 
 from gcd.formats.escape import escaped
 from gcd.model import layout
@@ -71,8 +72,7 @@ class NoAnswer(EngineRefused):
     """The engine took longer than it may."""
 
 
-@dataclass(frozen=True, slots=True)
-class Impatience:
+class Impatience(Struct, frozen=True):
     """
     Of whoever has more to do: the engine may take no more than `IMPATIENT_SECONDS` to answer what it is asked. `pulse`
     is called between two questions, and ends them by raising. What changes the engine may take as long as ever, for a
@@ -84,8 +84,7 @@ class Impatience:
     beat: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedImage:
+class LoadedImage(Struct, frozen=True):
     """What the engine says of an image; `references` are all its names, digests too."""
 
     id: ImageId

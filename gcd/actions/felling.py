@@ -11,8 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from gcd.actions.syscalls import remove_directory, unlink
 from gcd.root.boundaries import mount_of, stopping_flag, stopping_flag_of
@@ -31,8 +32,7 @@ _GONE: Final = frozenset({errno.ENOENT})
 _OFTEN: Final = 1024
 
 
-@dataclass(slots=True)
-class _Level:
+class _Level(Struct):
     """A directory on the way down: its name in the one above, what is in it still to be deleted, whether all went."""
 
     name: str

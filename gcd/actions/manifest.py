@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
 
 from gcd.actions import syscalls
 from gcd.actions.items import Where, parent_of, put_back, stands_at, version_of, where
@@ -54,8 +55,7 @@ NEW_FILE = "made.new"
 _ID_LIMIT = 256
 
 
-@dataclass(slots=True)
-class OpenEntry:
+class OpenEntry(Struct):
     """
     An entry of `place` with its directories open, in `state`; a context manager that closes them.
 

@@ -22,9 +22,11 @@ An entry that was being purged is left to `gcd.actions.purge`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gcd.actions.items import Where, parent_of, take
 from gcd.actions.manifest import close_entry, discard, open_entry, put_all_back, read_ahead, remove_entry, wheres
@@ -55,8 +57,7 @@ class Recovery(StrEnum):
     LEFT_OPEN = "left-open"
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(Struct, frozen=True):
     """What became of an open entry; `why` is one clause for people where it is not as it was meant."""
 
     entry: EntryId

@@ -20,8 +20,10 @@ import json
 import secrets
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gcd.actions.engineapi import EngineRefused, connect
 from gcd.model import layout
@@ -135,8 +137,7 @@ def _is_ours(image: LoadedImage) -> bool:
     return nonce is not None and not image.references and image.id == _Wrapping(image.diff_ids, nonce).id
 
 
-@dataclass(frozen=True, slots=True)
-class _Wrapping:
+class _Wrapping(Struct, frozen=True):
     """An image of layers that the engine has: a config, and an archive in which it is all that there is."""
 
     diff_ids: tuple[DiffId, ...]
@@ -170,8 +171,7 @@ class _Wrapping:
         return buffer.getvalue()
 
 
-@dataclass(frozen=True, slots=True)
-class _Remains:
+class _Remains(Struct, frozen=True):
     """What is listed of a root after a release."""
 
     dirs: frozenset[str]

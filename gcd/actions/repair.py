@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gcd.actions import syscalls
 from gcd.actions.copying import copy
@@ -60,8 +62,7 @@ _KEPT_PRIVATE = frozenset((layout.CONTAINER_CONFIG, layout.HOST_CONFIG, layout.r
 """The files that engines write for root alone, of those that are repaired: seen on roots of 20.10, 26.1 and 28.5."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
+class _Work(Struct, frozen=True):
     """
     One item, and what is made for it: `content` is that of a file, or says where it is, or is the text of a symlink;
     `dress` is None where nothing is made.

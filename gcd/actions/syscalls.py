@@ -14,9 +14,10 @@ import ctypes
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
+
+from msgspec import Struct
 
 from gcd.root.descent import BLOCK
 
@@ -33,8 +34,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class Dress:
+class Dress(Struct, frozen=True):
     """What a new file wears: owner, mode (without the type), and the SELinux label; None where the kernel sets it."""
 
     uid: int

@@ -12,11 +12,12 @@ import shlex
 import sys
 import time
 import traceback
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gcd.actions.recover import Recovery
 from gcd.commands.audit import Audit
@@ -88,8 +89,7 @@ def acting_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """
     What a command was asked to do: `remedy` for the codes and ids in `words`; without one, what the policy has a verb
     for, or what `saved` holds, a plan that was made before. With `is_purged` what is moved is deleted at once.

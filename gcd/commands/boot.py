@@ -8,10 +8,10 @@ policy of the settings names that code itself.
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import click
+from msgspec.structs import replace
 
 from gcd.commands.acting import tell_recovered
 from gcd.commands.audit import Audit

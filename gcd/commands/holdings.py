@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.model import layout
 from gcd.model.entry import FOLDERS, Holding, order_of
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 SUGGESTIONS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(Struct, frozen=True):
     """The quarantine of `store`, its holdings oldest first."""
 
     store: Store

@@ -6,11 +6,12 @@ import os
 import platform
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
 
 from gcd.commands.check import FAIL_ON
@@ -87,8 +88,7 @@ def _checked(kind: TypeAdapter[Any], text: str) -> Any:  # noqa: ANN401 - whatev
         raise click.BadParameter(f"{text!r}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """A root, and where what is known of it is kept."""
 
     settings: Settings

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gcd import planning
 from gcd.actions.apply import Run
@@ -57,8 +59,7 @@ class Audit(Protocol):
     def note(self, act: Act, /) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Undertaking:
+class Undertaking(Struct, frozen=True):
     """
     `socket` is that of the engine's API where the user names it, else ""; `progress` hears of every reading;
     `impatience` is that of whoever cannot wait for an engine that hangs.

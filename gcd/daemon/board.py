@@ -4,10 +4,10 @@ The board: what the daemon shows, replaced as a whole whenever anything changes,
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
+from msgspec.structs import replace
 
 from gcd.daemon.tally import Counts
 from gcd.daemon.telling import status_line, trouble_line, why_of

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,8 +137,7 @@ class Doubt:
         return self._wait if doubts and self._wait <= LONGEST_DOUBT_SECONDS else float("inf")
 
 
-@dataclass(slots=True)
-class ClockWatch:
+class ClockWatch(Struct):
     """Whether the wall clock was set since it was last asked."""
 
     apart_ns: int

@@ -17,10 +17,10 @@ import os
 import random
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
 
 from gcd.daemon.pacing import boot_seconds
 from gcd.daemon.scrubregister import Register
@@ -58,8 +58,7 @@ ENDS_WITHIN_SECONDS = 1.5
 MOST_SAID = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
+class Portion(Struct, frozen=True):
     """One part of a scrub of everything: when the next one is due, how much it is, and what it leaves out."""
 
     interval_seconds: float

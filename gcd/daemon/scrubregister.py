@@ -7,10 +7,10 @@ within seconds, counted, and said where it is damage.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec.structs import replace
 
 from gcd.commands.contents import known_in
 from gcd.model.content import Soundness

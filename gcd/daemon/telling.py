@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
 
 from gcd.model.errors import GcdError
 from gcd.model.finding import Severity
@@ -29,8 +29,7 @@ _LEVELS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(Struct, frozen=True):
     """The findings that came, and the ids of those that went, as the state writes them."""
 
     new: tuple[Finding, ...]

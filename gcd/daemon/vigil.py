@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
 from structlog.contextvars import bound_contextvars
 
 from gcd.commands.audit import new_run_id
@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from gcd.watch import Watcher
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
+class Tools(Struct, frozen=True):
     """What a vigil works with, and what outlives it."""
 
     board: Board

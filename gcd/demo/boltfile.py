@@ -13,8 +13,9 @@ Sources: etcd-io/bbolt ``bucket.go`` inlineable and spill, ``node.go`` split and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from gcd.formats.bolt import (
     BRANCH_ELEMENT,
@@ -89,8 +90,7 @@ def _freelist_page(number: int, free: list[int]) -> bytes:
     return PAGE_HEADER.pack(number, FREELIST_FLAG, len(free), 0) + ids
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(Struct, frozen=True):
     """What a page's element is made of; `extra` is a branch element's child page or a leaf element's flags."""
 
     key: bytes

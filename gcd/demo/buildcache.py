@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from gcd.demo.boltfile import write_database
 from gcd.demo.placing import put_directory, put_file
@@ -36,8 +37,7 @@ _CREATED_BINARY = struct.pack(">bqih", 1, CREATED_S - _YEAR_ONE_S, 0, -1)
 """Go's ``Time.MarshalBinary``: version, seconds since the year 1, nanoseconds, minutes east of UTC (-1: UTC)."""
 
 
-@dataclass(slots=True)
-class BuildDatabases:
+class BuildDatabases(Struct):
     """The three trees while a root is being built: buckets by snapshot name, record id and lease id."""
 
     snapshots: dict[str, dict[str, str | bytes]] = field(default_factory=dict)

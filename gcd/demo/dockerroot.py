@@ -26,9 +26,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
 
 from gcd.demo import configs
 from gcd.demo.buildcache import BuildDatabases, database
@@ -97,8 +98,7 @@ _DIRECTORIES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltLayer:
+class BuiltLayer(Struct, frozen=True):
     chain_id: ChainId
     diff_id: DiffId
     cache_id: LayerDirId
@@ -106,8 +106,7 @@ class BuiltLayer:
     parent: ChainId | None
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltImage:
+class BuiltImage(Struct, frozen=True):
     """`reference` is "" for an image without a tag; `layers` are base first."""
 
     id: ImageId
@@ -119,8 +118,7 @@ class BuiltImage:
         return self.layers[-1] if self.layers else None
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltRwLayer:
+class BuiltRwLayer(Struct, frozen=True):
     """`init_id` and `init_link` are None for a rw layer made without an init layer."""
 
     name: RwLayerName
@@ -131,16 +129,14 @@ class BuiltRwLayer:
     parent: ChainId | None
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltContainer:
+class BuiltContainer(Struct, frozen=True):
     id: ContainerId
     name: str
     image: BuiltImage
     rw: BuiltRwLayer
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltSnapshot:
+class BuiltSnapshot(Struct, frozen=True):
     """A build snapshot. `name` is its record's id; it equals `dir_id` only where nothing was committed."""
 
     name: str
@@ -149,8 +145,7 @@ class BuiltSnapshot:
     content: Mapping[str, Entry]
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltRemoval:
+class BuiltRemoval(Struct, frozen=True):
     """A ``-removing`` record: its directory's `name`, the layer it was, and whether the layer dir is still there."""
 
     name: str

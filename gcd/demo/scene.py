@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import builds, containers, host, layers, overlay2
@@ -34,8 +35,7 @@ _LEAKS: Final = {Code("GCD101"): 6 << 20, Code("GCD102"): 2 << 20}
 _FAULT_NUMBER: Final = re.compile(r"F\d+[a-z]?: |Reference [\d.]+: ")
 
 
-@dataclass(frozen=True, slots=True)
-class Planted:
+class Planted(Struct, frozen=True):
     """`story` says in one sentence what was done to the root."""
 
     code: Code
@@ -43,8 +43,7 @@ class Planted:
     story: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     root: Path
     planted: tuple[Planted, ...]
 

@@ -17,8 +17,9 @@ import gzip
 import hashlib
 import json
 import tarfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
+
+from msgspec import Struct
 
 from gcd.model.ids import DiffId
 
@@ -34,20 +35,17 @@ MTIME: Final = 1_600_000_000
 """What every file of a synthetic layer says; an engine sets the time that is in the stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class SymlinkTo:
+class SymlinkTo(Struct, frozen=True):
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class HardLinkTo:
+class HardLinkTo(Struct, frozen=True):
     """Another name of a file of the same layer that sorts before this one."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """A directory that nothing else in the layer would make."""
 
 
@@ -56,8 +54,7 @@ Content = "Mapping[str, Entry]"
 """What is in a layer: relative names without ``./``; the folders above a name come by themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackedLayer:
+class PackedLayer(Struct, frozen=True):
     """
     `size` is what a native ApplyDiff counts (files once, and the length of symlinks' targets), `payload` the bytes of
     regular files alone, which is BuildKit's idea of a layer's size.

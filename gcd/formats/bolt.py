@@ -30,8 +30,9 @@ and 28.5. Integers are little-endian, as on every platform that Docker supports 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
+
+from msgspec import Struct
 
 from gcd.formats.escape import escaped
 from gcd.model.errors import FormatError
@@ -71,8 +72,7 @@ _FLAG_NAMES = {BRANCH_FLAG: "branch", LEAF_FLAG: "leaf", META_FLAG: "meta", FREE
 _SHOWN = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(Struct, frozen=True):
     """One state of a database; `high_water` is the number of pages that it may use, all metas included."""
 
     page_size: int
@@ -87,8 +87,7 @@ class Meta:
         return self.high_water * self.page_size
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(Struct, frozen=True):
     """Keys in ascending order. No key is in both mappings."""
 
     values: Mapping[bytes, bytes]
@@ -115,8 +114,7 @@ class Bucket:
             waiting += bucket.buckets.values()
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
+class Database(Struct, frozen=True):
     """The newest whole state found in a file; `txid` grows by one with each committed write."""
 
     page_size: int
@@ -181,8 +179,7 @@ def fnv1a(data: bytes) -> int:
 # --- pages ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(Struct, frozen=True):
     """A page's bytes and the name and file offset that errors give for it."""
 
     view: memoryview
@@ -192,8 +189,7 @@ class _Page:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Element:
+class _Element(Struct, frozen=True):
     """
     `extra` is a branch element's child page, or a leaf element's flags; `offset` that of its entry in the page's table,
     `value_offset` that of its value, both in the file.
@@ -206,8 +202,7 @@ class _Element:
     value_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounds:
+class _Bounds(Struct, frozen=True):
     """What a branch says of a child's keys: at least `low`, below `high` (None: no bound)."""
 
     low: bytes | None = None

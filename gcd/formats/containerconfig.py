@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcd.formats.gostruct import Kind, Shape, Struct, struct_of, struct_of_first
+from gcd.formats.gostruct import GoStruct, Kind, Shape, struct_of, struct_of_first
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE, labels_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import ContainerConfig, HostConfig, ImageMountPoint, MountPoint
@@ -166,7 +166,7 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
 
     ``"State": null`` crashes the engine, and is refused here.
     """
-    container = struct_of_first(raw, _CONFIG, _SHAPE) or Struct((), _CONFIG, _SHAPE)
+    container = struct_of_first(raw, _CONFIG, _SHAPE) or GoStruct((), _CONFIG, _SHAPE)
     identity = container.stated_text("ID")
     if identity == "":
         raise FormatError(f"{_CONFIG}: ID", expected="the directory's name", found="nothing")
@@ -174,7 +174,7 @@ def parse_container_config(raw: bytes) -> ContainerConfig:
     if state is None:
         if container.has("State"):
             raise FormatError(f"{_CONFIG}: State", expected=Kind.OBJECT.value, found="null")
-        state = Struct((), _CONFIG, _STATE_SHAPE)
+        state = GoStruct((), _CONFIG, _STATE_SHAPE)
     config = container.struct("Config")
     points = _mount_points(container)
     return ContainerConfig(
@@ -202,13 +202,13 @@ def parse_host_config(raw: bytes) -> HostConfig:
     return HostConfig(auto_remove=host.flag("AutoRemove"), restart_policy=policy.text("Name") if policy else "")
 
 
-def _mount_points(container: Struct) -> tuple[tuple[MountPoint, Struct], ...]:
+def _mount_points(container: GoStruct) -> tuple[tuple[MountPoint, GoStruct], ...]:
     """Each mount point with all that the file says of it; of entries for one destination the last counts, as in Go."""
     points = {destination: _mount_point(destination, value) for destination, value in container.entries("MountPoints")}
     return tuple(point for point in points.values() if point is not None)
 
 
-def _mount_point(destination: str, value: Json) -> tuple[MountPoint, Struct] | None:
+def _mount_point(destination: str, value: Json) -> tuple[MountPoint, GoStruct] | None:
     what = f"{_CONFIG}: MountPoints"
     point = struct_of(value, what, _MOUNT_POINT_SHAPE)
     if point is None:
@@ -225,7 +225,7 @@ def _mount_point(destination: str, value: Json) -> tuple[MountPoint, Struct] | N
     return mount_point, point
 
 
-def _image_mount(mount_point: MountPoint, point: Struct) -> ImageMountPoint:
+def _image_mount(mount_point: MountPoint, point: GoStruct) -> ImageMountPoint:
     """`source` is the best that the file says of the image: reference, id, or path."""
     spec = point.struct("Spec")
     source = mount_point.name or (spec.text("Source") if spec else "") or mount_point.source

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, Union
+
+from msgspec import Struct
 
 from gcd.formats.escape import escaped
 from gcd.model.errors import FormatError
@@ -31,8 +32,7 @@ MOST_NESTED = 400
 stops near 1000."""
 
 
-@dataclass(slots=True)
-class Number:
+class Number(Struct):
     """Not frozen, which takes twice the time to make: most are made for nobody."""
 
     literal: str

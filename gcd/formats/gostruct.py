@@ -148,7 +148,7 @@ class Shape:
         return found
 
 
-class Struct:
+class GoStruct:
     """
     An object decoded into a Go struct: fields by name, whatever the case of the key.
 
@@ -170,23 +170,29 @@ class Struct:
         return name in self._fields
 
     def text(self, name: str) -> str:
-        value = self._value(name)
-        return cleaned(value) if isinstance(value, str) else ""
+        return self.stated_text(name) or ""
 
     def stated_text(self, name: str) -> str | None:
         """None where the object leaves the field as it was."""
-        value = self._value(name)
-        return cleaned(value) if isinstance(value, str) else None
+        value = self._fields.get(name)
+        if isinstance(value, str):  # most are asked for: what other methods delegate is written out here
+            return value if value.isascii() else cleaned(value)
+        if isinstance(value, FormatError):
+            raise value
+        return None
 
     def flag(self, name: str) -> bool:
-        return self._value(name) is True
+        value = self._fields.get(name)
+        if isinstance(value, FormatError):
+            raise value
+        return value is True
 
-    def struct(self, name: str) -> Struct | None:
+    def struct(self, name: str) -> GoStruct | None:
         """None for a pointer to a struct that is missing or null; the objects of a repeated key merge."""
         value = self._value(name)
         if not isinstance(value, tuple | dict):
             return None
-        return Struct(value, f"{self.what}: {name}", self._inner[name])
+        return GoStruct(value, f"{self.what}: {name}", self._inner[name])
 
     def entries(self, name: str) -> list[tuple[str, Json]]:
         """
@@ -200,7 +206,9 @@ class Struct:
     def texts(self, name: str) -> tuple[str, ...]:
         """A slice of texts; a null in it is the empty text."""
         value = self._value(name)
-        return tuple([cleaned(v) if isinstance(v, str) else "" for v in value]) if isinstance(value, list) else ()
+        if not isinstance(value, list):
+            return ()
+        return tuple([v if isinstance(v, str) and v.isascii() else _text_of(v) for v in value])
 
     def check_items(self, name: str) -> None:
         """
@@ -220,16 +228,21 @@ class Struct:
         return value
 
 
-def struct_of_document(raw: bytes, what: str, shape: Shape) -> Struct | None:
+def _text_of(item: Json) -> str:
+    """What an item of a slice of texts holds: a text, or null."""
+    return cleaned(item) if isinstance(item, str) else ""
+
+
+def struct_of_document(raw: bytes, what: str, shape: Shape) -> GoStruct | None:
     """The object of a file that the engine reads with ``json.Unmarshal``, None for null."""
     fields = _plain(raw, shape, is_whole=True)
-    return struct_of(decode_document(raw, what), what, shape) if fields is None else Struct(fields, what, shape)
+    return struct_of(decode_document(raw, what), what, shape) if fields is None else GoStruct(fields, what, shape)
 
 
-def struct_of_first(raw: bytes, what: str, shape: Shape) -> Struct | None:
+def struct_of_first(raw: bytes, what: str, shape: Shape) -> GoStruct | None:
     """The object, None for null, that a file begins with which the engine reads with ``json.Decoder``."""
     fields = _plain(raw, shape, is_whole=False)
-    return struct_of(decode_first(raw, what), what, shape) if fields is None else Struct(fields, what, shape)
+    return struct_of(decode_first(raw, what), what, shape) if fields is None else GoStruct(fields, what, shape)
 
 
 def _plain(raw: bytes, shape: Shape, *, is_whole: bool) -> Fields | None:
@@ -241,13 +254,13 @@ def _plain(raw: bytes, shape: Shape, *, is_whole: bool) -> Fields | None:
     return None if shape.compiled is None else _gostruct.pruned(shape.compiled, raw, is_whole)
 
 
-def struct_of(value: Json, what: str, shape: Shape) -> Struct | None:
+def struct_of(value: Json, what: str, shape: Shape) -> GoStruct | None:
     """`value` as a struct, None for null."""
     if value is None:
         return None
     if not isinstance(value, tuple):
         refuse(what, Kind.OBJECT.value, value)
-    return Struct(value, what, shape)
+    return GoStruct(value, what, shape)
 
 
 def text_map(value: Json, what: str) -> dict[str, str]:

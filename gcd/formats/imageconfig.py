@@ -20,13 +20,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.formats.escape import escaped
-from gcd.formats.gostruct import Kind, Shape, Struct, struct_of_document
+from gcd.formats.gostruct import GoStruct, Kind, Shape, struct_of_document
 from gcd.formats.runconfig import RUN_CONFIG_SHAPE, labels_of
 from gcd.model.errors import FormatError
 from gcd.model.facts import ImageConfig
 from gcd.model.ids import are_digests, chains_of, is_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gcd.model.ids import KnownChains
 
 _WHAT = "image config"
@@ -67,12 +69,12 @@ _SHAPE = Shape(
 )
 
 
-def parse_image_config(raw: bytes, known: KnownChains | None = None) -> ImageConfig:
+def parse_image_config(raw: bytes, known: KnownChains | None = None, one: Callable[[str], str] = str) -> ImageConfig:
     """
     `os` is ``linux`` where the config names none, as the engine has it; `created` is "" where it says none. `known` are
-    the chains that were computed for other configs.
+    the chains that were computed for other configs; for both see `chains_of`.
     """
-    image = struct_of_document(raw, _WHAT, _SHAPE) or Struct((), _WHAT, _SHAPE)
+    image = struct_of_document(raw, _WHAT, _SHAPE) or GoStruct((), _WHAT, _SHAPE)
     image.check_items("history")
     stated = [name for name in ("config", "container_config") if image.has(name)]
     runs = {name: image.struct(name) for name in stated}
@@ -80,7 +82,7 @@ def parse_image_config(raw: bytes, known: KnownChains | None = None) -> ImageCon
     if rootfs is None:
         raise FormatError(_WHAT, expected="a rootfs", found="none")
     return ImageConfig(
-        chains=chains_of(_digests(rootfs.texts("diff_ids")), {} if known is None else known),
+        chains=chains_of(_digests(rootfs.texts("diff_ids")), {} if known is None else known, one),
         os=image.text("os") or "linux",
         created=image.text("created"),
         labels=labels_of(runs.get("config")),

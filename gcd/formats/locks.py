@@ -17,7 +17,8 @@ Source: Linux ``fs/locks.c`` lock_get_status, locks_show.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gcd.formats.escape import escaped
 from gcd.model.errors import FormatError
@@ -28,8 +29,7 @@ _LINE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True):
     """
     `kind` is the kernel's word (FLOCK, POSIX, OFDLCK, LEASE …), `mode` READ, WRITE or UNLCK. `pid` is -1 where no
     process owns it. `waiting`: not held, only wanted.

@@ -20,8 +20,9 @@ ovl_parse_param_split_lowerdirs (older: ``fs/overlayfs/super.c`` ovl_split_lower
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +38,7 @@ _LOWER = re.compile(r"(?:[^:\\]|\\.)+", re.DOTALL)
 _DELETED = "//deleted"
 
 
-@dataclass(frozen=True, slots=True)
-class MountLine:
+class MountLine(Struct, frozen=True):
     """
     One mount. `major_minor` is the device, as ``os.major`` and ``os.minor`` of an ``st_dev`` give it. Paths have their
     escapes and the mark ``//deleted`` removed; bytes that are not UTF-8 are carried by surrogateescape. `upper`, `work`
@@ -55,8 +55,7 @@ class MountLine:
     lowers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MountTable:
+class MountTable(Struct, frozen=True):
     """`lines` in the kernel's order; `unparsable` counts the lines that were skipped, of which nothing is known."""
 
     lines: tuple[MountLine, ...]

@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcd.formats.gostruct import Kind, Shape
+from gcd.model.facts import UNLABELLED, Labels
 
 if TYPE_CHECKING:
-    from gcd.formats.gostruct import Struct
-    from gcd.model.facts import Labels
+    from gcd.formats.gostruct import GoStruct
 
 RUN_CONFIG_SHAPE = Shape(
     {
@@ -46,8 +46,8 @@ RUN_CONFIG_SHAPE = Shape(
 )
 
 
-def labels_of(run: Struct | None) -> Labels:
+def labels_of(run: GoStruct | None) -> Labels:
     """The labels of a ``Config``, by key; none where there is no ``Config``."""
     entries = run.entries("Labels") if run else ()
     labels = {key: value if isinstance(value, str) else "" for key, value in entries}
-    return tuple(sorted(labels.items()))
+    return Labels(sorted(labels.items())) if labels else UNLABELLED

@@ -7,9 +7,10 @@ something names and that is not there has a view too, without its fact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,8 +51,7 @@ class Form(StrEnum):
     PATH = "path"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """One thing that a word can mean; `inside` is what a path goes on with below it."""
 
     node: Node
@@ -59,16 +59,14 @@ class Candidate:
     inside: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Struct, frozen=True):
     """An id with what people call it: tags of an image, the name of a container."""
 
     id: str
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Users:
+class Users(Struct, frozen=True):
     """All that stands on a layer: images, containers (rw layer records without one among them), BuildKit snapshots."""
 
     images: tuple[Named, ...] = ()
@@ -76,8 +74,7 @@ class Users:
     builds: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ImageView:
+class ImageView(Struct, frozen=True):
     """`chains` are its layers, base first; none where the config cannot be read. `children` name it as their parent."""
 
     id: ImageId
@@ -89,8 +86,7 @@ class ImageView:
     containers: tuple[Named, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerView:
+class LayerView(Struct, frozen=True):
     """`diff_id` is that of the record, else the one that an image config implies; `broken_at` stops its loading."""
 
     chain_id: ChainId
@@ -100,8 +96,7 @@ class LayerView:
     used_by: Users
 
 
-@dataclass(frozen=True, slots=True)
-class RwLayerView:
+class RwLayerView(Struct, frozen=True):
     """`mount_id` and `init_id` as the record says them, the init dir also where only ``mount-id`` tells of it."""
 
     name: RwLayerName
@@ -111,16 +106,14 @@ class RwLayerView:
     used_by: tuple[Named, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerView:
+class ContainerView(Struct, frozen=True):
     id: ContainerId
     name: str
     fact: Container | None
     rw_layers: tuple[RwLayerName, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryView:
+class DirectoryView(Struct, frozen=True):
     """
     `symlinks` are those of the link farm that lead here, `lower` the dirs that its ``lower`` file means, nearest first,
     `owners` the records, databases and mounts that name it.
@@ -134,8 +127,7 @@ class DirectoryView:
     owners: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(Struct, frozen=True):
     """Bytes of disk usage and inodes; a lower bound if part of the tree could not be read."""
 
     disk_bytes: int
@@ -163,8 +155,7 @@ class Kept(StrEnum):
     """There is no such directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
+class Why(Struct, frozen=True):
     """
     `path` leads from what keeps `directory` down to it, both included; `findings` are those about anything on it, and
     about the directory itself.
@@ -176,8 +167,7 @@ class Why:
     findings: tuple[FindingId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """
     `exists` is False for a subject that is only named. `near` are the directories of the subject and of what lies below
     it; the other `directories` belong to what uses it. `disk` holds those that were measured. `why` speaks of the

@@ -8,8 +8,9 @@ Sources: moby ``daemon/daemon.go`` restore (restart policies; AutoRemove contain
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from msgspec import Struct
 
 from gcd.formats.containerconfig import parse_container_config, parse_host_config
 from gcd.mends.mending import Mending, Unproven
@@ -33,8 +34,7 @@ _STAYS = frozenset({"", "no"})
 """Restart policies by which the engine starts nothing by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Copy(Generic[T]):
+class _Copy(Struct, Generic[T], frozen=True):
     path: str
     content: bytes
     value: T

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
 
 from gcd.model.plan import Reason
 
@@ -18,16 +19,14 @@ if TYPE_CHECKING:
     from gcd.model.storegraph import StoreGraph
 
 
-@dataclass(frozen=True, slots=True)
-class Mending:
+class Mending(Struct, frozen=True):
     """All of `changes` mend what was found; `foretold` says what the engine will do at its next start, or is ""."""
 
     changes: tuple[Change, ...]
     foretold: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Unproven:
+class Unproven(Struct, frozen=True):
     """Nothing is written; `why` is one clause for people that says what would have to change."""
 
     why: str
@@ -59,8 +58,7 @@ class Witness(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Consent:
+class Consent(Struct, frozen=True):
     """
     What the owner of the host said beforehand.
 
@@ -75,8 +73,7 @@ class Consent:
 NOTHING_SAID: Final = Consent()
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """One finding, and all that a mender may ask."""
 
     inventory: Inventory

@@ -11,9 +11,10 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd import __version__
 from gcd.model.audit import ActKind
@@ -85,8 +86,7 @@ class Type(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(Struct, frozen=True):
     """
     A metric. `samples` gives the values of its labels with the value, always for the same labels. Of an info the
     `labels` are all that there is. A single check knows what `is_of_check` says; the rest is the daemon's.

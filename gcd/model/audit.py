@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct
 
 from gcd.model.plan import Mend, Move, Outcome, Reason, Release
 
@@ -21,8 +22,7 @@ class ActKind(StrEnum):
     PURGE = "purge"
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(Struct, frozen=True):
     """
     One thing that a run did or was refused.
 

@@ -7,11 +7,10 @@ them: unchecked, since anybody who may write there chooses them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(Struct, frozen=True):
     """
     Entries by the directory that holds them; `layers` and `rw_layers` are those of ``layerdb/sha256`` and
     ``layerdb/mounts``. With `everything` nothing is known but that something may have changed: the rest says nothing.
@@ -29,10 +28,10 @@ class Changed:
     everything: bool = False
 
     def __or__(self, other: Changed) -> Changed:
-        return Changed(**{f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)})
+        return Changed(**{f: getattr(self, f) | getattr(other, f) for f in self.__struct_fields__})
 
     def __bool__(self) -> bool:
-        return any(getattr(self, f.name) for f in fields(self))
+        return any(getattr(self, f) for f in self.__struct_fields__)
 
 
 NOTHING = Changed()

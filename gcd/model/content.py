@@ -6,9 +6,10 @@ A verdict is bound to the layer's dir: a layer that was pulled again has another
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from gcd.model.ids import ChainId, LayerDirId
@@ -46,8 +47,7 @@ class Damage(StrEnum):
     """Another mode, owner or extended attribute: only where it was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """
     `path` is relative to the layer's ``diff``, surrogate-escaped; `expected` and `found` are short texts. Of a file
     that shall have content `size` and `crc` are what its content shall be, else `crc` is None.
@@ -61,8 +61,7 @@ class Difference:
     crc: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Worn:
+class Worn(Struct, frozen=True):
     """What a file wears: `mode` without the type, owner, and extended `attributes` with their names, sorted."""
 
     mode: int
@@ -80,8 +79,7 @@ def is_attribute(name: str) -> bool:
     return name != "" and "\0" not in name
 
 
-@dataclass(frozen=True, slots=True)
-class Twin:
+class Twin(Struct, frozen=True):
     """
     What a damaged or missing file of a layer shall be: `size` bytes with the SHA-256 `sha256` (64 hex digits), as the
     file `source`, a path relative to the root, holds them; last modified at `modified_ns` of the wall clock.
@@ -105,8 +103,7 @@ class Soundness(StrEnum):
     """Nothing is known to be wrong, and not all could be compared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """
     What was found in the layer `chain`, whose dir is `layer_dir`.
 
@@ -144,8 +141,7 @@ class Course(StrEnum):
     """Everything was looked at, or the time that it was given is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(Struct, frozen=True):
     """A scrub of the layers `layers`, in this order, begun at the wall clock time `began_ns`."""
 
     course: Course

@@ -10,9 +10,10 @@ Paths are relative to the root.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NewType
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,8 +53,7 @@ FOLDERS = {EntryState.OPEN: "open", EntryState.CLOSED: "entries", EntryState.PUR
 """The directory of ``.gcd`` that the entries of each state lie in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """
     What stood at an item's path: `mode` without the type, `label` the attribute ``security.selinux``, None without.
 
@@ -70,8 +70,7 @@ class Taken:
     disk_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """
     What a repair puts at an item's path: `sha256` is that of a file's content or a symlink's text, "" of a directory.
 
@@ -84,8 +83,7 @@ class Made:
     size: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """
     One name that the entry is about: `taken` is what stood there, None where nothing did; `made` what is put there.
 
@@ -98,8 +96,7 @@ class Item:
     made: Made | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
+class Ground(Struct, frozen=True):
     """
     What a unit stood on when it was taken, as far as it could be read: the parent chains of its records with their
     cache ids, and the link ids in its ``lower`` files with the dirs that they led to.
@@ -109,8 +106,7 @@ class Ground:
     links: Mapping[LinkId, LayerDirId]
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """
     `made_ns` is by the wall clock; `engine_id` is "" where the root has none. `store_inode` is that of the driver's
     home (``overlay2``), 0 where there is none: another one means that somebody made the root anew (safety rule S20).
@@ -128,8 +124,7 @@ class Manifest:
     ground: Ground
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(Struct, frozen=True):
     """
     An entry as it is shown: `trouble` says in one clause why `manifest` is None; `disk_bytes` are what a purge frees,
     and `ends_ns` is when its retention ends.
@@ -143,8 +138,7 @@ class Holding:
     ends_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class EntryDeed:
+class EntryDeed(Struct, frozen=True):
     """
     What became of an entry that was to be restored or purged. `reason` and `why`, one clause for people, say why not,
     or what is not quite as it was. `disk_bytes` are those that a purge freed.

@@ -8,9 +8,10 @@ images and containers it costs (`impact`) and its bytes. Codes, kinds and severi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, NewType
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from gcd.model.inventory import Source
@@ -115,8 +116,7 @@ class Moment(StrEnum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True, slots=True)
-class Remedy:
+class Remedy(Struct, frozen=True):
     kind: RemedyKind
     moment: Moment
     applicability: Applicability
@@ -126,8 +126,7 @@ class Remedy:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """One thing that was read: where (a path relative to the root, or a source), what was expected, what was found."""
 
     where: str
@@ -135,16 +134,14 @@ class Evidence:
     found: str
 
 
-@dataclass(frozen=True, slots=True)
-class Impact:
+class Impact(Struct, frozen=True):
     """What a finding costs: image references (or ids of untagged images) and container names, sorted."""
 
     images: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """
     What one rule saw at one node.
 
@@ -167,8 +164,7 @@ class Fault:
     impact: Impact | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(Struct, frozen=True):
     """
     The owner's word that findings whose id fits the glob `pattern` are known: why, and until when (exclusive; None: for
     ever).
@@ -179,8 +175,7 @@ class Acceptance:
     until_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """
     `since_ns` and `is_held` are those of the fault. `disk_bytes` and `inodes` are None
     until measured, and where nothing would be freed.
@@ -212,8 +207,7 @@ class Finding:
         return finding_id(self.code, self.subject)
 
 
-@dataclass(frozen=True, slots=True)
-class NotChecked:
+class NotChecked(Struct, frozen=True):
     """A rule that did not run, because `source` was not read completely: no finding of it means nothing."""
 
     code: Code

@@ -14,11 +14,10 @@ from __future__ import annotations
 import hashlib
 import re
 from itertools import repeat
-from sys import intern
 from typing import TYPE_CHECKING, NewType, TypeGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 ChainId = NewType("ChainId", str)
 """``sha256:<hex>`` of a stack of layers; for a base layer it equals the diff id."""
@@ -136,10 +135,10 @@ def chain_ids(diff_ids: tuple[DiffId, ...]) -> tuple[ChainId, ...]:
     return tuple(chain for chain, _ in chains_of(diff_ids, {}))
 
 
-def chains_of(diff_ids: Iterable[str], known: KnownChains) -> ImageChains:
+def chains_of(diff_ids: Iterable[str], known: KnownChains, one: Callable[[str], str] = str) -> ImageChains:
     """
     The chains of an image's layers, base first. What is computed is kept in `known`: images share their lower layers,
-    so most are asked for many times. Equal ids are one object.
+    so most are asked for many times. `one` may give one object for all texts that are equal: records name them, too.
     """
     found: list[tuple[ChainId, DiffId]] = []
     parent: ChainId | None = None
@@ -147,7 +146,7 @@ def chains_of(diff_ids: Iterable[str], known: KnownChains) -> ImageChains:
         key = (parent, diff_id)
         link = known.get(key)
         if link is None:
-            link = ChainId(intern(chain_id(parent, DiffId(diff_id)))), DiffId(intern(diff_id))
+            link = ChainId(one(chain_id(parent, DiffId(diff_id)))), DiffId(one(diff_id))
             known[key] = link
         found.append(link)
         parent = link[0]

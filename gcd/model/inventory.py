@@ -8,9 +8,10 @@ The order of the reading is part of its meaning (safety rule S1): `candidates` i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from gcd.model import layout
 
@@ -89,15 +90,13 @@ class Coverage(StrEnum):
     ABSENT = "absent"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceState:
+class SourceState(Struct, frozen=True):
     coverage: Coverage
     why: str = ""
     """One clause for people: what could not be read, and the system's reason. Empty when `coverage` is OK."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     """
     `sources` has an entry for each `Source`. Mappings are keyed by the record's own id. `repositories` is Absent when
     the file is missing. `build_cache` is empty, with the reasons in its `databases`, where none could be read.

@@ -10,9 +10,10 @@ Paths are relative to the root.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from gcd.model.content import Worn
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from gcd.model.ids import ChainId, ImageId
 
 
-@dataclass(frozen=True, slots=True)
-class WriteFile:
+class WriteFile(Struct, frozen=True):
     """
     The regular file `path` shall hold `content` and nothing else.
 
@@ -35,8 +35,7 @@ class WriteFile:
     like: str
 
 
-@dataclass(frozen=True, slots=True)
-class CopyFile:
+class CopyFile(Struct, frozen=True):
     """
     The regular file `path` shall hold what the file `source` does: `size` bytes, whose SHA-256 is `sha256` (64 hex
     digits); else nothing is done. It is last modified at `modified_ns` of the wall clock.
@@ -54,24 +53,21 @@ class CopyFile:
     worn: Worn | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LinkFile:
+class LinkFile(Struct, frozen=True):
     """`path`, another name of the file `to`, shall be that again when `to` is copied by the same repair."""
 
     path: str
     to: str
 
 
-@dataclass(frozen=True, slots=True)
-class MakeSymlink:
+class MakeSymlink(Struct, frozen=True):
     """The symlink `path` shall have the text `target`; what stands in its place is kept in the entry."""
 
     path: str
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class MakeDirectory:
+class MakeDirectory(Struct, frozen=True):
     """
     `path` shall be a directory. One that is there stays as it is; a new one, empty, has `mode` and the owner and label
     of `like`, and what stood in its place is kept in the entry.
@@ -82,8 +78,7 @@ class MakeDirectory:
     like: str
 
 
-@dataclass(frozen=True, slots=True)
-class DropReference:
+class DropReference(Struct, frozen=True):
     """
     The references to images in the file `path` shall be as they are, but without `reference`, which names `image`.
 
@@ -95,8 +90,7 @@ class DropReference:
     image: ImageId
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAside(Struct, frozen=True):
     """`path` shall be gone from its place and kept in the entry."""
 
     path: str
@@ -106,16 +100,14 @@ Change = WriteFile | CopyFile | LinkFile | MakeSymlink | MakeDirectory | DropRef
 """One thing that a repair does. What was in its place before is kept in the entry, so that it can be undone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """Quarantine of `paths`, which move as one unit, in this order."""
 
     finding: Finding
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Mend:
+class Mend(Struct, frozen=True):
     """A repair: all of `changes`, in this order, or none. `foretold` says what the engine will do at its next start."""
 
     finding: Finding
@@ -123,8 +115,7 @@ class Mend:
     foretold: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """The running engine is made to delete the layer `chain`, and with it none that this plan does not release too."""
 
     finding: Finding
@@ -170,8 +161,7 @@ class Reason(StrEnum):
     """The engine's API said no, or did something else than was predicted."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeftAlone:
+class LeftAlone(Struct, frozen=True):
     """`why` is one clause for people that says what would have to change."""
 
     finding: Finding
@@ -179,8 +169,7 @@ class LeftAlone:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What makes a root the same root: its directory, and the engine that wrote it (`engine_id` "" where unknown)."""
 
     device: int
@@ -188,8 +177,7 @@ class Identity:
     engine_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """
     What is to be done with the root `root`, in the order of `steps`: repairs first, then what moves, dependents before
     what they depend on.
@@ -233,8 +221,7 @@ class Outcome(StrEnum):
     """It was begun and rolled back, or what it left open will be at the next start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deed:
+class Deed(Struct, frozen=True):
     """What became of one step: `entry` names the quarantine's entry where there is one."""
 
     step: Step

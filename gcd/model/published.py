@@ -5,9 +5,10 @@ What the daemon knows at one moment and shows: its metrics, its page, its API an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,16 +40,14 @@ BUCKETS_SECONDS = (0.005, 0.02, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 """The upper bounds of the durations of checks that are counted together; beyond the last there is one more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Durations:
+class Durations(Struct, frozen=True):
     """A histogram: how many checks ended within each of `BUCKETS_SECONDS` (not cumulated), beyond them, and in all."""
 
     counts: tuple[int, ...] = (0,) * (len(BUCKETS_SECONDS) + 1)
     sum_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """What was counted since the daemon began. `reclaimed_bytes` are those that purges and releases freed."""
 
     acts: Mapping[tuple[ActKind, Outcome], int]
@@ -63,8 +62,7 @@ class Tally:
     """What scrubs have read for the layers that they were done with, whoever began them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(Struct, frozen=True):
     """
     The quarantine: bytes of disk usage, entries, when the oldest was moved (wall clock; None without any), and how long
     one is kept.
@@ -76,8 +74,7 @@ class Holding:
     retention_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Scrubbing:
+class Scrubbing(Struct, frozen=True):
     """
     What scrubs know of the layers that there are. `oldest_ns` is when the layer was looked at that was not for longest,
     of those that ever were (wall clock; None: none was). `progress` is the part of the last scrub that is done, from 0
@@ -92,16 +89,14 @@ class Scrubbing:
     is_readable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """One figure of the history: the orphaned bytes that a check found."""
 
     checked_ns: int
     orphaned_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """
     `result` is the last one, whatever scope it had; `checked_ns` says when each scope last came to an end (wall clock).
     `reclaimable_bytes` are those that the policy would free or move now. `is_watching` is false where the root is

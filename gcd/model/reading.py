@@ -8,35 +8,31 @@ means a different damage, and only `Absent` may ever count as absence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar, assert_never
+
+from msgspec import Struct
 
 T = TypeVar("T", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Present(Generic[T]):
+class Present(Struct, Generic[T], frozen=True):
     value: T
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Empty:
+class Empty(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     reason: str
     """The system's own word for it, such as ``EACCES`` or ``EIO``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
+class Malformed(Struct, frozen=True):
     expected: str
     found: str
     """Escaped and cut: safe to print."""

@@ -5,8 +5,9 @@ The result of a run: the only thing that leaves it. Reports, metrics and exit st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.model.errors import ExitBits
 from gcd.model.finding import Confidence, Kind, Severity
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from gcd.model.inventory import Source, SourceState
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """
     Figures over all findings that are not accepted, in bytes of disk usage; `accepted` and `accepted_bytes` are those
     of the accepted ones.
@@ -43,8 +43,7 @@ class Summary:
     accepted_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Struct, frozen=True):
     """
     `findings` are sorted: worst first, then by code and subject. `checked_ns` is the wall clock time of the run.
     `expired` are acceptances that ran out while a finding that they fitted is still there. Of all `rules` the run was

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.model.content import Soundness
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from gcd.model.ids import ChainId
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(Struct, frozen=True):
     """
     How a damaged layer is fetched again: `commands` for a shell, in their order, each only after the one before it
     succeeded. `containers` are removed with what they wrote; `made` are images that no registry is known to have.
@@ -28,8 +28,7 @@ class Again:
     made: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Scrubbed:
+class Scrubbed(Struct, frozen=True):
     """
     The verdicts on the layers of `root`, and the last sweep, of which `left` layers with `left_bytes` are to be done.
 

@@ -8,9 +8,10 @@ inode of the root has exactly one owner, so that its totals are those of ``du -x
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,8 +98,7 @@ class Unit(NamedTuple):
     payload_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Struct, frozen=True):
     """
     A root as one walk saw it, on one device.
 
@@ -111,8 +111,7 @@ class Tree:
     unreadable: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSpace:
+class ImageSpace(Struct, frozen=True):
     """
     One image: `unique` is on disk for it alone, `shared` for it and others. The `engine_…` bytes are the engine's own:
     the sizes that layer records hold; None where one of them cannot be read.
@@ -127,8 +126,7 @@ class ImageSpace:
     engine_shared_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerSpace:
+class ContainerSpace(Struct, frozen=True):
     """One container: its rw layer with the init layer, its logs, and what the engine keeps beside them."""
 
     id: str
@@ -139,16 +137,14 @@ class ContainerSpace:
     engine_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRow:
+class EngineRow(Struct, frozen=True):
     """One line of what ``docker system df`` says: how many, and the sum of their sizes as the engine counts."""
 
     count: int
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class EngineView:
+class EngineView(Struct, frozen=True):
     """
     What ``docker system df`` would say of the same root.
 
@@ -164,8 +160,7 @@ class EngineView:
     build_bytes_in_images: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DiskUsage:
+class DiskUsage(Struct, frozen=True):
     """
     `shares` are by category and part, in the order of `Category`; `total` is their sum, and what ``du -x`` says of the
     root. `not_checked` are the rules that look for orphans and could not run: what they would have found is in other

@@ -9,8 +9,9 @@ as one made from nothing; a test holds it to that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct, field
 
 from gcd.model import edges
 from gcd.model.finding import Node, NodeKind
@@ -28,8 +29,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
-class Differing:
+class Differing(Struct, frozen=True):
     """
     The ids under which two inventories of one root differ, in either direction; whatever else they hold may differ as
     well, but not one mapping that has its ids here.
@@ -60,8 +60,7 @@ def succeed(before: StoreGraph, inventory: Inventory, bound_ns: int | None, diff
     return after
 
 
-@dataclass(slots=True)
-class _Succession:
+class _Succession(Struct):
     before: StoreGraph
     after: StoreGraph
     differing: Differing

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from gcd.model.plan import LeftAlone
 from gcd.policy.policy import BY_POLICY, DEFAULT, History
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from gcd.policy.policy import Policy, Selection
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """
     What holds for all findings of a plan.
 
@@ -44,8 +44,7 @@ class Situation:
     labelled: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """
     May `remedy` be done about `finding`?
 

@@ -8,8 +8,9 @@ anything that a process has open, is `suspected`: true perhaps, but shown as `in
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from gcd.model.finding import Confidence, Severity
 

@@ -9,8 +9,10 @@ to be released (S10).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from gcd.model.finding import Kind, NodeKind, RemedyKind
 from gcd.model.plan import LeftAlone, Mend, Move, Reason, Release
@@ -34,8 +36,7 @@ Make = Callable[["Finding", "Remedy"], "Step | LeftAlone"]
 _OF_THE_MOMENT = frozenset({Reason.ENGINE_RUNS, Reason.ENGINE_STOPPED})
 
 
-@dataclass(slots=True)
-class _Planned:
+class _Planned(Struct):
     """What has been planned so far."""
 
     steps: dict[FindingId, Step] = field(default_factory=dict)

@@ -7,9 +7,10 @@ code or the id is asked for by name, and needs no verb in the policy; every othe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from gcd.model.finding import Confidence, RemedyKind
 
@@ -41,8 +42,7 @@ REMEDY_OF: Mapping[Verb, RemedyKind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """
     When things may be done: from `begin` until before `end` by the clock of `zone`, on `days`.
 
@@ -55,8 +55,7 @@ class Window:
     zone: tzinfo
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
+class Protection(Struct, frozen=True):
     """
     What is never touched: by code, by finding (ids or globs over ids), by whom it costs (globs over names, and over
     labels as ``key=value``).
@@ -69,8 +68,7 @@ class Protection:
     labels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """
     The default does nothing: it has no verbs, and what has none is reported.
 
@@ -101,8 +99,7 @@ class Policy:
         return self.severities.get(finding.severity, ())
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """
     What one command asks for: all findings, or those of `codes` and `ids`.
 
@@ -118,8 +115,7 @@ class Selection:
         return not (self.codes or self.ids) or finding.code in self.codes or finding.id in self.ids
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Struct, frozen=True):
     """
     What earlier runs saw of this root. `seen_ns`: for how many nanoseconds of this boot, by its own clock (S5), each
     finding has been there. `last_ns`: the wall clock time of the latest of these runs, 0 if there was none.

@@ -6,8 +6,9 @@ One function for each reason, in one table; each answers one sentence that says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from gcd.model.facts import EngineState
 from gcd.model.finding import NodeKind
@@ -27,8 +28,7 @@ CLOCK_TOLERANCE_NS = 120_000_000_000
 _KEEPERS = (Source.IMAGES, Source.LAYERS, Source.CONTAINERS)
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(Struct, frozen=True):
     """
     What a refusal is made of, beside the findings.
 

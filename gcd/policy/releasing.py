@@ -21,8 +21,9 @@ Sources: moby ``image/tarexport/load.go`` Load, ``layer/layer_store.go`` Registe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from gcd.model import edges
 from gcd.model.entry import EntryState
@@ -43,8 +44,7 @@ if TYPE_CHECKING:
     from gcd.model.storegraph import StoreGraph
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """
     One reading of a root: `findings` are the orphaned layers in it, `listed` is what its engine lists.
     """
@@ -55,8 +55,7 @@ class Scene:
     listed: Listed
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """
     What will happen: `goes` are the layers that are deleted with their dirs, the topmost first, `stays` the rest of the
     chain. `diff_ids` are those of the whole chain, base first.
@@ -67,8 +66,7 @@ class Proof:
     stays: tuple[ChainId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(Struct, frozen=True):
     """What earlier releases of a run have taken with them."""
 
     nodes: set[Node] = field(default_factory=set)
@@ -79,15 +77,13 @@ class Gone:
         self.dirs.update(proof.goes.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Unproven:
+class Unproven(Struct, frozen=True):
     reason: Reason
     why: str
     """One clause for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(Struct, frozen=True):
     """The record of one layer of the chain; the dirs that go with it, and those that went before."""
 
     scene: Scene

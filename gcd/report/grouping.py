@@ -4,8 +4,9 @@ Findings in the order that people need: causes first, what they explain below th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.model.finding import Confidence
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from gcd.model.finding import Finding, FindingId
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """
     Findings that no other finding explains, of one code and severity, equally sure and equally free or blocked; those
     with the most bytes first.

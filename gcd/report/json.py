@@ -9,8 +9,9 @@ base64 beside it. The output is ASCII, so that nothing in a name can reach a ter
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
 
 from gcd import __version__
 from gcd.model.inventory import Source

@@ -25,7 +25,9 @@
 #include "_names.h"
 
 #define MOST_PARTS 8
-#define MOST_TEMPLATES 18
+#define MOST_TEMPLATES 8
+#define MOST_WAYS 16
+#define MOST_DIGITS 18
 #define TEXT_BYTES 8192
 #define ENDS_BYTES 4096
 #define HEAD_BYTES 10
@@ -38,7 +40,7 @@
 #define DEFLATE_SLACK 4096
 
 /* The members of gcd.root.sound.Kind, in their order. */
-enum kind { TEXT, TEXTS, GZIP, MARK, DIRECTORY, DATED_DIRECTORY, KINDS };
+enum kind { TEXT, TEXTS, NUMBER, GZIP, MARK, DIRECTORY, DATED_DIRECTORY, TOLD_DIRECTORY, KINDS };
 
 /* What stands in a template in the place of a digit (gcd.root.sound). */
 enum digit { HEX = 0x80, BASE36, BASE32, DECIMAL };
@@ -56,6 +58,15 @@ struct templates {
 	Py_ssize_t longest;
 };
 
+/* What a symlink leads to: one of the templates between two texts. */
+struct target {
+	const char *before;
+	Py_ssize_t before_length;
+	struct templates templates;
+	const char *after;
+	Py_ssize_t after_length;
+};
+
 struct part {
 	const char *name;
 	int kind;
@@ -66,13 +77,16 @@ struct part {
 struct form {
 	struct part parts[MOST_PARTS];
 	int count;
+	int values;
+	unsigned whole[MOST_WAYS];
+	int ways;
 };
 
 struct record {
 	bool is_sound;
 	unsigned seen; /* a bit for each part that is there */
 	int64_t newest_ns;
-	int64_t size;
+	int64_t numbers[MOST_PARTS]; /* of each part that is one, and how long that is which is a gzip file */
 	size_t ends[MOST_PARTS + 1]; /* where in the text that of each part begins, and the last one ends */
 	char text[TEXT_BYTES];
 };
@@ -175,6 +189,30 @@ static bool list_parts(int fd, const struct form *form, struct record *record)
 	return got == 0;
 }
 
+static bool is_whole(const struct form *form, unsigned seen)
+{
+	for (int i = 0; i < form->ways; i++)
+		if (form->whole[i] == seen)
+			return true;
+	return false;
+}
+
+static bool read_number(int fd, int64_t *number)
+{
+	char digits[MOST_DIGITS + 1];
+	ssize_t got = read(fd, digits, sizeof digits);
+
+	if (got < 1 || got > MOST_DIGITS)
+		return false;
+	*number = 0;
+	for (ssize_t i = 0; i < got; i++) {
+		if (!(kinds_of[(unsigned char)digits[i]] & BIT(DECIMAL)))
+			return false;
+		*number = *number * 10 + (digits[i] - '0');
+	}
+	return true;
+}
+
 static bool read_text(int fd, const struct part *part, char *text, size_t *length)
 {
 	size_t most = part->most * (part->templates.longest + 1);
@@ -217,7 +255,20 @@ static bool read_gzip(int fd, int64_t *size)
 	return read(fd, tail, TAIL_BYTES) == TAIL_BYTES && are_ends_of_gzip(ends, tail, *size);
 }
 
-static bool read_file(int home, const struct part *part, struct record *record, char *text, size_t *length)
+static bool read_content(int fd, const struct part *part, int64_t *number, char *text, size_t *length)
+{
+	switch (part->kind) {
+	case NUMBER:
+		return read_number(fd, number);
+	case GZIP:
+		return read_gzip(fd, number);
+	default:
+		return read_text(fd, part, text, length);
+	}
+}
+
+/* Reads the part of this number in the form, a text behind those of the parts before it. */
+static bool read_file(int home, const struct part *part, int number, struct record *record, size_t *length)
 {
 	int fd = openat(home, part->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	struct stat status;
@@ -228,18 +279,18 @@ static bool read_file(int home, const struct part *part, struct record *record, 
 	is_sound = !fstat(fd, &status) && S_ISREG(status.st_mode);
 	if (is_sound) {
 		note_age(record, &status);
-		is_sound = part->kind == GZIP ? read_gzip(fd, &record->size) : read_text(fd, part, text, length);
+		is_sound = read_content(fd, part, &record->numbers[number], record->text + record->ends[number], length);
 	}
 	close(fd);
 	return is_sound;
 }
 
-static bool read_part(int home, const struct part *part, struct record *record, char *text, size_t *length)
+static bool read_part(int home, const struct part *part, int number, struct record *record, size_t *length)
 {
 	struct stat status;
 
 	if (part->kind <= GZIP)
-		return read_file(home, part, record, text, length);
+		return read_file(home, part, number, record, length);
 	if (part->kind == DATED_DIRECTORY) {
 		if (fstatat(home, part->name, &status, AT_SYMLINK_NOFOLLOW))
 			return false;
@@ -256,7 +307,7 @@ static bool read_parts(int home, const struct form *form, struct record *record)
 		size_t length = 0;
 
 		record->ends[i] = at;
-		if (record->seen & 1u << i && !read_part(home, &form->parts[i], record, record->text + at, &length))
+		if (record->seen & 1u << i && !read_part(home, &form->parts[i], i, record, &length))
 			return false;
 		at += length;
 	}
@@ -272,7 +323,7 @@ static void read_record(int home, const char *name, const struct form *form, str
 	memset(record, 0, offsetof(struct record, text));
 	if (fd < 0)
 		return;
-	if (list_parts(fd, form, record) && !fstat(fd, &status)) {
+	if (list_parts(fd, form, record) && is_whole(form, record->seen) && !fstat(fd, &status)) {
 		note_age(record, &status);
 		record->is_sound = read_parts(fd, form, record);
 	}
@@ -320,7 +371,7 @@ static bool take_part(PyObject *given, struct part *part, Py_ssize_t *bytes)
 		return false;
 	if (part->kind < 0 || part->kind >= KINDS || part->most < 1 || part->most > TEXT_BYTES || strchr(part->name, '/'))
 		return refuse_form();
-	is_text = part->kind <= TEXTS;
+	is_text = part->kind == TEXT || part->kind == TEXTS;
 	if ((part->templates.count > 0) != is_text || part->templates.longest > TEXT_BYTES)
 		return refuse_form();
 	if ((part->kind == TEXTS) ? part->templates.count > 1 : part->most > 1)
@@ -329,19 +380,25 @@ static bool take_part(PyObject *given, struct part *part, Py_ssize_t *bytes)
 	return true;
 }
 
-/* The form that the tuple of parts says; ValueError where it fits no record. */
-static bool take_form(PyObject *parts, struct form *form)
+static bool has_value(const struct part *part)
+{
+	return part->kind <= GZIP || part->kind == TOLD_DIRECTORY;
+}
+
+static bool take_parts(PyObject *parts, struct form *form)
 {
 	Py_ssize_t count = PyTuple_Size(parts);
 	Py_ssize_t text = 0;
 
 	if (count < 0 || count > MOST_PARTS)
 		return refuse_form();
+	form->values = 0;
 	for (form->count = 0; form->count < count; form->count++) {
 		Py_ssize_t bytes;
 
 		if (!take_part(PyTuple_GetItem(parts, form->count), &form->parts[form->count], &bytes))
 			return false;
+		form->values += has_value(&form->parts[form->count]);
 		text += bytes;
 		if (text > TEXT_BYTES)
 			return refuse_form();
@@ -349,29 +406,75 @@ static bool take_form(PyObject *parts, struct form *form)
 	return true;
 }
 
-/* What each part of the record holds; the empty text where it is none. */
-static PyObject *texts_of(const struct form *form, const struct record *record)
+/* The form that a pair says: parts, and which of them there are together; ValueError where it fits no record. */
+static bool take_form(PyObject *given, struct form *form)
 {
-	PyObject *texts = PyTuple_New(form->count);
+	PyObject *parts, *whole;
+	Py_ssize_t ways;
 
-	for (int i = 0; texts && i < form->count; i++) {
-		size_t length = record->ends[i + 1] - record->ends[i];
-		PyObject *text = PyUnicode_DecodeLatin1(record->text + record->ends[i], length, NULL);
+	if (!PyArg_ParseTuple(given, "OO", &parts, &whole) || !take_parts(parts, form))
+		return false;
+	ways = PyTuple_Size(whole);
+	if (ways < 0 || ways > MOST_WAYS)
+		return refuse_form();
+	for (form->ways = 0; form->ways < ways; form->ways++) {
+		unsigned long way = PyLong_AsUnsignedLong(PyTuple_GetItem(whole, form->ways));
 
-		if (text && form->parts[i].kind == TEXT)
-			PyUnicode_InternInPlace(&text);
-		if (!text || PyTuple_SetItem(texts, i, text))
-			Py_CLEAR(texts);
+		if (PyErr_Occurred())
+			return false;
+		form->whole[form->ways] = way;
 	}
-	return texts;
+	return true;
+}
+
+static PyObject *interned(const char *bytes, size_t length)
+{
+	PyObject *text = PyUnicode_DecodeLatin1(bytes, length, NULL);
+
+	if (text)
+		PyUnicode_InternInPlace(&text);
+	return text;
+}
+
+/* What the part of this number holds. */
+static PyObject *value_of(const struct form *form, const struct record *record, int number)
+{
+	const char *text = record->text + record->ends[number];
+	size_t length = record->ends[number + 1] - record->ends[number];
+	bool is_there = record->seen & 1u << number;
+
+	switch (form->parts[number].kind) {
+	case TEXT:
+		return is_there ? interned(text, length) : Py_NewRef(Py_None);
+	case TEXTS:
+		return PyUnicode_DecodeLatin1(text, length, NULL);
+	case NUMBER:
+	case GZIP:
+		return PyLong_FromLongLong(record->numbers[number]);
+	default:
+		return PyBool_FromLong(is_there);
+	}
 }
 
 static PyObject *record_of(const struct form *form, const struct record *record)
 {
+	PyObject *values, *value;
+	int count = 0;
+
 	if (!record->is_sound)
 		Py_RETURN_NONE;
-	return Py_BuildValue("(ILLN)", record->seen, (long long)record->newest_ns, (long long)record->size,
-			     texts_of(form, record));
+	values = PyTuple_New(form->values + 1);
+	for (int i = 0; values && i < form->count; i++) {
+		if (!has_value(&form->parts[i]))
+			continue;
+		value = value_of(form, record, i);
+		if (!value || PyTuple_SetItem(values, count++, value))
+			Py_CLEAR(values);
+	}
+	value = values ? PyLong_FromLongLong(record->newest_ns) : NULL;
+	if (values && (!value || PyTuple_SetItem(values, count, value)))
+		Py_CLEAR(values);
+	return values;
 }
 
 static bool read_group(int home, struct names *names, const struct form *form, struct record *records, PyObject *found)
@@ -413,38 +516,43 @@ static PyObject *read_records(PyObject *module, PyObject *args)
 	return found;
 }
 
-static void read_symlink(int home, const char *name, const struct templates *templates, struct symlink *symlink)
+static void read_symlink(int home, const char *name, const struct target *target, struct symlink *symlink)
 {
+	Py_ssize_t around = target->before_length + target->after_length;
 	struct stat status;
+	ssize_t length;
 
 	symlink->is_sound = !fstatat(home, name, &status, AT_SYMLINK_NOFOLLOW);
 	if (!symlink->is_sound)
 		return;
 	symlink->ctime_ns = ctime_ns(&status);
-	symlink->length = readlinkat(home, name, symlink->text, sizeof symlink->text);
-	symlink->is_sound = symlink->length >= 0 && fits_one(templates, symlink->text, symlink->length);
+	length = readlinkat(home, name, symlink->text, sizeof symlink->text);
+	symlink->length = length - around;
+	symlink->is_sound = length >= around && !memcmp(symlink->text, target->before, target->before_length) &&
+			    !memcmp(symlink->text + length - target->after_length, target->after, target->after_length) &&
+			    fits_one(&target->templates, symlink->text + target->before_length, symlink->length);
 }
 
-static PyObject *symlink_of(const struct symlink *symlink)
+static PyObject *symlink_of(const struct target *target, const struct symlink *symlink)
 {
 	if (!symlink->is_sound)
 		Py_RETURN_NONE;
-	return Py_BuildValue("(NL)", PyUnicode_DecodeLatin1(symlink->text, symlink->length, NULL),
+	return Py_BuildValue("(NL)", interned(symlink->text + target->before_length, symlink->length),
 			     (long long)symlink->ctime_ns);
 }
 
-static bool read_symlink_group(int home, struct names *names, const struct templates *templates, PyObject *found)
+static bool read_symlink_group(int home, struct names *names, const struct target *target, PyObject *found)
 {
 	struct symlink symlinks[GROUP];
 	int count = names->count;
 
 	Py_BEGIN_ALLOW_THREADS
 	for (int i = 0; i < count; i++)
-		read_symlink(home, names->each[i], templates, &symlinks[i]);
+		read_symlink(home, names->each[i], target, &symlinks[i]);
 	Py_END_ALLOW_THREADS
 	drop_names(names);
 	for (int i = 0; i < count; i++)
-		if (!append(found, symlink_of(&symlinks[i])))
+		if (!append(found, symlink_of(target, &symlinks[i])))
 			return false;
 	return !PyErr_CheckSignals();
 }
@@ -452,22 +560,25 @@ static bool read_symlink_group(int home, struct names *names, const struct templ
 static PyObject *read_symlinks(PyObject *module, PyObject *args)
 {
 	PyObject *given, *texts, *found;
-	struct templates templates;
+	struct target target;
 	struct names names;
 	Py_ssize_t total;
 	int home;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iOO", &home, &given, &texts) || !take_templates(texts, &templates))
+	if (!PyArg_ParseTuple(args, "iOy#Oy#", &home, &given, &target.before, &target.before_length, &texts, &target.after,
+			      &target.after_length) ||
+	    !take_templates(texts, &target.templates))
 		return NULL;
-	if (templates.longest >= SYMLINK_BYTES) {
+	if (target.before_length >= SYMLINK_BYTES || target.after_length >= SYMLINK_BYTES ||
+	    target.before_length + target.templates.longest + target.after_length >= SYMLINK_BYTES) {
 		refuse_form();
 		return NULL;
 	}
 	total = PySequence_Size(given);
 	found = total < 0 ? NULL : PyList_New(0);
 	for (Py_ssize_t at = 0; found && at < total; at += GROUP)
-		if (!take_names(given, at, total, &names) || !read_symlink_group(home, &names, &templates, found))
+		if (!take_names(given, at, total, &names) || !read_symlink_group(home, &names, &target, found))
 			Py_CLEAR(found);
 	return found;
 }

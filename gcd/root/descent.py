@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.root.listing import DIRECTORY_FLAGS, GONE, MOST_LEVELS, enter
 
@@ -34,8 +35,7 @@ OPEN = 4
 Identity = tuple[int, int]
 
 
-@dataclass(slots=True)
-class _Stride:
+class _Stride(Struct):
     """A directory on the way down, -1 while it is closed, and the ways to what is still to be entered below it."""
 
     fd: int

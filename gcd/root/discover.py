@@ -25,9 +25,10 @@ names of BuildKit's folders).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from gcd.formats.escape import escaped
 from gcd.model import layout
@@ -73,8 +74,7 @@ _FILE_LIMIT = 1 << 20
 _PATH_SHOWN = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Struct, frozen=True):
     """
     The live store of a root: where it lies (symlinks resolved; a sub-root if users are remapped), the graphdriver that
     wrote it, and the other stores there, by paths relative to `path`.
@@ -85,8 +85,7 @@ class Store:
     dormant: tuple[DormantStore, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Trees:
+class _Trees(Struct, frozen=True):
     """
     What lies in one directory: drivers that have a home or an image tree, those of them with something in it, and paths
     that only the containerd image store makes, with the snapshotter of each.

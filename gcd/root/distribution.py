@@ -6,8 +6,9 @@ Sources: moby ``distribution/metadata/metadata.go`` and ``v2_metadata_service.go
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.formats.distribution import check_diff_id, check_sources
 from gcd.model import layout
@@ -30,8 +31,7 @@ _DISTRIBUTION: Mapping[str, Callable[[bytes], None]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
+class Distribution(Struct, frozen=True):
     """
     What ``distribution/`` holds: `unreadable` records by path, the diff ids of `layers` that registries have, and the
     paths of `temporaries`, which are relative to the root.
@@ -58,8 +58,7 @@ def read_distribution(root: Directory, driver: str) -> Distribution:
     return Distribution(walk.unreadable, frozenset(walk.layers), tuple(walk.temporaries), combined(*walk.states))
 
 
-@dataclass(frozen=True, slots=True)
-class _Walk:
+class _Walk(Struct, frozen=True):
     unreadable: dict[str, DistributionRecord]
     layers: set[str]
     temporaries: list[str]

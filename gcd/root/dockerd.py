@@ -17,9 +17,10 @@ import json
 import math
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from gcd.formats.escape import escaped
 from gcd.model import layout
@@ -53,8 +54,7 @@ _MAX_SYMLINKS = 40
 _HOME_VARIABLES = (b"ROOTLESSKIT_STATE_DIR", b"HOME", b"XDG_DATA_HOME", b"XDG_CONFIG_HOME")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """
     What an engine's flags, or a ``daemon.json``, say of its store; "" and None where they say nothing.
 
@@ -79,8 +79,7 @@ class Settings:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RunningEngine:
+class RunningEngine(Struct, frozen=True):
     """A dockerd; `path` leads to its data root from gcd's own mount namespace, `identity` is device and inode of it."""
 
     pid: int

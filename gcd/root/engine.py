@@ -29,9 +29,10 @@ import errno
 import fcntl
 import os
 import stat
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from gcd.formats.locks import parse_locks
 from gcd.model import layout
@@ -69,8 +70,7 @@ class _LockState(Enum):
     UNTRIED = auto()
 
 
-@dataclass(slots=True)
-class _Holders:
+class _Holders(Struct):
     """Who holds locks on files of the root: the pids on ``volumes/metadata.db``, and those on other databases."""
 
     of_the_lock: list[int] = field(default_factory=list)

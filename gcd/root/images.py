@@ -15,9 +15,11 @@ Source: moby ``image/fs.go`` (content, metadata), ``reference/store.go`` (``repo
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import partial
+from sys import intern
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.formats.imageconfig import parse_image_config
 from gcd.formats.repositories import parse_repositories
@@ -52,8 +54,7 @@ ConfigFile = tuple[Reading[bytes], int]
 _COPY_PREFIX = f"{layout.TEMPORARY_PREFIX}repositories.json"
 
 
-@dataclass(frozen=True, slots=True)
-class ImageDb:
+class ImageDb(Struct, frozen=True):
     """What there is beside the configs."""
 
     metadata: Mapping[ImageId, ImageMetadata]
@@ -111,7 +112,7 @@ def read_configs(
 
 def images_of(configs: Mapping[ImageId, ConfigFile]) -> dict[ImageId, Image]:
     """The images that `configs` describe."""
-    parse = partial(parse_image_config, known={})
+    parse = partial(parse_image_config, known={}, one=intern)
     return {
         image_id: Image(image_id, parsed_reading(content, parse), _digest(content), ctime_ns)
         for image_id, (content, ctime_ns) in configs.items()
@@ -196,8 +197,7 @@ _PARENT = Wanted(layout.PARENT, METADATA_LIMIT, _parent)
 _LAST_UPDATED = Wanted(layout.LAST_UPDATED, METADATA_LIMIT, parse_last_updated)
 
 
-@dataclass(frozen=True, slots=True)
-class References:
+class References(Struct, frozen=True):
     """``repositories.json``, its ctime, its temporary copies, oldest first, and the paths of those."""
 
     repositories: Reading[Repositories]

@@ -14,9 +14,10 @@ Source: moby ``layer/filestore.go`` and ``layer/layer_store.go``.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.formats.descriptor import check_descriptor
 from gcd.formats.gzipends import HEAD_BYTES, TAIL_BYTES, gzip_size
@@ -50,8 +51,7 @@ MAX_NESTING = 128
 _FACTS = frozenset({layout.MOUNT_ID, layout.INIT_ID, layout.PARENT})
 
 
-@dataclass(frozen=True, slots=True)
-class LayerDb:
+class LayerDb(Struct, frozen=True):
     """What ``layerdb/`` holds; `layers_state` speaks of ``sha256/`` and ``tmp/``, `rw_layers_state` of ``mounts/``."""
 
     layers: LayerShelf
@@ -168,8 +168,7 @@ def _read_rw_layers(
     return walk.found, SourceState(Coverage.OK)
 
 
-@dataclass(frozen=True, slots=True)
-class _RwLayers:
+class _RwLayers(Struct, frozen=True):
     """The walk through ``mounts/``: the records seen so far, and what hid some."""
 
     found: dict[RwLayerName, RwLayerRecord]

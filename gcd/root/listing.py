@@ -9,8 +9,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
+
+from msgspec import Struct, field
 
 T = TypeVar("T")
 
@@ -88,8 +89,7 @@ def enter(parent: int, name: str) -> int | None:
         raise
 
 
-@dataclass(slots=True)
-class _Sums:
+class _Sums(Struct):
     blocks: int = 0
     inodes: int = 0
     size: int = 0

@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from gcd.formats.mountinfo import parse_mountinfo
 from gcd.model import layout
@@ -45,8 +46,7 @@ _TABLE_LIMIT = 256 << 20
 _UNKNOWN = "unknown"
 
 
-@dataclass(slots=True)
-class _View:
+class _View(Struct):
     """What is mounted as some processes see it; `table` holds only the lines that may be about layer dirs."""
 
     namespace: str

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.formats.escape import escaped
 from gcd.formats.mountinfo import parse_mountinfo
@@ -43,8 +44,7 @@ Place = tuple[tuple[int, int], str]
 MountTable = dict[int, "MountLine"]
 
 
-@dataclass(frozen=True, slots=True)
-class Opener:
+class Opener(Struct, frozen=True):
     """A process, and one path below the root that it has open, escaped."""
 
     pid: int
@@ -52,8 +52,7 @@ class Opener:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(Struct, frozen=True):
     """The root that is looked for: its path and place, and what gcd itself can reach."""
 
     path: str

@@ -11,9 +11,10 @@ Source: moby ``daemon/graphdriver/overlay2/overlay.go`` create, Get, Remove.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from gcd.formats.lower import parse_lower
 from gcd.formats.texts import parse_link, parse_link_target

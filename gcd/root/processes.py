@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
+
+from msgspec import Struct
 
 from gcd.formats.escape import escaped
 
@@ -29,8 +30,7 @@ _PARENT_FIELD = 4 - 3
 _START_FIELD = 22 - 3
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Struct, frozen=True):
     proc: str
     pid: int
 

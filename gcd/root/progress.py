@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from gcd.model.inventory import Source
@@ -16,8 +17,7 @@ BATCH = 256
 """How many items are read between two tellings."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """`readers`: how many read at a time, the one who asks among them."""
 
     progress: Progress | None = None

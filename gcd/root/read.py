@@ -30,9 +30,11 @@ the engine changed in between, a doubt says so and nothing is proven.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gcd.model import layout
 from gcd.model.facts import Engine, EngineState
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
         DormantStore,
         Image,
         KernelMount,
+        LinkFarm,
         Plugin,
         QuarantineEntry,
         TemporaryFile,
@@ -76,6 +79,8 @@ if TYPE_CHECKING:
     from gcd.root.containers import ContainerFiles
     from gcd.root.images import ConfigFile
     from gcd.root.tree import Directory
+
+    Described = tuple[dict[ImageId, Image], dict[ContainerId, Container]]
 
 EPOCH_TOLERANCE_NS = 2_000_000_000
 """Two readings of one engine's epoch may differ by this: the kernel gives the time of its boot in whole seconds."""
@@ -101,13 +106,9 @@ def read_inventory(
         before = read_engine(root, proc)
         candidates, candidates_state = list_names(root, driver)
         references, files = _read_references(root, driver, sleep, pace)
-        describe = cache(files.described)
-        layer_dirs, layer_dirs_state = read_layer_dirs(root, driver, pace, meanwhile=describe)
-        images, containers = describe()
-        del files, describe
-        fold = cache(partial(folded, layer_dirs))
-        link_farm, links_state = read_link_farm(root, driver, pace, meanwhile=fold)
-        layer_dirs = fold()
+        layer_dirs, layer_dirs_state, (images, containers) = _read_layer_dirs(root, driver, pace, files)
+        del files
+        link_farm, links_state, layer_dirs = _read_link_farm(root, driver, pace, layer_dirs)
         quarantine = read_quarantine(root, driver)
         rest = _read_rest(root, driver, before, proc, sleep)
         unnamed = candidates.difference(references.dirs())
@@ -179,8 +180,7 @@ def _with_what_was_left(inventory: Inventory, imagedb: ImageDb, rest: _Rest) -> 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _References:
+class _References(Struct, frozen=True):
     """All that was read between the two listings of the layer dirs."""
 
     build_cache: BuildCache
@@ -215,14 +215,13 @@ class _References:
             yield rw_layer.init_id
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
+class _Files(Struct, frozen=True):
     """The files of images and containers: what they say is made out while layer dirs are read."""
 
     configs: Mapping[ImageId, ConfigFile]
     containers: Mapping[ContainerId, ContainerFiles]
 
-    def described(self) -> tuple[dict[ImageId, Image], dict[ContainerId, Container]]:
+    def described(self) -> Described:
         return images_of(self.configs), containers_of(self.containers)
 
 
@@ -237,8 +236,25 @@ def _read_references(
     return references, _Files(configs, containers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rest:
+def _read_layer_dirs(
+    root: Directory, driver: str, pace: Pace, files: _Files
+) -> tuple[DirShelf, SourceState, Described]:
+    """The layer dirs; meanwhile what `files` describe is made out."""
+    describe = cache(files.described)
+    layer_dirs, state = read_layer_dirs(root, driver, pace, meanwhile=describe)
+    return layer_dirs, state, describe()
+
+
+def _read_link_farm(
+    root: Directory, driver: str, pace: Pace, layer_dirs: DirShelf
+) -> tuple[LinkFarm, SourceState, DirShelf]:
+    """The link farm; meanwhile `layer_dirs` are folded."""
+    fold = cache(partial(folded, layer_dirs))
+    link_farm, state = read_link_farm(root, driver, pace, meanwhile=fold)
+    return link_farm, state, fold()
+
+
+class _Rest(Struct, frozen=True):
     """All that was read after the second listing of the layer dirs."""
 
     mounts: tuple[KernelMount, ...]

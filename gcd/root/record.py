@@ -8,8 +8,9 @@ not there costs nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from msgspec import Struct
 
 from gcd.model import layout
 from gcd.model.facts import FileType
@@ -129,8 +130,7 @@ def open_record(parent: Directory, name: str) -> Record | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted(Generic[T]):
+class Wanted(Struct, Generic[T], frozen=True):
     """A file of a record: what `parse` makes of at most `limit` bytes."""
 
     name: str

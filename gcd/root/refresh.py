@@ -13,8 +13,10 @@ whose directories are not the ones that were read: then `Outdated` is raised, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gcd.model import layout
 from gcd.model.edges import rw_dirs_of
@@ -149,8 +151,7 @@ def _stamp(root: Directory, path: str, *, whole: bool) -> Stamp:
     return status.st_dev, status.st_ino
 
 
-@dataclass(frozen=True, slots=True)
-class Refreshed:
+class Refreshed(Struct, frozen=True):
     """`newest_ns` is the newest ctime of what was read."""
 
     inventory: Inventory

@@ -10,10 +10,10 @@ anything in doubt.
 from __future__ import annotations
 
 from sys import intern
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from gcd.model import layout
-from gcd.root.sound import BASE32, BASE36, DIGIT, HEX, Kind, Part
+from gcd.root.sound import BASE32, BASE36, HEX, Form, Kind, Part
 
 try:
     from gcd.root._sound import of_form, read_records, read_symlinks
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gcd.model.ids import ChainId, LayerDirId, LinkId
     from gcd.model.shelf import DirRow, LayerRow, LinkRow
 
+T = TypeVar("T")
+
 RwLayerRow = tuple[str, str, str, int]
 """Mount id, init id, parent, ctime."""
 
@@ -33,47 +35,50 @@ _HEX64: Final = HEX * 64
 _DIGEST: Final = (b"sha256:" + _HEX64,)
 _INIT_DIR: Final = (_HEX64 + b"-init",)
 _LAYER_DIR: Final = (_HEX64, BASE36 * 25, *_INIT_DIR)
-_SIZE: Final = tuple(DIGIT * digits for digits in range(1, 19))
-"""More digits than any layer has, and less than the engine takes."""
-
 _LINK: Final = BASE32 * 26
-_TARGET: Final = tuple(b"../%s/diff" % dir_id for dir_id in _LAYER_DIR)
+_TARGET: Final = (b"../", _LAYER_DIR, b"/diff")
 _MOST_LOWER: Final = 128
 """The most elements that the engine writes."""
 
-_LAYER: Final = (
-    Part(layout.DIFF, Kind.TEXT, _DIGEST),
-    Part(layout.SIZE, Kind.TEXT, _SIZE),
-    Part(layout.CACHE_ID, Kind.TEXT, _LAYER_DIR),
-    Part(layout.TAR_SPLIT, Kind.GZIP),
-    Part(layout.PARENT, Kind.TEXT, _DIGEST),
+_LAYER: Final = Form(
+    (
+        Part(layout.DIFF, Kind.TEXT, _DIGEST),
+        Part(layout.SIZE, Kind.NUMBER),
+        Part(layout.CACHE_ID, Kind.TEXT, _LAYER_DIR),
+        Part(layout.PARENT, Kind.TEXT, _DIGEST),
+        Part(layout.TAR_SPLIT, Kind.GZIP),
+    ),
+    whole=(0b10111, 0b11111),
 )
-_LAYERS: Final = frozenset((0b01111, 0b11111))
-"""Which parts a sound layer record has: a base layer's no parent."""
+"""The values are a `LayerRow`. A base layer has no parent."""
 
-_RW_LAYER: Final = (
-    Part(layout.MOUNT_ID, Kind.TEXT, (_HEX64,)),
-    Part(layout.INIT_ID, Kind.TEXT, _INIT_DIR),
-    Part(layout.PARENT, Kind.TEXT, _DIGEST),
+_RW_LAYER: Final = Form(
+    (
+        Part(layout.MOUNT_ID, Kind.TEXT, (_HEX64,)),
+        Part(layout.INIT_ID, Kind.TEXT, _INIT_DIR),
+        Part(layout.PARENT, Kind.TEXT, _DIGEST),
+    ),
+    whole=(0b111,),
 )
-_RW_LAYERS: Final = 0b111
+"""The values are a `RwLayerRow`."""
 
-_DIR: Final = (
-    Part(layout.DIFF, Kind.DATED_DIRECTORY),
-    Part(layout.LINK, Kind.TEXT, (_LINK,)),
-    Part(layout.LOWER, Kind.TEXTS, (b"l/" + _LINK,), _MOST_LOWER),
-    Part(layout.WORK, Kind.DIRECTORY),
-    Part(layout.COMMITTED, Kind.MARK),
-    Part(layout.MERGED, Kind.DIRECTORY),
+_DIR: Final = Form(
+    (
+        Part(layout.LINK, Kind.TEXT, (_LINK,)),
+        Part(layout.LOWER, Kind.TEXTS, (b"l/" + _LINK,), _MOST_LOWER),
+        Part(layout.MERGED, Kind.TOLD_DIRECTORY),
+        Part(layout.DIFF, Kind.DATED_DIRECTORY),
+        Part(layout.WORK, Kind.DIRECTORY),
+        Part(layout.COMMITTED, Kind.MARK),
+    ),
+    whole=tuple(
+        stacked | merged | committed
+        for stacked in (0b001001, 0b011011)
+        for merged in (0, 0b000100)
+        for committed in (0, 0b100000)
+    ),
 )
-_MERGED: Final = 0b100000
-_DIRS: Final = {
-    parts | committed | merged: bool(merged)
-    for parts in (0b0011, 0b1111)
-    for committed in (0, 0b10000)
-    for merged in (0, _MERGED)
-}
-"""Which parts a sound layer dir has (a base layer's neither ``lower`` nor ``work``), with whether ``merged`` is one."""
+"""The values are a `DirRow`. A base layer has neither ``lower`` nor ``work``; any dir may be mounted or committed."""
 
 
 def hex64_among(names: Iterable[str]) -> list[str]:
@@ -93,39 +98,24 @@ def link_ids(names: Iterable[str]) -> list[LinkId]:
 
 def layer_rows(home: int, names: Sequence[str]) -> dict[ChainId, LayerRow]:
     """The layer records `names` in the directory `home`, by the chain ids that they are named after."""
-    rows = {}
-    for name, found in zip(names, read_records(home, names, _LAYER), strict=True):
-        if found is not None and found[0] in _LAYERS:
-            _, newest_ns, size, (diff_id, digits, cache_id, _, parent) = found
-            rows[intern(f"sha256:{name}")] = diff_id, int(digits), cache_id, parent or None, size, newest_ns
-    return cast("dict[ChainId, LayerRow]", rows)
+    found = zip(names, read_records(home, names, _LAYER), strict=True)
+    return cast("dict[ChainId, LayerRow]", {intern(f"sha256:{name}"): row for name, row in found if row is not None})
 
 
 def rw_layer_rows(home: int, names: Sequence[str]) -> dict[str, RwLayerRow]:
     """The rw layer records `names` in the directory `home` that have an init layer and a parent."""
-    rows = {}
-    for name, found in zip(names, read_records(home, names, _RW_LAYER), strict=True):
-        if found is not None and found[0] == _RW_LAYERS:
-            mount_id, init_id, parent = found[3]
-            rows[name] = mount_id, init_id, parent, found[1]
-    return rows
+    return cast("dict[str, RwLayerRow]", _by_name(names, read_records(home, names, _RW_LAYER)))
 
 
 def dir_rows(home: int, names: Sequence[LayerDirId]) -> dict[LayerDirId, DirRow]:
     """The layer dirs `names` in the directory `home`."""
-    rows = {}
-    for name, found in zip(names, read_records(home, names, _DIR), strict=True):
-        if found is not None and found[0] in _DIRS:
-            parts, newest_ns, _, (_, link, lower, *_) = found
-            rows[name] = link, lower, _DIRS[parts], newest_ns
-    return cast("dict[LayerDirId, DirRow]", rows)
+    return cast("dict[LayerDirId, DirRow]", _by_name(names, read_records(home, names, _DIR)))
 
 
 def link_rows(home: int, names: Sequence[LinkId]) -> dict[LinkId, LinkRow]:
     """The entries `names` of the link farm `home`."""
-    rows = {}
-    for name, found in zip(names, read_symlinks(home, names, _TARGET), strict=True):
-        if found is not None:
-            target, newest_ns = found
-            rows[name] = intern(target[3:-5]), newest_ns
-    return cast("dict[LinkId, LinkRow]", rows)
+    return cast("dict[LinkId, LinkRow]", _by_name(names, read_symlinks(home, names, *_TARGET)))
+
+
+def _by_name(names: Sequence[str], found: Sequence[T | None]) -> dict[str, T]:
+    return {name: row for name, row in zip(names, found, strict=True) if row is not None}

@@ -38,24 +38,35 @@ _CLASSES: Final = {HEX: b"[0-9a-f]", BASE36: b"[0-9a-z]", BASE32: b"[A-Z2-7]", D
 
 
 class Kind(IntEnum):
-    """What a part of a record is, and what is asked of it."""
+    """What a part of a record is, what is asked of it, and what its value is if it has one."""
 
     TEXT = 0
-    """A file that holds a text of one of the part's templates."""
+    """A file that holds a text of one of the part's templates: its value; None where it is not there."""
 
     TEXTS = 1
-    """A file that holds such texts, with a colon between two."""
+    """A file that holds such texts, with a colon between two: its value; "" where it is not there."""
 
-    GZIP = 2
-    """A file whose two ends are those of a whole gzip file."""
+    NUMBER = 2
+    """A file that holds up to 18 digits: its value, as a number; 0 where it is not there."""
 
-    MARK = 3
-    """A file that is there or not."""
+    GZIP = 3
+    """A file whose two ends are those of a whole gzip file; its value is its size, 0 where it is not there."""
 
-    DIRECTORY = 4
+    MARK = 4
+    """A file. No value."""
 
-    DATED_DIRECTORY = 5
-    """A directory whose ctime counts in the record's."""
+    DIRECTORY = 5
+    """No value."""
+
+    DATED_DIRECTORY = 6
+    """A directory whose ctime counts in the record's. No value."""
+
+    TOLD_DIRECTORY = 7
+    """A directory; its value is whether it is there."""
+
+
+_VALUED: Final = frozenset((Kind.TEXT, Kind.TEXTS, Kind.NUMBER, Kind.GZIP, Kind.TOLD_DIRECTORY))
+_DIRECTORIES: Final = frozenset((Kind.DIRECTORY, Kind.DATED_DIRECTORY, Kind.TOLD_DIRECTORY))
 
 
 class Part(NamedTuple):
@@ -66,15 +77,24 @@ class Part(NamedTuple):
     """How many texts a file of `Kind.TEXTS` may hold."""
 
 
-Form = tuple[Part, ...]
-"""All parts that a sound record may have: eight at most. Their texts together have 8 KB at most."""
+class Form(NamedTuple):
+    parts: tuple[Part, ...]
+    """All that a sound record may have: eight at most. Their texts together have 8 KB at most."""
 
-Found = tuple[int, int, int, tuple[str, ...]]
+    whole: tuple[int, ...]
+    """Which of them a sound one has (bit n: part n), in every way that there is: sixteen at most."""
+
+
+Found = tuple[str | int | bool | None, ...]
 """
-Of a record: which parts are there (bit n: part n of the form); its newest ctime in nanoseconds; the size of the gzip
-file, 0 without one; what each part of the form holds, "" where it holds no text. Equal texts of `Kind.TEXT` are one
-object.
+Of a record: the values of the parts that have one, in the order of the form, and the newest ctime in nanoseconds. Equal
+texts of `Kind.TEXT` are one object.
 """
+
+_MOST_DIGITS: Final = 18
+"""More than any layer's size has, and fewer than the engine takes."""
+
+_NUMBER: Final = re.compile(rb"[0-9]{1,%d}" % _MOST_DIGITS)
 
 _ENDS_BYTES: Final = 4096
 """Most gzip files are read whole with this; of a longer one the end is sought."""
@@ -93,64 +113,86 @@ def of_form(names: Iterable[str], templates: tuple[bytes, ...], /) -> list[str]:
 def read_records(home: int, names: Sequence[str], form: Form, /) -> list[Found | None]:
     """
     The records `names` in the directory `home`, in their order. None for one that has not `form`, whatever the trouble:
-    it cannot be opened, has an entry that is no part or of another type, a text of no template. Raises ValueError for
-    what is not one name.
+    it cannot be opened, has an entry that is no part or of another type, lacks a part, has a text of no template.
+    Raises ValueError for what is not one name.
     """
     return [_record(home, one(name), form) for name in names]
 
 
-def read_symlinks(home: int, names: Sequence[str], templates: tuple[bytes, ...], /) -> list[tuple[str, int] | None]:
+def read_symlinks(
+    home: int, names: Sequence[str], before: bytes, templates: tuple[bytes, ...], after: bytes, /
+) -> list[tuple[str, int] | None]:
     """
-    The symlinks `names` in the directory `home`: the text and the ctime in nanoseconds. None for what cannot be read as
-    one, or has a text of no template. Raises ValueError for what is not one name.
+    The symlinks `names` in the directory `home`: the text that stands between `before` and `after`, and the ctime in
+    nanoseconds. None for what cannot be read as one, or has a text of no template there. Equal texts are one object.
+    Raises ValueError for what is not one name.
     """
-    return [_symlink(home, one(name), templates) for name in names]
+    return [_symlink(home, one(name), before, templates, after) for name in names]
 
 
 def _record(home: int, name: str, form: Form) -> Found | None:
     try:
         record = os.open(name, DIRECTORY_FLAGS, dir_fd=home)
         try:
-            return _parts(record, form)
+            return _values(record, form)
         finally:
             os.close(record)
     except (OSError, _Unsound):
         return None
 
 
-def _parts(record: int, form: Form) -> Found:
-    seen = _seen(record, form)
-    newest_ns = os.fstat(record).st_ctime_ns
-    texts = [""] * len(form)
-    size = 0
-    for number, part in enumerate(form):
-        if not seen >> number & 1:
-            continue
-        if part.kind in (Kind.TEXT, Kind.TEXTS, Kind.GZIP):
+def _values(record: int, form: Form) -> Found:
+    seen = _seen(record, form.parts)
+    if seen not in form.whole:
+        raise _Unsound
+    ctimes_ns = [os.fstat(record).st_ctime_ns]
+    values: list[str | int | bool | None] = []
+    for number, part in enumerate(form.parts):
+        value = _value(record, part, ctimes_ns) if seen >> number & 1 else _missing(part.kind)
+        if part.kind in _VALUED:
+            values.append(value)
+    return *values, max(ctimes_ns)
+
+
+def _missing(kind: Kind) -> str | int | bool | None:
+    match kind:
+        case Kind.TEXTS:
+            return ""
+        case Kind.NUMBER | Kind.GZIP:
+            return 0
+        case Kind.TOLD_DIRECTORY:
+            return False
+        case _:
+            return None
+
+
+def _value(record: int, part: Part, ctimes_ns: list[int]) -> str | int | bool:
+    """What a part holds that is there; adds its ctime to `ctimes_ns`, if that counts."""
+    match part.kind:
+        case Kind.TEXT | Kind.TEXTS | Kind.NUMBER | Kind.GZIP:
             file = os.open(part.name, FILE_FLAGS, dir_fd=record)
             try:
-                newest_ns = max(newest_ns, _ctime_of_file(file))
-                if part.kind is Kind.GZIP:
-                    size = _gzip_size(file)
-                else:
-                    texts[number] = _text(file, part)
+                ctimes_ns.append(_ctime_of_file(file))
+                return _content(file, part)
             finally:
                 os.close(file)
-        elif part.kind is Kind.DATED_DIRECTORY:
-            newest_ns = max(newest_ns, os.stat(part.name, dir_fd=record, follow_symlinks=False).st_ctime_ns)
-    return seen, newest_ns, size, tuple(texts)
+        case Kind.DATED_DIRECTORY:
+            ctimes_ns.append(os.stat(part.name, dir_fd=record, follow_symlinks=False).st_ctime_ns)
+        case _:
+            pass
+    return True
 
 
-def _seen(record: int, form: Form) -> int:
-    """Which parts of `form` are in the directory `record`, which holds nothing else."""
-    number_of = {part.name: number for number, part in enumerate(form)}
+def _seen(record: int, parts: tuple[Part, ...]) -> int:
+    """Which `parts` are in the directory `record`, which holds nothing else."""
+    number_of = {part.name: number for number, part in enumerate(parts)}
     seen = 0
     with os.scandir(record) as scan:
         for entry in scan:
             number = number_of.get(entry.name)
             if number is None:
                 raise _Unsound
-            is_directory = form[number].kind in (Kind.DIRECTORY, Kind.DATED_DIRECTORY)
+            is_directory = parts[number].kind in _DIRECTORIES
             if not (entry.is_dir(follow_symlinks=False) if is_directory else entry.is_file(follow_symlinks=False)):
                 raise _Unsound
             seen |= 1 << number
@@ -164,7 +206,14 @@ def _ctime_of_file(file: int) -> int:
     return status.st_ctime_ns
 
 
-def _text(file: int, part: Part) -> str:
+def _content(file: int, part: Part) -> str | int:
+    if part.kind is Kind.GZIP:
+        return _gzip_size(file)
+    if part.kind is Kind.NUMBER:
+        digits = os.read(file, _MOST_DIGITS + 1)
+        if not _NUMBER.fullmatch(digits):
+            raise _Unsound
+        return int(digits)
     longest = max(map(len, part.templates))
     content = os.read(file, part.most * (longest + 1))
     if not _pattern(part.templates, part.most).fullmatch(content):
@@ -185,13 +234,16 @@ def _gzip_size(file: int) -> int:
         raise _Unsound from None
 
 
-def _symlink(home: int, name: str, templates: tuple[bytes, ...]) -> tuple[str, int] | None:
+def _symlink(home: int, name: str, before: bytes, templates: tuple[bytes, ...], after: bytes) -> tuple[str, int] | None:
     try:
         ctime_ns = os.stat(name, dir_fd=home, follow_symlinks=False).st_ctime_ns
-        text = os.readlink(os.fsencode(name), dir_fd=home)
+        target = os.readlink(os.fsencode(name), dir_fd=home)
     except OSError:
         return None
-    return (text.decode("ascii"), ctime_ns) if _pattern(templates).fullmatch(text) else None
+    text = target[len(before) : len(target) - len(after)]
+    if target != before + text + after or not _pattern(templates).fullmatch(text):
+        return None
+    return intern(text.decode("ascii")), ctime_ns
 
 
 @lru_cache

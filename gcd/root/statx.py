@@ -10,9 +10,10 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +31,7 @@ _FIELDS = struct.Struct("=I28xQ40xqI44xIIQ")
 """Of struct statx in linux/stat.h, the same everywhere: mask, inode (at 32), birth (80), device (136), mount (144)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """
     `birth_ns` in nanoseconds of the wall clock; `mount` is the id in the first column of mountinfo.
 

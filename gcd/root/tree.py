@@ -16,8 +16,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar, assert_never
+
+from msgspec import Struct
 
 from gcd.model.errors import FormatError, NotADockerRoot, RootNotFound, RootUnreadable
 from gcd.model.facts import FileType
@@ -47,8 +48,7 @@ MAX_ENTRIES = 1_000_000
 """Above this many entries a listing is cut, and what it lists counts as incomplete."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The types of a directory's entries by name; `failure` says in one clause why some may be missing, else is ""."""
 
     entries: Mapping[str, FileType]

@@ -10,8 +10,9 @@ Names come and go while gcd walks: what vanished is not counted, what cannot be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
 
 from gcd.model.reading import Absent, Present
 from gcd.root.descent import BLOCK, Descent
@@ -30,8 +31,7 @@ WORKERS = 4
 PULSE_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """
     What a group of trees takes: bytes on disk and inodes.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from gcd.model import layout
 from gcd.model.finding import Evidence, Fault, Kind, Node, NodeKind, Severity

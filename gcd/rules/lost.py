@@ -11,9 +11,10 @@ Whether an owner could own a dir is told by the dir's ``lower``: how many layers
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.model import layout
 from gcd.model.finding import Node, NodeKind
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from gcd.model.storegraph import StoreGraph
 
 
-@dataclass(frozen=True, slots=True)
-class LostOwner:
+class LostOwner(Struct, frozen=True):
     """
     `subject` is the node whose finding tells of the loss. `below` are the diff ids that lay below the lost dir, nearest
     first, None where they are not known; `is_rw` says that it was a container's pair. `loses_dirs` and `loses_layers`
@@ -259,8 +259,7 @@ def _diff_ids_of_image(graph: StoreGraph, image: str) -> tuple[DiffId, ...] | No
     return tuple(diff for _, diff in reversed(chains)) if chains else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Foundling:
+class _Foundling(Struct, frozen=True):
     """
     An apparent orphan, seen by those who may have lost it. `below` are the diff ids that each layer below may have, as
     its ``lower`` says, nearest first (none: not known); None where the ``lower`` does not tell what lies below.

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from gcd.model.finding import Node, NodeKind
 from gcd.model.ids import ImageId, repository_of
@@ -37,8 +38,7 @@ must be asked to, seen with docker 20.10 and 28.2.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class PullAgain:
+class PullAgain(Struct, frozen=True):
     """
     `containers` and `removed` are names, in the order in which they must go; `pulled` can be fetched from a registry,
     by their digests, and `tagged` are then the tags of each; `made` must be built, loaded or imported again by whoever

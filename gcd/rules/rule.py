@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.model.finding import Code, Fault, Kind, Node, NodeKind, Remedy, Severity
 
@@ -30,8 +31,7 @@ Suspects = Callable[["Inventory", "StoreGraph"], Iterable[str]]
 """The ids of the nodes that a rule has to be asked about."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     code: Code
     name: str
     kind: Kind

@@ -11,8 +11,9 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from gcd.formats.bundle import Bundle
 from gcd.formats.escape import escaped
@@ -42,8 +43,7 @@ MORE_LOOKS: Final = 2
 _FAILURES: Final = frozenset(errno.errorcode[number] for number in FAILURES)
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """A layer record, as far as it matters here; `size` is what it says, in bytes."""
 
     chain: ChainId
@@ -52,8 +52,7 @@ class Layer:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(Struct, frozen=True):
     """
     How to look. With `is_dressed` modes, owners and extended attributes are compared too. `told` is called again and
     again with the bytes read of the layer so far; what it raises ends the look.
@@ -64,8 +63,7 @@ class Manner:
     told: Callable[[int], None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(Struct, frozen=True):
     seen: Seen
     digest: str
     """Of the stream, if all of it could be read, else ""."""

@@ -15,8 +15,9 @@ import errno
 import os
 import stat
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from gcd.formats.escape import escaped
 from gcd.formats.tarheader import Header, MemberType
@@ -53,8 +54,7 @@ _WAITING: Final = 8
 """How many long files may be read at a time, before their results are waited for."""
 
 
-@dataclass(slots=True)
-class Seen:
+class Seen(Struct):
     """What one look at a layer has found so far. `expected` are all places at which the layer has something."""
 
     differences: dict[str, Difference] = field(default_factory=dict)

@@ -14,11 +14,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, Self, TypeVar
 
 from fastcrc.crc64 import go_iso
+from msgspec import Struct
 
 from gcd.scrub.recipe import Clerk
 
@@ -41,8 +41,7 @@ Sink = Callable[[memoryview], None]
 """What wants the bytes; it must be done with them when it returns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """So many bytes were read, to the end or to the size that was asked for; their CRC-64/ISO is `crc`."""
 
     size: int

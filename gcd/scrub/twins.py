@@ -15,8 +15,9 @@ import contextlib
 import hashlib
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from gcd.formats.escape import escaped
 from gcd.formats.tarheader import Headers, MemberType
@@ -209,8 +210,7 @@ def _is_whole(folders: Folders, path: str, member: Member, contents: Contents) -
     return (read.size, read.crc) == (member.size, member.crc or 0)
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(Struct):
     """What the stream tells of the file at `path`, damaged or missing, and its copy at `source`."""
 
     path: str

@@ -27,9 +27,11 @@ from __future__ import annotations
 import gc
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 from gcd.model.errors import UsageError
 from gcd.settings.keys import DEFAULT, leaves, nearest, variable
@@ -69,8 +71,7 @@ WORDS: Mapping[str, Callable[[Any], Any]] = {
 """What flags say in words that click has checked, and what makes values of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """
     `origins` gives, by key (``policy.grace``), what set the value; `strangers` are variables that look like settings
     and are none.

@@ -12,10 +12,10 @@ import stat
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
+from msgspec import Struct
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
@@ -45,8 +45,7 @@ _WORDS = {
 """What pydantic says in words of Python, by its name for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """One origin of values: a file's path, ``GCD_…`` (each key its own variable) or ``flag``."""
 
     origin: str

@@ -7,8 +7,9 @@ in them are watched too, so that no place is ever looked for by the clock alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from gcd.model import layout
 from gcd.model.changed import NOTHING, Changed
@@ -24,8 +25,7 @@ _BUILD_DATABASES: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """
     A directory by its path relative to the root; `parts` are the names in it that are places themselves, and `told`
     makes hints of the other names.

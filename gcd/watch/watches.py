@@ -15,10 +15,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyFD, Mask
 
 from gcd.watch.gathering import MOST_NAMES
@@ -77,8 +77,7 @@ class Ear:
             self._gathering.miss()
 
 
-@dataclass(frozen=True, slots=True)
-class _Watch:
+class _Watch(Struct, frozen=True):
     ear: Ear
     descriptor: WatchDescriptor
     identity: tuple[int, int]

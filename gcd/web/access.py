@@ -19,11 +19,11 @@ import ipaddress
 import secrets
 from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import bcrypt
+from msgspec import Struct
 
 from gcd.report.printable import printable
 from gcd.web.listening import CannotListen
@@ -47,8 +47,7 @@ class Verdict(Enum):
     """Nothing is known yet: come again."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
+class _Origin(Struct, frozen=True):
     """Where somebody comes from, as far as it can be told apart who has many addresses."""
 
     client: str
@@ -57,8 +56,7 @@ class _Origin:
     """What one owner easily has: 24 bits of IPv4, 48 of IPv6."""
 
 
-@dataclass(eq=False, slots=True)
-class _Login:
+class _Login(Struct, eq=False):
     """Whose password waits for being hashed."""
 
     origin: _Origin

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from msgspec import Struct
 
 from gcd.metrics import CONTENT_TYPE, exposition
 from gcd.report.json import json_report
@@ -65,8 +65,7 @@ _OPEN = frozenset({"/-/healthy", "/-/ready"})
 """The paths for which nobody needs a password."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     status: int
     body: bytes
     content_type: str = PLAIN

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from msgspec import Struct
 
 from gcd import __version__
 from gcd.web.plot import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH
@@ -36,8 +36,7 @@ POLICY = (
 """The Content-Security-Policy of everything that is served."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shot:
+class Shot(Struct, frozen=True):
     """What the page shows, on which host, and when by the wall clock."""
 
     published: Published

@@ -7,10 +7,11 @@ apart, the highest of each span stands for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.report.units import iec
 
@@ -32,16 +33,14 @@ _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 _DAY_SECONDS = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """A line of the scale: where, in pixels, and what it says."""
 
     at: float
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
+class Plot(Struct, frozen=True):
     """`line` and `area` are the data of paths; the last point is at `end`."""
 
     line: str

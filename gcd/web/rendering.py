@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +17,7 @@ GZIP_LEVEL = 5
 Source = TypeVar("Source")
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Struct, frozen=True):
     plain: bytes
     packed: bytes
     """The same, by gzip."""

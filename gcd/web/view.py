@@ -6,8 +6,9 @@ The words are those of the text report. What is many is cut where the text repor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.model.facts import EngineState
 from gcd.model.finding import Confidence, Kind, Severity
@@ -48,16 +49,14 @@ _VERDICTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(Struct, frozen=True):
     name: str
     value: str
     unit: str
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One thing to do: when or how, and what, which `is_typed` or is to be understood."""
 
     when: str
@@ -65,8 +64,7 @@ class Step:
     is_typed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One finding of a group. `size` is "" where nothing would be freed."""
 
     subject: str
@@ -79,8 +77,7 @@ class Item:
     explains: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(Struct, frozen=True):
     """A group of findings."""
 
     severity: Severity
@@ -97,16 +94,14 @@ class Card:
         return any(item.size for item in self.items)
 
 
-@dataclass(frozen=True, slots=True)
-class Unchecked:
+class Unchecked(Struct, frozen=True):
     source: str
     state: str
     why: str
     rules: str
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     host: str
     root: str
     is_default_root: bool

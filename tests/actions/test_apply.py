@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from support.fakeproc import FakeProc
 from support.fingerprint import differences, fingerprint
 

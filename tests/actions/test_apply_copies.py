@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from support.fakeproc import FakeProc
 from support.fingerprint import differences
 from support.units import entries_of, outside

@@ -5,10 +5,10 @@ import os
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from support.fakeproc import FakeProc
 from support.results import hex64, orphan
 

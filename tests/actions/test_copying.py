@@ -9,9 +9,9 @@ import stat
 import struct
 import time
 import tracemalloc
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from support.fingerprint import differences
 from support.units import RUN, entries_of, finding_for, outside
 

@@ -13,12 +13,12 @@ import shutil
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import docker
 import pytest
+from msgspec.structs import replace
 from support.fakeengine import Trouble, fake_engine
 from support.fakeproc import FakeProc
 from support.killing import fail_at, histogram, kill_at, points_of

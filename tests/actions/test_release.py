@@ -7,12 +7,12 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from dataclasses import replace
 from datetime import UTC, time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from support.inventories import BASE_CHAIN, BASE_DIR, BOUND_NS, IMAGE, TOP_CHAIN, digest
 from support.leaks import BASE_DIFF, LISTED, LOW, LOW_DIFF, LOW_DIR, RUNNING, TIP, TIP_DIFF, TIP_DIR, leaked
 

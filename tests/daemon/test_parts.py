@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 from support.daemons import Systemd
 from support.results import NOON_NS, damaged_host, result

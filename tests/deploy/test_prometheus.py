@@ -8,7 +8,6 @@ a root with all that can be wrong, in a copy of the rules without patience; `hea
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import re
@@ -17,10 +16,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from msgspec.structs import replace
 from support.daemons import Forked, disk_usage, wait_until
 from support.prometheus import exposed, free_port, is_ready, running
 
@@ -75,7 +76,7 @@ def look(root):
     return check(str(root), now_ns=time.time_ns() + HOURS_AHEAD_NS)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Planted:
     """`result` is what a check finds before gcd watches: what another process has open is not proven to be nobody's."""
 
@@ -116,8 +117,8 @@ def grown(result, beat):
     """`result`, with the first orphan larger by 4 KiB with each beat."""
     at = next(n for n, f in enumerate(result.findings) if f.code == "GCD101" and not f.blocked_by)
     finding = result.findings[at]
-    larger = dataclasses.replace(finding, disk_bytes=finding.disk_bytes + 4096 * beat)
-    return dataclasses.replace(result, findings=(*result.findings[:at], larger, *result.findings[at + 1 :]))
+    larger = replace(finding, disk_bytes=finding.disk_bytes + 4096 * beat)
+    return replace(result, findings=(*result.findings[:at], larger, *result.findings[at + 1 :]))
 
 
 @pytest.fixture

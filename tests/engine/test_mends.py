@@ -6,10 +6,11 @@ repaired again; then the engine starts, lists images and containers, and runs th
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from support.acting import GREEDY, Acting, alone, by_name, not_done
 from support.engine import copy_root
 from support.fingerprint import differences, fingerprint

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from support.totality import damaged, value_or_format_error
 
 from gcd.formats.gojson import MOST_NESTED, decode_document, decode_first
-from gcd.formats.gostruct import Kind, Shape, Struct, struct_of, struct_of_first, text_map
+from gcd.formats.gostruct import GoStruct, Kind, Shape, struct_of, struct_of_first, text_map
 from gcd.model.errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def struct(raw: str | bytes, **asked: Kind) -> Struct:
+def struct(raw: str | bytes, **asked: Kind) -> GoStruct:
     return shaped(raw, Shape(asked=asked))
 
 
-def shaped(raw: str | bytes, shape: Shape) -> Struct:
+def shaped(raw: str | bytes, shape: Shape) -> GoStruct:
     view = struct_of_first(raw.encode() if isinstance(raw, str) else raw, "file", shape)
     assert view is not None
     return view
@@ -270,7 +270,7 @@ def answers(raw: str) -> object:
     ]
 
 
-def answer(view: Struct, name: str) -> object:
+def answer(view: GoStruct, name: str) -> object:
     try:
         return view.stated_text(name), view.flag(name), view.texts(name), view.entries(name)
     except FormatError as error:

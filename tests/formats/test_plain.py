@@ -16,7 +16,7 @@ from support.totality import damaged
 from gcd.formats import gostruct
 from gcd.formats.containerconfig import parse_container_config, parse_host_config
 from gcd.formats.gojson import decode_document, decode_first
-from gcd.formats.gostruct import Kind, Shape, Struct, struct_of
+from gcd.formats.gostruct import GoStruct, Kind, Shape, struct_of
 from gcd.formats.imageconfig import parse_image_config
 from gcd.formats.repositories import parse_repositories
 from gcd.model.errors import FormatError
@@ -153,7 +153,7 @@ def objects(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=3).map(lambda i: f"[{', '.join(i)}]") | objects(v))
 
 
-def answer(view: Struct, name: str) -> object:
+def answer(view: GoStruct, name: str) -> object:
     try:
         inner = view.struct(name) if name == "In" else None
         if name == "Items":
@@ -176,7 +176,7 @@ def both(raw: bytes, *, is_whole: bool) -> tuple[object, object]:
     return asked(lambda: read(raw, "file", SHAPE)), asked(lambda: struct_of(decode(raw, "file"), "file", SHAPE))
 
 
-def asked(view: Callable[[], Struct | None]) -> object:
+def asked(view: Callable[[], GoStruct | None]) -> object:
     try:
         found = view()
     except FormatError as error:

@@ -6,9 +6,9 @@ import json
 import os
 import shutil
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from support.mending import lose_config_that_was_being_written, lose_host_config_that_was_being_written
 
 from gcd.demo.faults import containers, images, layers, overlay2

@@ -1,5 +1,4 @@
-from dataclasses import replace
-
+from msgspec.structs import replace
 from support.results import orphan
 
 from gcd.model.finding import Confidence, Severity

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from support.inventories import graph_of, healthy_inventory
 
 from gcd.model.reading import Present

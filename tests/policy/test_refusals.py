@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from support.inventories import empty_inventory, healthy_inventory, hex64
 from support.results import NOON_NS, RUNNING, STOPPED
 

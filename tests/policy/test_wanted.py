@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from support.cases import QUARANTINE, QUARANTINE_STOPPED, RELEASE, leaked, missing_link
 from support.results import orphan
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 from support.golden import assert_golden
 from support.usages import CONTAINER, IMAGE, usage
 

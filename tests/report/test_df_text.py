@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from support.golden import assert_golden
 from support.usages import CONTAINER, IMAGE, usage
 

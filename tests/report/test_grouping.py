@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from support.results import finding, orphan
 
 from gcd.model.finding import Node, NodeKind, Severity

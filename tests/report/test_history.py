@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+from msgspec.structs import replace
 from support.results import NOON_NS
 
 from gcd.model.audit import Act, ActKind

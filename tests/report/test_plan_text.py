@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from support.golden import assert_golden
 from support.results import NOON_NS, RUNNING, STOPPED, finding, hex64, orphan
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.inpython import read_in_python
 from support.trees import DIRECTORY, FIFO, Link, plant, within
 

@@ -7,10 +7,10 @@ import os
 import shutil
 import tarfile
 import tracemalloc
-from dataclasses import replace
 
 import pytest
 from fastcrc.crc64 import go_iso
+from msgspec.structs import replace
 from support.layers import Member, folder, written
 
 from gcd.model.content import Twin, Worn

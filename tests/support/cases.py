@@ -47,7 +47,7 @@ def situation(**fields: Any) -> Situation:
 
 def case(found: Finding | None = None, remedy: Remedy = QUARANTINE, **fields: Any) -> Case:
     """A proven orphan of 3 MiB that may be moved; `fields` are those of the case, else those of its situation."""
-    own = {name: fields.pop(name) for name in list(fields) if name in Case.__dataclass_fields__}
+    own = {name: fields.pop(name) for name in list(fields) if name in Case.__struct_fields__}
     found = orphan("a") if found is None else found
     said = {"situation": situation(**fields), "disk_bytes": found.disk_bytes or 0, **own}
     return Case(found, remedy, **said)

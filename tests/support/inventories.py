@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from gcd.model.facts import (
     BuildCache,
@@ -348,7 +349,7 @@ def _build_records(cache: BuildCache) -> tuple[object, ...]:
 
 def _words(record: Any) -> list[str]:
     found: list[str] = []
-    for name in (field.name for field in fields(record) if field.name not in {"kind", "temporary", "record_type"}):
+    for name in (name for name in record.__struct_fields__ if name not in {"kind", "temporary", "record_type"}):
         value = getattr(record, name)
         found.extend(value if isinstance(value, tuple) else [value] if value else [])
     return found

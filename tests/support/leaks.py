@@ -7,9 +7,9 @@ that it has.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from support.inventories import (
     BASE_CHAIN,
     BASE_DIR,

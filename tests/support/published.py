@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from support.results import NOON_NS, damaged_host, result
 
 from gcd.model.audit import ActKind

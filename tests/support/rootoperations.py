@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from gcd.demo.buildcache import BuildDatabases
 from gcd.demo.dockerroot import DockerRoot

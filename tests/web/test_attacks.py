@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 import resource
 import ssl
@@ -14,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.browsing import PATIENCE_SECONDS, site
 from support.published import busy_daemon, published
 
@@ -274,7 +274,7 @@ def test_the_last_result_is_served_while_another_is_rendered(busy, monkeypatch):
     asking.start()
     try:
         assert rendering.wait(PATIENCE_SECONDS)
-        busy.shown.latest = dataclasses.replace(busy.shown.latest, trouble="x")
+        busy.shown.latest = replace(busy.shown.latest, trouble="x")
         assert busy.get("/metrics").status == 200
     finally:
         ending.set()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 
 import pytest
+from msgspec.structs import replace
 from support.browser import Browser
 from support.browsing import site
 from support.published import busy_daemon
@@ -30,16 +30,16 @@ def hostile():
     """A busy daemon on a host whose every name is an attack."""
     busy = busy_daemon()
     findings = tuple(
-        dataclasses.replace(
+        replace(
             finding,
             subject=finding.subject._replace(id=f"{HOSTILE}{number}"),
             summary=HOSTILE,
-            impact=dataclasses.replace(finding.impact, images=(HOSTILE,), containers=(HOSTILE, "x" * 255)),
+            impact=replace(finding.impact, images=(HOSTILE,), containers=(HOSTILE, "x" * 255)),
         )
         for number, finding in enumerate(busy.result.findings)
     )
-    result = dataclasses.replace(busy.result, findings=findings, root=f"/{HOSTILE}")
-    return dataclasses.replace(busy, result=result, trouble=HOSTILE)
+    result = replace(busy.result, findings=findings, root=f"/{HOSTILE}")
+    return replace(busy, result=result, trouble=HOSTILE)
 
 
 def test_a_browser_shows_it_and_complains_of_nothing(browser):

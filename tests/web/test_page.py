@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from msgspec.structs import replace
 from support.published import MINUTE_NS, busy_daemon, published
 from support.results import NOON_NS, damaged_host, finding, hex64, orphan, result, unchecked
 

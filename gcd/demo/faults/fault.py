@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.demo.names import Names
 from gcd.model import layout
@@ -46,8 +47,7 @@ class Target(StrEnum):
     """The id of a record that no other lies on; it is also the name of its lease and of its snapshot."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlantedFault:
+class PlantedFault(Struct, frozen=True):
     """
     An entry of the table. `fault` is the F number of the catalogue, "" for a code that has none.
 

@@ -25,6 +25,7 @@ from gcd.model.facts.containers import Container, ContainerConfig, HostConfig, I
 from gcd.model.facts.files import FileType, TemporaryFile
 from gcd.model.facts.host import SETTLED_NS, DormantStore, Engine, EngineState, KernelMount, Listed, Plugin, Volume
 from gcd.model.facts.images import (
+    UNLABELLED,
     DistributionRecord,
     Image,
     ImageConfig,
@@ -39,6 +40,7 @@ from gcd.model.facts.quarantine import QuarantineEntry
 
 __all__ = [
     "SETTLED_NS",
+    "UNLABELLED",
     "BadElement",
     "BuildCache",
     "BuildLease",

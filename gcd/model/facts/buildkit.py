@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +29,7 @@ class SnapshotKind(StrEnum):
     """Holds only a chain id."""
 
 
-@dataclass(frozen=True, slots=True)
-class BuildSnapshot:
+class BuildSnapshot(Struct, frozen=True):
     """A bucket of ``snapshots.db``. `dir_id` is None for the kinds that have no dir of their own."""
 
     name: str
@@ -39,8 +39,7 @@ class BuildSnapshot:
     chain_id: ChainId | None
 
 
-@dataclass(frozen=True, slots=True)
-class BuildRecord:
+class BuildRecord(Struct, frozen=True):
     """A cache record of ``metadata_v2.db``; `snapshot` defaults to its own id."""
 
     id: str
@@ -49,8 +48,7 @@ class BuildRecord:
     record_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class BuildLease:
+class BuildLease(Struct, frozen=True):
     """A lease of ``containerdmeta.db`` in BuildKit's namespace, with the snapshots that it names."""
 
     id: str
@@ -58,8 +56,7 @@ class BuildLease:
     temporary: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BuildCache:
+class BuildCache(Struct, frozen=True):
     """
     What BuildKit's three databases say.
 

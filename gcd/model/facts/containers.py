@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
+from gcd.model.facts.images import UNLABELLED, Labels
+
 if TYPE_CHECKING:
-    from gcd.model.facts.images import Labels
     from gcd.model.ids import ContainerId
     from gcd.model.reading import Reading
 
 
-@dataclass(frozen=True, slots=True)
-class ImageMountPoint:
+class ImageMountPoint(Struct, frozen=True):
     """
     An image mounted into a container (28 and later): `layer_name` is its rw layer record's name where one is said.
     """
@@ -22,8 +23,7 @@ class ImageMountPoint:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class MountPoint:
+class MountPoint(Struct, frozen=True):
     """
     A volume, bind, tmpfs or image that the container has mounted at `destination` whenever it runs (moby
     ``volume/mounts/mounts.go`` MountPoint).
@@ -40,8 +40,7 @@ class MountPoint:
     is_writable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerConfig:
+class ContainerConfig(Struct, frozen=True):
     """
     What gcd needs of a ``config.v2.json``.
 
@@ -61,21 +60,19 @@ class ContainerConfig:
     has_config: bool
     image_mounts: tuple[ImageMountPoint, ...] = ()
     mount_points: tuple[MountPoint, ...] = ()
-    labels: Labels = field(default=(), repr=False)
+    labels: Labels = UNLABELLED
 
     @property
     def is_being_removed(self) -> bool:
         return self.dead or self.removal_in_progress
 
 
-@dataclass(frozen=True, slots=True)
-class HostConfig:
+class HostConfig(Struct, frozen=True):
     auto_remove: bool
     restart_policy: str
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """
     ``containers/<id>``; `ctime_ns` is the newest of the directory and the two files. `temporaries`: ``.tmp-…`` names.
     """

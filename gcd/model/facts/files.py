@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class FileType(StrEnum):
@@ -26,8 +27,7 @@ _NOUNS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TemporaryFile:
+class TemporaryFile(Struct, frozen=True):
     """A file, or a directory of files, that the engine made for a moment; `path` is relative to the root."""
 
     path: str

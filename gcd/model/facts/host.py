@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from gcd.model.ids import ContainerId, ImageId, LayerDirId, LinkId
@@ -21,8 +22,7 @@ SETTLED_NS = 3_600_000_000_000
 """One hour: with the engine stopped, what changed later than that may be part of a copy still under way (S7)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """
     The engine on this root.
 
@@ -56,8 +56,7 @@ class Engine:
                 assert_never(self.state)
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """
     What the API of the running engine lists: all its images and containers, and the layer dirs that they say they use
     (``GraphDriver.Data``). `silent` are those of which it cannot say that: a link or a ``lower`` of theirs is damaged.
@@ -69,8 +68,7 @@ class Listed:
     silent: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class KernelMount:
+class KernelMount(Struct, frozen=True):
     """
     A line of some process' ``mountinfo`` that concerns this root, once for each mount namespace.
 
@@ -89,22 +87,19 @@ class KernelMount:
     merged_of: LayerDirId | None
 
 
-@dataclass(frozen=True, slots=True)
-class DormantStore:
+class DormantStore(Struct, frozen=True):
     """Another store's tree in the same root (another driver, the containerd store, another user namespace's root)."""
 
     path: str
     driver: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(Struct, frozen=True):
     id: str
     config: Reading[None]
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(Struct, frozen=True):
     name: str
     options: Reading[None]

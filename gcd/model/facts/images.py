@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gcd.model.reading import Present
 
@@ -14,18 +15,28 @@ if TYPE_CHECKING:
     from gcd.model.reading import Reading
 
 
-Labels: TypeAlias = tuple[tuple[str, str], ...]
-"""What an image or a container is labelled with: keys and values, sorted."""
+class Labels(tuple[tuple[str, str], ...]):
+    """
+    What an image or a container is labelled with: keys and values, sorted. Some hold what is nobody's business: they
+    are printed nowhere.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} labels>"
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+UNLABELLED = Labels()
+
+
+class ImageConfig(Struct, frozen=True):
     """What gcd needs of an image config; an image without layers has no `chains`."""
 
     chains: ImageChains
     os: str
     created: str = ""
-    labels: Labels = field(default=(), repr=False)
+    labels: Labels = UNLABELLED
 
     @property
     def diff_ids(self) -> tuple[DiffId, ...]:
@@ -33,8 +44,7 @@ class ImageConfig:
         return tuple(diff_id for _, diff_id in self.chains)
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """``imagedb/content/sha256/<hex>``; `digest` is that of the bytes found (None if they could not be read)."""
 
     id: ImageId
@@ -53,8 +63,7 @@ class Image:
         return isinstance(self.config, Present) and self.digest == self.id
 
 
-@dataclass(frozen=True, slots=True)
-class ImageMetadata:
+class ImageMetadata(Struct, frozen=True):
     """
     ``imagedb/metadata/sha256/<hex>``: the parent image of a classic build, and when it was last tagged.
 
@@ -68,15 +77,13 @@ class ImageMetadata:
     temporaries: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Repositories:
+class Repositories(Struct, frozen=True):
     """``repositories.json``: every reference (``name:tag`` or ``name@sha256:…``) with the image it names."""
 
     references: Mapping[str, ImageId]
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoriesCopy:
+class RepositoriesCopy(Struct, frozen=True):
     """``.tmp-repositories.json<digits>``: what the engine was about to put in the place of ``repositories.json``."""
 
     name: str
@@ -84,8 +91,7 @@ class RepositoriesCopy:
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class DistributionRecord:
+class DistributionRecord(Struct, frozen=True):
     """
     A file of ``distribution/``, the engine's memory of which layer a registry knows by which digest.
 

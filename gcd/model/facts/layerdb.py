@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from gcd.model.ids import ChainId, DiffId, LayerDirId, RwLayerName
     from gcd.model.reading import Reading
 
 
-@dataclass(frozen=True, slots=True)
-class LayerRecord:
+class LayerRecord(Struct, frozen=True):
     """
     ``layerdb/sha256/<chain>``.
 
@@ -30,8 +30,7 @@ class LayerRecord:
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class RemovingRecord:
+class RemovingRecord(Struct, frozen=True):
     """``layerdb/sha256/<chain>-<64 hex>-removing``: a record that the engine is deleting, or died deleting."""
 
     name: str
@@ -41,8 +40,7 @@ class RemovingRecord:
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class WriteSet:
+class WriteSet(Struct, frozen=True):
     """``layerdb/tmp/write-set-<digits>``: a layer being registered; it names its dir only at the very end."""
 
     name: str
@@ -50,8 +48,7 @@ class WriteSet:
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class RwLayerRecord:
+class RwLayerRecord(Struct, frozen=True):
     """``layerdb/mounts/<name>``; `ctime_ns` is the newest of the record and its files."""
 
     name: RwLayerName

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,16 +14,14 @@ if TYPE_CHECKING:
     from gcd.model.reading import Reading
 
 
-@dataclass(frozen=True, slots=True)
-class BadElement:
+class BadElement(Struct, frozen=True):
     """An element of a ``lower`` file that is not ``l/<link id>``; `position` counts from 0, the nearest parent."""
 
     position: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lower:
+class Lower(Struct, frozen=True):
     """
     A ``lower`` file: the link ids of all layers below, nearest first.
 
@@ -37,8 +36,7 @@ class Lower:
         return len(self.links) + len(self.bad)
 
 
-@dataclass(frozen=True, slots=True)
-class LayerDir:
+class LayerDir(Struct, frozen=True):
     """
     ``overlay2/<id>``, of whatever form its name is (layer, rw layer, init, build, or a name that fits none).
 
@@ -63,8 +61,7 @@ class LayerDir:
     temporaries: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LinkSymlink:
+class LinkSymlink(Struct, frozen=True):
     """
     ``overlay2/l/<link id>``.
 
@@ -77,8 +74,7 @@ class LinkSymlink:
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class LinkFarm:
+class LinkFarm(Struct, frozen=True):
     """
     ``overlay2/l``. `type` is None when it is missing; `symlinks` holds every entry whose name is a link id.
     """

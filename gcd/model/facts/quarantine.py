@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from gcd.model.entry import EntryId, EntryState, Manifest
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from gcd.model.reading import Reading
 
 
-@dataclass(frozen=True, slots=True)
-class QuarantineEntry:
+class QuarantineEntry(Struct, frozen=True):
     """
     `refers_to` are the layers and layer dirs that bare records in it name: what could come back needs them (safety
     rules S3, S15). A record whose own dir lies in the same entry is a whole unit, and refers to nothing outside; nor

@@ -168,8 +168,8 @@ def reader(
     readers: int = 1,
 ) -> Callable[[], Inventory]:
     """
-    What reads `store`, as often as it is called, in so many processes; a change later than `now_ns` and the time since
-    is doubted.
+    What reads `store`, as often as it is called, in so many threads; a change later than `now_ns` and the time since is
+    doubted.
     """
     started = time.monotonic_ns()
     pace = Pace(progress, readers)
@@ -182,7 +182,7 @@ def reader(
 
 
 def _readers() -> int:
-    """How many processes read a root: as many as there are processors for this one, but not all of a big host."""
+    """How many threads read a root: as many as there are processors for this one, but not all of a big host."""
     return min(len(os.sched_getaffinity(0)), MAX_READERS)
 
 

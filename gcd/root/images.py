@@ -2,8 +2,8 @@
 Image configs, image metadata and the references to images.
 
 An image config's name is the digest of its bytes. Reading configs and making something of them are two steps: the
-second needs no root. Names that are not 64 hex
-digits are nobody's, as for the engine; of them the names of its temporary files are kept.
+second needs no root. Names that are not 64 hex digits are nobody's, as for the engine; of them the names of its
+temporary files are kept.
 
 References are read after the configs, as the engine writes a config before its reference and removes it after that. An
 image that a reference names and that was not there before is looked for once more: it may have come meanwhile. If it is
@@ -37,7 +37,6 @@ from gcd.root.tree import Directory, combined, in_place_of, listing_state, parse
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-
 CONFIG_LIMIT = 16 << 20
 METADATA_LIMIT = 4096
 REPOSITORIES_LIMIT = 64 << 20
@@ -46,7 +45,6 @@ MAX_COPIES = 16
 
 MAX_READINGS = 5
 """How often the references are read again while they name images that are not there, and others each time."""
-
 
 ConfigFile = tuple[Reading[bytes], int]
 """An image config as it stands, and its ctime."""

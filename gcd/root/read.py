@@ -99,8 +99,8 @@ def read_inventory(
     All facts of the root at `path`, whose live store is that of the graphdriver `driver`; `dormant` are its other ones.
 
     `sleep` is called between attempts to copy a database that is being written. Unless `pace` says otherwise, one
-    process reads, and everything has its age. Raises RootNotFound, NotADockerRoot or RootUnreadable if `path` cannot be
-    opened; whatever else goes wrong is in the inventory.
+    thread reads. Raises RootNotFound, NotADockerRoot or RootUnreadable if `path` cannot be opened; whatever else goes
+    wrong is in the inventory.
     """
     with open_root(path) as root:
         before = read_engine(root, proc)

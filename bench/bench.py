@@ -211,10 +211,11 @@ def engine_row(place: Path, own: float) -> tuple[str, str, str]:
     lack = engine_lack()
     if lack is not None:
         return "a dockerd loading its layer store", f"left out: {lack}", ""
-    home = place / "engine"
+    name = "-".join(["engine", *filter(None, [Path(os.environ.get("GCD_ENGINE_CHROOT", "")).name])])
+    home = place / name
     home.mkdir(exist_ok=True)
     if not (home / "root").is_dir():
-        copied(place, "engine/root")
+        copied(place, f"{name}/root")
     seconds = statistics.median([layer_store_seconds(home) for _ in range(ENGINE_TURNS + 1)][1:])
     return "a dockerd loading its layer store", f"{seconds:.2f} s", f"{own / seconds:.2f}"
 

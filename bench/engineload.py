@@ -4,11 +4,13 @@ How long a real dockerd takes to load its layer store: the time between two line
 ``backingFs=…, projectQuotaSupported=…`` is the last that the overlay2 driver says before the layer store is loaded,
 ``Max Concurrent Downloads: …`` the first that is said after it (moby 20.10 ``daemon/graphdriver/overlay2/overlay.go``
 Init, ``daemon/daemon.go`` NewDaemon: between them lie the making of the image root's directories and
-``layer.NewStoreFromOptions``, which loads all layer and rw layer records).
+``layer.NewStoreFromOptions``, which loads all layer and rw layer records). The same lines stand there in 26.1 and 28.5;
+``GCD_ENGINE_CHROOT`` names a Debian whose dockerd it is, as for tests.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -17,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from support.engine import Engine, engine_lack
+from support.engine import Engine, engine_lack, inside
 
 __all__ = ["engine_lack", "layer_store_seconds"]
 
@@ -31,7 +33,8 @@ def layer_store_seconds(home: Path) -> float:
     (home / "log").unlink(missing_ok=True)
     # A pid that a killed engine left there may be somebody else's by now, and dockerd would wait for it.
     shutil.rmtree(home / "exec", ignore_errors=True)
-    engine = Engine(home, flags=("--debug",))
+    chroot = os.environ.get("GCD_ENGINE_CHROOT")
+    engine = Engine(home, flags=("--debug",), command=inside(Path(chroot), home) if chroot else ())
     try:
         engine.start(START_LIMIT)
     finally:

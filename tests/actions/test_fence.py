@@ -149,8 +149,10 @@ def test_an_engine_that_starts_meanwhile_is_told_and_outwaited(root: Directory, 
         with pytest.raises(CannotAct) as told:
             held.check()
         began = time.monotonic()
-        threading.Timer(0.3, shutil.rmtree, [folder]).start()
+        ending = threading.Timer(0.3, shutil.rmtree, [folder])
+        ending.start()
     waited = time.monotonic() - began
+    ending.join()  # it is gone before the last of it is
 
     assert str(told.value) == "dockerd (pid 42) was started on this root meanwhile: gcd writes no more beside it"
     assert 0.3 <= waited < 2

@@ -8,6 +8,7 @@ from support.trees import DIRECTORY, FIFO, Link, change_after, place, plant, wit
 from gcd.model.facts import BadElement, FileType, LinkFarm, Lower
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
+from gcd.model.shelf import folded
 from gcd.root import overlay2, record
 from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
 from gcd.root.progress import Pace
@@ -306,6 +307,18 @@ def test_a_mounted_dir_is_as_young_as_its_mount(root, home):
     assert (probed[TOP].ctime_ns, probed[BASE].ctime_ns) == (mounted_ns, dirs[BASE].ctime_ns)
     (home / TOP / "work").rename(home / TOP / "aside")
     assert probe(root, "overlay2", dirs, set(), frozenset({TOP}))[TOP].ctime_ns == dirs[TOP].ctime_ns
+
+
+@pytest.mark.parametrize(("unnamed", "mounted"), [({BASE}, ()), ({TOP}, ()), ({BASE, TOP}, (BASE,)), ((), (BASE, TOP))])
+def test_folded_dirs_are_probed_as_spelled_ones_are(root, home, unnamed, mounted):
+    """Also one on which another lies, whose `lower` was told by it."""
+    (home / TOP / "merged").rmdir()  # else that one is always looked at, too
+    dirs, _ = read_layer_dirs(root, "overlay2")
+    assert folded(dirs).rows[TOP][1] == BASE
+
+    probed = probe(root, "overlay2", folded(dirs), unnamed, frozenset(mounted))
+    assert dict(probed) == dict(probe(root, "overlay2", dirs, unnamed, frozenset(mounted)))
+    assert probed[TOP].lower == Present(Lower((LINK_A,)))
 
 
 def test_probe_tells_nothing_of_what_it_cannot_open(root, home):

@@ -38,7 +38,7 @@ _CONFIG = Wanted(layout.CONTAINER_CONFIG, CONFIG_LIMIT, bytes)
 _HOST_CONFIG = Wanted(layout.HOST_CONFIG, CONFIG_LIMIT, bytes)
 
 
-def read_containers(
+def read_container_files(
     root: Directory, pace: Pace = ALONE, only: Collection[str] | None = None
 ) -> tuple[dict[ContainerId, ContainerFiles], SourceState]:
     """

@@ -35,7 +35,7 @@ from gcd.model import layout
 from gcd.model.errors import FormatError, NotADockerRoot, RootUnreadable, StoreNotSupported, UsageError
 from gcd.model.facts import DormantStore, FileType
 from gcd.model.reading import Present, Unreadable
-from gcd.root.containers import containers_of, read_containers
+from gcd.root.containers import containers_of, read_container_files
 from gcd.root.dockerd import (
     DAEMON_JSON,
     DEFAULT_ROOT,
@@ -287,7 +287,7 @@ def _store_of(driver: str) -> str:
 
 
 def _drivers_of_containers(root: Directory) -> set[str]:
-    files, _ = read_containers(root)
+    files, _ = read_container_files(root)
     return {
         container.config.value.driver
         for container in containers_of(files).values()

@@ -65,7 +65,7 @@ class ImageDb(Struct, frozen=True):
     """The paths, relative to the root, of temporary files beside configs and references."""
 
 
-def read_images(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[dict[ImageId, ConfigFile], ImageDb]:
+def read_imagedb(root: Directory, driver: str, pace: Pace = ALONE) -> tuple[dict[ImageId, ConfigFile], ImageDb]:
     """All image configs, their metadata (of which there may be none) and ``repositories.json``."""
     configs, temporaries, configs_state = read_configs(root, driver, pace)
     metadata, metadata_state = read_metadata(root, driver, pace)

@@ -42,10 +42,10 @@ from gcd.model.inventory import Coverage, Inventory, Source, SourceState
 from gcd.model.reading import Present
 from gcd.model.shelf import folded
 from gcd.root.buildkit import read_build_cache, read_databases
-from gcd.root.containers import containers_of, read_containers
+from gcd.root.containers import containers_of, read_container_files
 from gcd.root.distribution import Distribution, read_distribution
 from gcd.root.engine import read_engine
-from gcd.root.images import ImageDb, images_of, read_images
+from gcd.root.images import ImageDb, images_of, read_imagedb
 from gcd.root.layerdb import LayerDb, read_layerdb
 from gcd.root.mounts import read_mounts
 from gcd.root.openfiles import held_dirs
@@ -230,8 +230,8 @@ def _read_references(
 ) -> tuple[_References, _Files]:
     build_cache, build_states = read_build_cache(root, sleep=sleep)
     layerdb = read_layerdb(root, driver, pace)
-    configs, imagedb = read_images(root, driver, pace)
-    containers, containers_state = read_containers(root, pace)
+    configs, imagedb = read_imagedb(root, driver, pace)
+    containers, containers_state = read_container_files(root, pace)
     references = _References(build_cache, build_states, layerdb, imagedb, containers_state)
     return references, _Files(configs, containers)
 

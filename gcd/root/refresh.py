@@ -48,7 +48,7 @@ from gcd.model.shelf import (
 from gcd.model.storegraph import partner_of
 from gcd.model.succession import Differing
 from gcd.root.buildkit import read_build_cache, read_databases
-from gcd.root.containers import containers_of, read_containers
+from gcd.root.containers import containers_of, read_container_files
 from gcd.root.distribution import read_distribution
 from gcd.root.images import images_of, read_configs, read_metadata, read_references
 from gcd.root.layerdb import read_layerdb
@@ -311,7 +311,7 @@ class _Refresh:
             names.update(self._before.rw_namers.get(dir_id, ()))
         if not names:
             return inventory, frozenset()
-        files, state = read_containers(self._root, self._pace, only=names)
+        files, state = read_container_files(self._root, self._pace, only=names)
         self._whole(state)
         read = containers_of(files)
         self._note(container.ctime_ns for container in read.values())

@@ -345,7 +345,4 @@ def parsed(raw: bytes, limit: int, parse: Callable[[bytes], T]) -> Reading[T]:
         return EMPTY
     if len(raw) > limit:
         return Malformed(f"at most {limit} bytes", "more", limit)
-    try:
-        return Present(parse(raw))
-    except FormatError as error:
-        return Malformed(error.expected, error.found, error.offset)
+    return parsed_reading(Present(raw), parse)

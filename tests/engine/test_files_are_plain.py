@@ -9,8 +9,8 @@ from support.compiled import needs_compiled
 from support.scenes import FILES
 
 from gcd.formats import gostruct
-from gcd.root.containers import containers_of, read_containers
-from gcd.root.images import images_of, read_images
+from gcd.root.containers import containers_of, read_container_files
+from gcd.root.images import images_of, read_imagedb
 from gcd.root.tree import open_root
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def test_images_and_containers_are_plain(engine: Engine, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(gostruct, "_plain", plain)
     with open_root(str(engine.root)) as root:
-        images = images_of(read_images(root, "overlay2")[0])
-        containers = containers_of(read_containers(root)[0])
+        images = images_of(read_imagedb(root, "overlay2")[0])
+        containers = containers_of(read_container_files(root)[0])
 
     assert (len(images) >= 4, len(containers)) == (True, 2)
     assert known == [True] * (len(images) + 2 * len(containers) + 1)

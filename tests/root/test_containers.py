@@ -9,7 +9,7 @@ from support.trees import DIRECTORY, FIFO, SOCKET, Link, change_after, place, pl
 from gcd.model.facts import ContainerConfig, HostConfig
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
-from gcd.root.containers import containers_of, read_containers
+from gcd.root.containers import containers_of, read_container_files
 from gcd.root.progress import Pace
 from gcd.root.tree import Directory, open_root
 
@@ -40,7 +40,7 @@ def home(tmp_path: Path) -> Path:
 
 def read(tmp_path: Path):
     with open_root(str(tmp_path)) as root, within(5):
-        files, state = read_containers(root)
+        files, state = read_container_files(root)
     return containers_of(files), state
 
 
@@ -114,7 +114,7 @@ def test_a_container_closed_to_us_is_unreadable_and_the_rest_is_read(tmp_path, h
     tmp_path.chmod(0o755)
     (home / OTHER).chmod(0)
     with open_root(str(tmp_path)) as root, without_rights():
-        files, state = read_containers(root)
+        files, state = read_container_files(root)
     (home / OTHER).chmod(0o755)
     found = containers_of(files)
     assert (found[OTHER].config, found[OTHER].host_config) == (Unreadable("EACCES"), Unreadable("EACCES"))
@@ -139,7 +139,7 @@ def test_several_readers_find_what_one_does(tmp_path, home, monkeypatch):
     plant(home, {f"{number:064x}/config.v2.json": CONFIG.replace(b"web", b"%d" % number) for number in range(9)})
     plant(home, {f"{OTHER}/config.v2.json": b"{", f"{OTHER}/hostconfig.json": FIFO, "c" * 64: b""})
     with open_root(str(tmp_path)) as root:
-        assert read_containers(root, Pace(readers=3)) == read_containers(root)
+        assert read_container_files(root, Pace(readers=3)) == read_container_files(root)
 
 
 @pytest.mark.parametrize(

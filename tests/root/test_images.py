@@ -12,7 +12,7 @@ from gcd.model.ids import chains_of
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
 from gcd.root import images
-from gcd.root.images import ImageDb, images_of, read_images
+from gcd.root.images import ImageDb, images_of, read_imagedb
 from gcd.root.progress import Pace
 from gcd.root.tree import Directory, open_root
 
@@ -38,7 +38,7 @@ TAGS = json.dumps({"Repositories": {"app": {"app:1": ID}}}).encode()
 def read(tmp_path: Path, tree: dict) -> tuple[dict[ImageId, Image], ImageDb]:
     plant(tmp_path, tree)
     with open_root(str(tmp_path)) as root, within(5):
-        configs, found = read_images(root, "overlay2")
+        configs, found = read_imagedb(root, "overlay2")
     return images_of(configs), found
 
 
@@ -107,7 +107,7 @@ def test_several_readers_find_what_one_does(tmp_path, monkeypatch):
     plant(tmp_path, {f"{content}/{hashlib.sha256(config).hexdigest()}": config for config in configs})
     plant(tmp_path, {CONTENT: b"{", f"{content}/{'0' * 64}": b"", f"{content}/{'1' * 64}": FIFO})
     with open_root(str(tmp_path)) as root:
-        assert read_images(root, "overlay2", Pace(readers=3)) == read_images(root, "overlay2")
+        assert read_imagedb(root, "overlay2", Pace(readers=3)) == read_imagedb(root, "overlay2")
 
 
 def test_configs_closed_to_us_are_unreadable(tmp_path):
@@ -116,7 +116,7 @@ def test_configs_closed_to_us_are_unreadable(tmp_path):
     (tmp_path / CONTENT).chmod(0)
     (tmp_path / REPOSITORIES).chmod(0)
     with open_root(str(tmp_path)) as root, without_rights():
-        configs, found = read_images(root, "overlay2")
+        configs, found = read_imagedb(root, "overlay2")
     assert (images_of(configs)[ID].config, images_of(configs)[ID].digest) == (Unreadable("EACCES"), None)
     assert found.repositories == Unreadable("EACCES")
     assert found.repositories_state == SourceState(Coverage.UNREADABLE, f"{REPOSITORIES} cannot be read (EACCES)")

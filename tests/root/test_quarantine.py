@@ -22,7 +22,7 @@ from gcd.model.inventory import Coverage, Source
 from gcd.model.plan import Mend, WriteFile
 from gcd.model.reading import ABSENT, Malformed, Present
 from gcd.model.storegraph import StoreGraph
-from gcd.root.images import images_of, read_images
+from gcd.root.images import images_of, read_imagedb
 from gcd.root.quarantine import read_quarantine
 from gcd.root.read import read_inventory
 from gcd.root.tree import open_root
@@ -90,7 +90,7 @@ def test_a_bare_rw_layer_record_refers_to_both_its_dirs_and_its_parent(root):
 
 def test_an_image_config_refers_to_its_layers(root):
     with open_root(str(root)) as directory:
-        (image,) = images_of(read_images(directory, "overlay2")[0]).values()
+        (image,) = images_of(read_imagedb(directory, "overlay2")[0]).values()
     (deed,) = quarantined(root, [(layout.image_config(image.id),)])
 
     assert read(root)[0][deed.entry].refers_to == set(map(layer_node, chain_ids(image.config.value.diff_ids)))
@@ -99,7 +99,7 @@ def test_an_image_config_refers_to_its_layers(root):
 def test_a_temporary_file_of_an_image_config_refers_to_nothing(root):
     """No engine loads an image of that name, whatever comes back."""
     with open_root(str(root)) as directory:
-        (image,) = images_of(read_images(directory, "overlay2")[0]).values()
+        (image,) = images_of(read_imagedb(directory, "overlay2")[0]).values()
     config = root / layout.image_config(image.id)
     temporary = config.with_name(f".tmp-{config.name}346601921")
     temporary.write_bytes(config.read_bytes())

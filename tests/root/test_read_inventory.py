@@ -146,13 +146,13 @@ def test_nothing_is_opened_for_writing_and_no_symlink_is_followed_below_the_root
 
 def test_a_dir_made_after_the_first_listing_is_no_candidate_but_part_of_the_closure(root, monkeypatch):
     made = "f" * 64
-    read_containers = reading.read_containers
+    read_container_files = reading.read_container_files
 
     def make_then_read(*args):
         plant(root / "overlay2", {f"{made}/diff": DIRECTORY})
-        return read_containers(*args)
+        return read_container_files(*args)
 
-    monkeypatch.setattr(reading, "read_containers", make_then_read)
+    monkeypatch.setattr(reading, "read_container_files", make_then_read)
     found = read_inventory(str(root))
     assert made not in found.candidates
     assert found.layer_dirs[made].diff is FileType.DIRECTORY
@@ -161,13 +161,13 @@ def test_a_dir_made_after_the_first_listing_is_no_candidate_but_part_of_the_clos
 def test_a_dir_removed_after_the_first_listing_is_only_a_candidate(root, monkeypatch):
     gone = "f" * 64
     plant(root / "overlay2", {gone: DIRECTORY})
-    read_containers = reading.read_containers
+    read_container_files = reading.read_container_files
 
     def remove_then_read(*args):
         (root / "overlay2" / gone).rmdir()
-        return read_containers(*args)
+        return read_container_files(*args)
 
-    monkeypatch.setattr(reading, "read_containers", remove_then_read)
+    monkeypatch.setattr(reading, "read_container_files", remove_then_read)
     found = read_inventory(str(root))
     assert gone in found.candidates
     assert gone not in found.layer_dirs

@@ -13,7 +13,7 @@ from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import EMPTY, Malformed, Present
 from gcd.root import images
 from gcd.root.distribution import read_distribution
-from gcd.root.images import read_images
+from gcd.root.images import read_imagedb
 from gcd.root.read import read_inventory
 from gcd.root.temporaries import read_engine_temporaries, read_temporaries
 from gcd.root.tree import Directory, open_root
@@ -132,7 +132,7 @@ class TestCopiesOfReferences:
         while not second.exists() or second.stat().st_ctime_ns <= first.stat().st_ctime_ns:
             second.write_bytes(b"{")
 
-        _, found = read(tmp_path, read_images, {}, "overlay2")
+        _, found = read(tmp_path, read_imagedb, {}, "overlay2")
 
         assert [copy.name for copy in found.repositories_copies] == [first.name, second.name]
         assert found.repositories_copies[0].content == Present(Repositories({"app:1": DIGEST}))
@@ -145,7 +145,7 @@ class TestCopiesOfReferences:
     def test_only_so_many_are_read(self, tmp_path, monkeypatch):
         monkeypatch.setattr(images, "MAX_COPIES", 2)
         tree = {f"{TREE}/.tmp-repositories.json{number}": b"{" for number in range(4)}
-        _, found = read(tmp_path, read_images, tree, "overlay2")
+        _, found = read(tmp_path, read_imagedb, tree, "overlay2")
         assert (len(found.repositories_copies), len(found.temporaries)) == (2, 4)
 
     def test_an_image_that_came_after_the_listing_and_before_its_reference_is_seen(self, tmp_path, monkeypatch):
@@ -161,7 +161,7 @@ class TestCopiesOfReferences:
 
         monkeypatch.setattr(images, "read_configs", read_then_pull)
 
-        configs, _ = read(tmp_path, read_images, {}, "overlay2")
+        configs, _ = read(tmp_path, read_imagedb, {}, "overlay2")
         assert configs.keys() == {DIGEST}
 
 

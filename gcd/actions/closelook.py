@@ -63,6 +63,9 @@ HOST_NS: Final = 50_000_000
 
 MAX_ENTRIES: Final = 10_000
 
+_DIGESTS: Final = "sha256"
+"""The directory of records and files whose names are digests of what they are about."""
+
 
 class _Trouble(Exception):
     """Why a step is not taken."""
@@ -270,4 +273,6 @@ def _is_minded(change: Change) -> bool:
 
 
 def _dirs_in(path: str) -> Iterator[LayerDirId]:
-    return (part for part in path.split("/") if is_layer_dir_id(part))
+    """The random ids in `path`. What is named by a digest is called the same in every root that has it."""
+    parts = path.split("/")
+    return (part for above, part in zip(["", *parts], parts, strict=False) if above != _DIGESTS and is_layer_dir_id(part))

@@ -314,6 +314,16 @@ def test_what_a_process_has_open_is_left_alone(root: Directory, docker: Path, pr
         assert told(look, MOVE) == (Reason.IN_USE, f"a process has files in {LAYER} open")
 
 
+def test_what_is_named_by_its_content_is_open_in_another_root_as_well(root: Directory, docker: Path, proc: FakeProc):
+    """A chain id says which layer it is, and not in which root; a layer dir's id is random."""
+    size = f"image/overlay2/layerdb/sha256/{LAYER}/size"
+    (docker / size).parent.mkdir(parents=True)
+    time.sleep(0.02)
+    with looking(root, docker, proc) as look:
+        proc.process(77, "dockerd", files=(f"/another/{size}",))
+        assert told(look, Mend(FINDING, (WriteFile(size, b"1", "x"),))) is None
+
+
 def test_all_processes_are_asked_once_for_the_steps_of_a_moment(
     root: Directory, docker: Path, proc: FakeProc, monkeypatch: pytest.MonkeyPatch
 ):

@@ -275,4 +275,5 @@ def _is_minded(change: Change) -> bool:
 def _dirs_in(path: str) -> Iterator[LayerDirId]:
     """The random ids in `path`. What is named by a digest is called the same in every root that has it."""
     parts = path.split("/")
-    return (part for above, part in zip(["", *parts], parts, strict=False) if above != _DIGESTS and is_layer_dir_id(part))
+    named = (part for above, part in zip(("", *parts), parts, strict=False) if above != _DIGESTS)
+    return filter(is_layer_dir_id, named)

@@ -137,11 +137,22 @@ def test_an_unknown_code_is_usage_and_names_the_nearest(word, told, capsys):
 def test_children_can_be_waited_for_though_whoever_starts_gcd_ignores_their_end():
     script = (
         "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); from gcd import cli\n"
-        "def run():\n    print(repr(signal.getsignal(signal.SIGCHLD)))\n    return cli.ExitBits.CLEAN\n"
+        "def run(**_left):\n    print(repr(signal.getsignal(signal.SIGCHLD)))\n    return cli.ExitBits.CLEAN\n"
         "cli.run = run; cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "<Handlers.SIG_DFL: 0>\n"
+
+
+def test_what_a_command_leaves_to_the_end_of_the_process_is_never_taken_apart():
+    script = (
+        "from gcd import cli\n"
+        "class Mortal:\n    def __del__(self):\n        print('taken apart', flush=True)\n"
+        "def run(*, left):\n    left.append(Mortal())\n    Mortal()\n    return cli.ExitBits.CLEAN\n"
+        "cli.run = run; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "taken apart\n"
 
 
 def test_a_real_interrupt_ends_with_32():

@@ -193,6 +193,13 @@ def test_an_output_that_finds_no_room_leaves_the_report_that_is_there(root, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["docker", "report"]
 
 
+def test_what_was_seen_is_left_to_the_end_of_a_process_that_ends_with_the_check(root):
+    left = []
+    assert cli.run(["check", "--root", str(root)], left=left) == ExitBits.CLEAN
+    [sight] = left
+    assert sight.inventory.root == str(root)
+
+
 def test_with_stderr_closed_the_report_is_the_same(root):
     words = (sys.executable, "-c", "from gcd.cli import main; main()", "check", "--root", str(root))
     command = " ".join(map(shlex.quote, words))

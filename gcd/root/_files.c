@@ -103,7 +103,7 @@ static bool list(int fd, const struct names *wanted, struct record *record)
 	return true;
 }
 
-static bool read_all(int home, const char *name, const struct names *wanted, struct record *record)
+static bool read_whole_record(int home, const char *name, const struct names *wanted, struct record *record)
 {
 	int fd = openat(home, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
 	struct stat status;
@@ -163,107 +163,84 @@ static PyObject *contents_of(const struct record *record, int count)
 	return contents;
 }
 
-static PyObject *file_of(const struct record *record)
+/* What is asked for of each record. */
+struct wanted {
+	struct names files;
+	const char *beginning; /* of the names that are given, too */
+};
+
+static struct record *room_of(const struct reading *reading, int number)
 {
+	return (struct record *)reading->rooms + number;
+}
+
+static struct record *cleared(struct record *record)
+{
+	memset(record, 0, offsetof(struct record, listing));
+	return record;
+}
+
+static bool read_file_into_room(const struct reading *reading, const char *name, int number)
+{
+	struct record *record = cleared(room_of(reading, number));
+
+	record->is_whole = read_whole(reading->home, name, &record->files[0], record);
+	return true;
+}
+
+static bool read_record_into_room(const struct reading *reading, const char *name, int number)
+{
+	const struct wanted *wanted = reading->by;
+	struct record *record = cleared(room_of(reading, number));
+
+	record->is_whole = read_whole_record(reading->home, name, &wanted->files, record);
+	return true;
+}
+
+static PyObject *file_of(const struct reading *reading, int number)
+{
+	const struct record *record = room_of(reading, number);
+
 	if (!record->is_whole)
 		Py_RETURN_NONE;
 	return Py_BuildValue("(y#L)", record->content, (Py_ssize_t)record->files[0].length, (long long)record->newest_ns);
 }
 
-static PyObject *record_of(const struct record *record, int count, const char *beginning)
+static PyObject *record_of(const struct reading *reading, int number)
 {
+	const struct record *record = room_of(reading, number);
+	const struct wanted *wanted = reading->by;
+
 	if (!record->is_whole)
 		Py_RETURN_NONE;
-	return Py_BuildValue("(NLN)", names_with(beginning, record), (long long)record->newest_ns,
-			     contents_of(record, count));
-}
-
-static void clear(struct record *record)
-{
-	memset(record, 0, offsetof(struct record, listing));
-}
-
-static bool read_file_group(int home, struct names *names, struct record *records, PyObject *found)
-{
-	int count = names->count;
-
-	Py_BEGIN_ALLOW_THREADS
-	for (int i = 0; i < count; i++) {
-		clear(&records[i]);
-		records[i].is_whole = read_whole(home, names->each[i], &records[i].files[0], &records[i]);
-	}
-	Py_END_ALLOW_THREADS
-	drop_names(names);
-	for (int i = 0; i < count; i++)
-		if (!append(found, file_of(&records[i])))
-			return false;
-	return !PyErr_CheckSignals();
+	return Py_BuildValue("(NLN)", names_with(wanted->beginning, record), (long long)record->newest_ns,
+			     contents_of(record, wanted->files.count));
 }
 
 static PyObject *read_whole_files(PyObject *module, PyObject *args)
 {
-	PyObject *given, *found;
-	struct record *records;
-	struct names names;
-	Py_ssize_t total;
-	int home;
+	struct reading reading = {.read = read_file_into_room, .make = file_of};
+	PyObject *given;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iO", &home, &given))
+	if (!PyArg_ParseTuple(args, "iO", &reading.home, &given))
 		return NULL;
-	total = PySequence_Size(given);
-	records = PyMem_Malloc(GROUP * sizeof *records);
-	if (!records)
-		return PyErr_NoMemory();
-	found = total < 0 ? NULL : PyList_New(0);
-	for (Py_ssize_t at = 0; found && at < total; at += GROUP)
-		if (!take_names(given, at, total, &names) || !read_file_group(home, &names, records, found))
-			Py_CLEAR(found);
-	PyMem_Free(records);
-	return found;
-}
-
-static bool read_group(int home, struct names *names, const struct names *files, const char *beginning,
-		       struct record *records, PyObject *found)
-{
-	int count = names->count;
-
-	Py_BEGIN_ALLOW_THREADS
-	for (int i = 0; i < count; i++) {
-		clear(&records[i]);
-		records[i].is_whole = read_all(home, names->each[i], files, &records[i]);
-	}
-	Py_END_ALLOW_THREADS
-	drop_names(names);
-	for (int i = 0; i < count; i++)
-		if (!append(found, record_of(&records[i], files->count, beginning)))
-			return false;
-	return !PyErr_CheckSignals();
+	return read_many(given, &reading, GROUP * sizeof(struct record));
 }
 
 static PyObject *read_whole_records(PyObject *module, PyObject *args)
 {
-	PyObject *given, *wanted, *found;
-	struct names names, files = {0};
-	struct record *records;
-	const char *beginning;
-	Py_ssize_t total;
-	int home;
+	struct reading reading = {.read = read_record_into_room, .make = record_of};
+	PyObject *given, *files, *found;
+	struct wanted wanted = {0};
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iOO!s", &home, &given, &PyTuple_Type, &wanted, &beginning))
+	if (!PyArg_ParseTuple(args, "iOO!s", &reading.home, &given, &PyTuple_Type, &files, &wanted.beginning) ||
+	    !take_files(files, &wanted.files))
 		return NULL;
-	total = PySequence_Size(given);
-	if (total < 0 || !take_files(wanted, &files))
-		return NULL;
-	records = PyMem_Malloc(GROUP * sizeof *records);
-	found = records ? PyList_New(0) : PyErr_NoMemory();
-	for (Py_ssize_t at = 0; found && at < total; at += GROUP)
-		if (!take_names(given, at, total, &names) ||
-		    !read_group(home, &names, &files, beginning, records, found))
-			Py_CLEAR(found);
-	PyMem_Free(records);
-	drop_names(&files);
+	reading.by = &wanted;
+	found = read_many(given, &reading, GROUP * sizeof(struct record));
+	drop_names(&wanted.files);
 	return found;
 }
 

@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define GROUP 2048
 #include "_names.h"
 
 #define MOST_PARTS 8
@@ -29,6 +30,7 @@
 #define MOST_WAYS 16
 #define MOST_DIGITS 18
 #define TEXT_BYTES 8192
+#define TEXTS_BYTES (1 << 20)
 #define ENDS_BYTES 4096
 #define HEAD_BYTES 10
 #define TAIL_BYTES 8
@@ -88,7 +90,13 @@ struct record {
 	int64_t newest_ns;
 	int64_t numbers[MOST_PARTS]; /* of each part that is one, and how long that is which is a gzip file */
 	size_t ends[MOST_PARTS + 1]; /* where in the text that of each part begins, and the last one ends */
-	char text[TEXT_BYTES];
+	char *text;
+};
+
+/* The texts of records lie one behind the other. */
+struct rooms {
+	struct record records[GROUP];
+	char texts[TEXTS_BYTES];
 };
 
 struct symlink {
@@ -320,7 +328,6 @@ static void read_record(int home, const char *name, const struct form *form, str
 	int fd = openat(home, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
 	struct stat status;
 
-	memset(record, 0, offsetof(struct record, text));
 	if (fd < 0)
 		return;
 	if (list_parts(fd, form, record) && is_whole(form, record->seen) && !fstat(fd, &status)) {
@@ -328,6 +335,18 @@ static void read_record(int home, const char *name, const struct form *form, str
 		record->is_sound = read_parts(fd, form, record);
 	}
 	close(fd);
+}
+
+static bool read_into_room(const struct reading *reading, const char *name, int number)
+{
+	const struct form *form = reading->by;
+	struct rooms *rooms = reading->rooms;
+	struct record *record = &rooms->records[number];
+	char *text = number > reading->first ? record[-1].text + record[-1].ends[form->count] : rooms->texts;
+
+	*record = (struct record){.text = text};
+	read_record(reading->home, name, form, record);
+	return text + record->ends[form->count] + TEXT_BYTES <= rooms->texts + TEXTS_BYTES;
 }
 
 static bool refuse_form(void)
@@ -456,8 +475,10 @@ static PyObject *value_of(const struct form *form, const struct record *record, 
 	}
 }
 
-static PyObject *record_of(const struct form *form, const struct record *record)
+static PyObject *record_of(const struct reading *reading, int number)
 {
+	const struct record *record = &((const struct rooms *)reading->rooms)->records[number];
+	const struct form *form = reading->by;
 	PyObject *values, *value;
 	int count = 0;
 
@@ -477,96 +498,58 @@ static PyObject *record_of(const struct form *form, const struct record *record)
 	return values;
 }
 
-static bool read_group(int home, struct names *names, const struct form *form, struct record *records, PyObject *found)
-{
-	int count = names->count;
-
-	Py_BEGIN_ALLOW_THREADS
-	for (int i = 0; i < count; i++)
-		read_record(home, names->each[i], form, &records[i]);
-	Py_END_ALLOW_THREADS
-	drop_names(names);
-	for (int i = 0; i < count; i++)
-		if (!append(found, record_of(form, &records[i])))
-			return false;
-	return !PyErr_CheckSignals();
-}
-
 static PyObject *read_records(PyObject *module, PyObject *args)
 {
-	PyObject *given, *parts, *found;
-	struct record *records;
-	struct names names;
+	struct reading reading = {.read = read_into_room, .make = record_of};
+	PyObject *given, *parts;
 	struct form form;
-	Py_ssize_t total;
-	int home;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iOO", &home, &given, &parts) || !take_form(parts, &form))
+	if (!PyArg_ParseTuple(args, "iOO", &reading.home, &given, &parts) || !take_form(parts, &form))
 		return NULL;
-	total = PySequence_Size(given);
-	records = PyMem_Malloc(GROUP * sizeof *records);
-	if (!records)
-		return PyErr_NoMemory();
-	found = total < 0 ? NULL : PyList_New(0);
-	for (Py_ssize_t at = 0; found && at < total; at += GROUP)
-		if (!take_names(given, at, total, &names) || !read_group(home, &names, &form, records, found))
-			Py_CLEAR(found);
-	PyMem_Free(records);
-	return found;
+	reading.by = &form;
+	return read_many(given, &reading, sizeof(struct rooms));
 }
 
-static void read_symlink(int home, const char *name, const struct target *target, struct symlink *symlink)
+static bool read_symlink(const struct reading *reading, const char *name, int number)
 {
+	struct symlink *symlink = (struct symlink *)reading->rooms + number;
+	const struct target *target = reading->by;
 	Py_ssize_t around = target->before_length + target->after_length;
 	struct stat status;
 	ssize_t length;
 
-	symlink->is_sound = !fstatat(home, name, &status, AT_SYMLINK_NOFOLLOW);
+	symlink->is_sound = !fstatat(reading->home, name, &status, AT_SYMLINK_NOFOLLOW);
 	if (!symlink->is_sound)
-		return;
+		return true;
 	symlink->ctime_ns = ctime_ns(&status);
-	length = readlinkat(home, name, symlink->text, sizeof symlink->text);
+	length = readlinkat(reading->home, name, symlink->text, sizeof symlink->text);
 	symlink->length = length - around;
 	symlink->is_sound = length >= around && !memcmp(symlink->text, target->before, target->before_length) &&
 			    !memcmp(symlink->text + length - target->after_length, target->after, target->after_length) &&
 			    fits_one(&target->templates, symlink->text + target->before_length, symlink->length);
+	return true;
 }
 
-static PyObject *symlink_of(const struct target *target, const struct symlink *symlink)
+static PyObject *symlink_of(const struct reading *reading, int number)
 {
+	const struct symlink *symlink = (const struct symlink *)reading->rooms + number;
+	const struct target *target = reading->by;
+
 	if (!symlink->is_sound)
 		Py_RETURN_NONE;
 	return Py_BuildValue("(NL)", interned(symlink->text + target->before_length, symlink->length),
 			     (long long)symlink->ctime_ns);
 }
 
-static bool read_symlink_group(int home, struct names *names, const struct target *target, PyObject *found)
-{
-	struct symlink symlinks[GROUP];
-	int count = names->count;
-
-	Py_BEGIN_ALLOW_THREADS
-	for (int i = 0; i < count; i++)
-		read_symlink(home, names->each[i], target, &symlinks[i]);
-	Py_END_ALLOW_THREADS
-	drop_names(names);
-	for (int i = 0; i < count; i++)
-		if (!append(found, symlink_of(target, &symlinks[i])))
-			return false;
-	return !PyErr_CheckSignals();
-}
-
 static PyObject *read_symlinks(PyObject *module, PyObject *args)
 {
-	PyObject *given, *texts, *found;
+	struct reading reading = {.read = read_symlink, .make = symlink_of};
+	PyObject *given, *texts;
 	struct target target;
-	struct names names;
-	Py_ssize_t total;
-	int home;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iOy#Oy#", &home, &given, &target.before, &target.before_length, &texts, &target.after,
+	if (!PyArg_ParseTuple(args, "iOy#Oy#", &reading.home, &given, &target.before, &target.before_length, &texts, &target.after,
 			      &target.after_length) ||
 	    !take_templates(texts, &target.templates))
 		return NULL;
@@ -575,12 +558,8 @@ static PyObject *read_symlinks(PyObject *module, PyObject *args)
 		refuse_form();
 		return NULL;
 	}
-	total = PySequence_Size(given);
-	found = total < 0 ? NULL : PyList_New(0);
-	for (Py_ssize_t at = 0; found && at < total; at += GROUP)
-		if (!take_names(given, at, total, &names) || !read_symlink_group(home, &names, &target, found))
-			Py_CLEAR(found);
-	return found;
+	reading.by = &target;
+	return read_many(given, &reading, GROUP * sizeof(struct symlink));
 }
 
 /* Whether the name is of one of the templates; -1 with an exception set. */

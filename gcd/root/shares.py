@@ -11,7 +11,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from typing import TYPE_CHECKING, TypeVar
+import time
+from itertools import islice
+from operator import length_hint
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from gcd.root.progress import BATCH, nobody
 
@@ -27,6 +30,16 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+MOST_BATCHES: Final = 8
+"""
+So many batches at most are read in one go. To go on after each takes the interpreter's lock, for which whoever makes
+something of what was read keeps others waiting.
+"""
+
+QUICK_SECONDS: Final = 0.1
+"""What takes longer is not read in so many batches the next time: whoever waits is to hear of progress."""
+
+
 def nothing() -> None:
     """Needs no time."""
 
@@ -39,18 +52,26 @@ def in_threads(
     meanwhile: Callable[[], object] = nothing,
 ) -> dict[K, V]:
     """
-    What `read` makes of `items`, which it is given a few hundred at a time by up to `pace.readers` threads, this one
-    among them, which does `meanwhile` first: what needs no kernel goes well with what waits for it. Progress is told in
-    this thread alone. What `read` or `meanwhile` raises ends the work of all, and is raised.
+    What `read` makes of `items`, which it is given a few hundred at a time, or a few thousand where that is quick, by
+    up to `pace.readers` threads, this one among them, which does `meanwhile` first: what needs no kernel goes well with
+    what waits for it. Progress is told in this thread alone. What `read` or `meanwhile` raises ends the work of all,
+    and is raised.
     """
     found: dict[K, V] = {}
     failures: list[Exception] = []
     starts = iter(range(0, len(items), BATCH))  # each goes to one thread: to take the next is one step
 
+    def taken(most: int) -> list[int]:
+        """No more than that all can end at the same time."""
+        return list(islice(starts, min(most, max(1, length_hint(starts) // (2 * pace.readers)))))
+
     def work(tell: Callable[[Source, int, int], None]) -> None:
-        for start in starts:
-            tell(source, start, len(items))
-            found.update(read(items[start : start + BATCH]))
+        most = 1
+        while some := taken(most):
+            tell(source, some[0], len(items))
+            began = time.monotonic()
+            found.update(read([item for start in some for item in items[start : start + BATCH]]))
+            most = min(2 * most, MOST_BATCHES) if time.monotonic() - began < QUICK_SECONDS else 1
 
     def work_aside() -> None:
         try:

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from gcd.model.inventory import Source
+from gcd.root import shares
 from gcd.root.progress import ALONE, Pace
 from gcd.root.shares import in_threads
 
@@ -47,6 +48,25 @@ def test_progress_is_told_by_who_asks_from_the_beginning_to_the_end():
     in_threads(dict.fromkeys, MANY, Source.LINKS, Pace(pace.progress, 3))
     assert {who for who, *_ in told} == {threading.get_ident()}
     assert told[-1][1:] == (Source.LINKS, 1000, 1000)
+
+
+def test_what_is_quick_is_read_in_ever_more_batches_until_it_comes_to_the_end(monkeypatch):
+    given = []
+
+    def read(items):
+        given.append(len(items))
+        return dict.fromkeys(items)
+
+    many = range(256 * 100)
+    monkeypatch.setattr(shares, "QUICK_SECONDS", 600.0)
+    assert in_threads(read, many, Source.LINKS, ALONE) == dict.fromkeys(many)
+    batches = [1, 2, 4, *[8] * 10, 6, 3, 2, 1, 1]
+    assert given == [256 * most for most in batches]
+
+    given.clear()
+    monkeypatch.setattr(shares, "QUICK_SECONDS", 0.0)
+    in_threads(read, many, Source.LINKS, ALONE)
+    assert given == [256] * 100
 
 
 @pytest.mark.parametrize("is_aside", [True, False])

@@ -305,11 +305,11 @@ def test_both_know_the_same_names(names):
 
 
 @both
-@pytest.mark.parametrize("count", [0, 1, 127, 128, 129, 300])
+@pytest.mark.parametrize("count", [0, 1, 300, 2047, 2048, 2049, 10_000])
 def test_as_many_as_are_asked_for_are_given_in_their_order(tmp_path, reader, count):
-    names = [f"{number:03}" for number in range(count)]
-    plant(tmp_path, {f"{name}/number": b"%d" % (number % 7) for number, name in enumerate(names) if number % 5})
-    plant(tmp_path, {name: Link(f"{number % 7}") for number, name in enumerate(names) if number % 5 == 0})
+    plant(tmp_path, {f"{number}/number": b"%d" % (number % 7) for number in range(35) if number % 5})
+    plant(tmp_path, {f"{number}": Link(f"{number % 7}") for number in range(35) if number % 5 == 0})
+    names = [f"{number % 35}" for number in range(count)]
 
     given = found_by(reader, tmp_path, names)
     assert [record and record[3] for record in given] == [n % 7 if n % 5 else None for n in range(count)]
@@ -319,6 +319,20 @@ def test_as_many_as_are_asked_for_are_given_in_their_order(tmp_path, reader, cou
     finally:
         os.close(fd)
     assert [symlink and symlink[0] for symlink in symlinks] == [None if n % 5 else f"{n % 7}" for n in range(count)]
+
+
+@both
+def test_texts_of_many_records_that_are_as_long_as_may_be(tmp_path, reader):
+    """All together they are longer than what the compiled one has room for at once."""
+    plant(tmp_path / "long", {"texts": LONG.encode()})
+    plant(tmp_path / "other", {"texts": LONG.replace("A7", "B2").encode()})
+    plant(tmp_path / "short", {"texts": b"l/C3"})
+    plant(tmp_path / "odd", {"texts": f"{LONG}:".encode()})
+    told = {"long": LONG, "other": LONG.replace("A7", "B2"), "short": "l/C3", "odd": None}
+
+    form = Form((Part("texts", Kind.TEXTS, (b"l/" + BASE32 * 2,), 500),), (1,))
+    names = [*told] * 700
+    assert [record and record[0] for record in found_by(reader, tmp_path, names, form)] == [told[n] for n in names]
 
 
 @both

@@ -41,7 +41,7 @@ from gcd.model.facts import Engine, EngineState
 from gcd.model.reading import Absent, Present
 from gcd.root.dockerd import engines_on
 from gcd.root.openfiles import mounts_of, openers_of
-from gcd.root.processes import PROC, Process, read_file
+from gcd.root.processes import PROC, Process, processes, read_file
 from gcd.root.statx import origin_of
 from gcd.root.tree import name_of
 
@@ -82,7 +82,8 @@ def read_engine(root: Directory, proc: str = PROC) -> Engine:
     """The engine of `root`, as it is at this moment. Never an exception: what cannot be told is a doubt."""
     on_root = _on_root(root, proc)
     lock, why = _try_lock(root)
-    holders = _holders_of(root, on_root, proc)
+    is_asked = lock is _LockState.TAKEN or _is_any_dockerd(proc)
+    holders = _holders_of(root, on_root, proc) if is_asked else _Holders()
     if lock is _LockState.TAKEN:
         return _holding_engine(root, proc, holders)
     doubts = [why] if why else []
@@ -263,6 +264,17 @@ def _device_of(folder: Directory, asked: tuple[int | str, ...], proc: str) -> tu
 def _dockerds(proc: str, pids: list[int]) -> list[int]:
     """Those of `pids` that are an engine, each once, in their order."""
     return [pid for pid in dict.fromkeys(pids) if Process(proc, pid).is_dockerd()]
+
+
+def _is_any_dockerd(proc: str) -> bool:
+    """
+    Whether an engine runs, on whatever root. If none does, nobody in ``/proc/locks`` counts, and to read that takes
+    longer than all else here: the kernel lets its readers wait for a grace period (Linux ``fs/locks.c`` locks_start).
+    """
+    try:
+        return any(process.is_dockerd() for process in processes(proc))
+    except OSError:
+        return True
 
 
 def _on_root(root: Directory, proc: str) -> list[int]:

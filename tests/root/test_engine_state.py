@@ -195,6 +195,21 @@ def test_an_engine_that_locks_another_database_of_the_root_is_running(root, proc
 # --- the holder -----------------------------------------------------------------------------------------------------
 
 
+def test_where_no_dockerd_runs_nobody_waits_for_the_table_of_locks(root, proc, monkeypatch):
+    asked = []
+    read_file = engine_module.read_file
+    monkeypatch.setattr(engine_module, "read_file", lambda path, limit: asked.append(path) or read_file(path, limit))
+    proc.process(41, "vi")
+    proc.lock(41, root / "buildkit/snapshots.db")
+
+    assert look(root, proc).state is EngineState.STOPPED
+    assert asked == []
+    (proc.process(42, "engine") / "exe").symlink_to("/usr/bin/dockerd")
+    proc.lock(42, root / "buildkit/snapshots.db")
+    assert look(root, proc).state is EngineState.RUNNING
+    assert asked == [f"{proc}/locks"]
+
+
 def test_the_holder_and_its_epoch(root, proc, born):
     born(START_NS + SECOND)
     proc.process(7, "dockerd", started=STARTED)

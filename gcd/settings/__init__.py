@@ -27,11 +27,11 @@ from __future__ import annotations
 import gc
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gcd.model.errors import UsageError
 from gcd.settings.keys import DEFAULT, leaves, nearest, variable
@@ -147,7 +147,7 @@ def _is_ours(variable: str) -> bool:
 
 
 def _strangers() -> Iterator[str]:
-    defaults = {field.name: getattr(Settings(), field.name) for field in fields(Settings)}
+    defaults = {name: getattr(Settings(), name) for name in Settings.__struct_fields__}
     for name in sorted(filter(_is_ours, os.environ)):
         key, below, _ = name[len(ENV_PREFIX) :].lower().partition(ENV_BELOW)
         if key not in defaults or (below and not isinstance(defaults[key], Table | dict)):

@@ -7,9 +7,9 @@ is handed over as the table itself: nobody else has to do with models.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
+from msgspec import NODEFAULT
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, create_model, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -63,20 +63,20 @@ def checked(values: Mapping[str, Any]) -> Settings:
 
 
 def _table(kind: type[T], model: BaseModel) -> T:
-    return kind(**{name: getattr(model, name) for name in type(model).model_fields})
+    """The table of what was said in `model`; of the rest it has its own defaults."""
+    return kind(**{name: getattr(model, name) for name in model.model_fields_set})
 
 
-def _model(table: type[tables.Table], base: type[M], names: Mapping[str, Any]) -> type[M]:
-    """The model of `table`, in whose annotations `names` mean what they say."""
-    hints = get_type_hints(table, localns=dict(names), include_extras=True)
-    fields: dict[str, Any] = {field.name: (hints[field.name], _default(field)) for field in dataclasses.fields(table)}
+def _model(table: type[tables.Table], base: type[M], types: Mapping[str, Any]) -> type[M]:
+    """The model of `table`, in whose annotations names mean `types`. Defaults are left to the table."""
+    hints = get_type_hints(table, localns=dict(types), include_extras=True)
+    names, defaults = table.__struct_fields__, table.__struct_defaults__  # only the last ones may have one
+    without = (NODEFAULT,) * (len(names) - len(defaults))
+    fields: dict[str, Any] = {
+        name: (hints[name], Field() if default is NODEFAULT else Field(default=None))
+        for name, default in zip(names, (*without, *defaults), strict=True)
+    }
     return create_model(table.__name__, __base__=base, **fields)
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - as pydantic has it
-    if field.default_factory is not dataclasses.MISSING:
-        return Field(default_factory=field.default_factory)
-    return Field() if field.default is dataclasses.MISSING else Field(default=field.default)
 
 
 def _model_of_all() -> type[_Layered]:

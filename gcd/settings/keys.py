@@ -8,7 +8,6 @@ leaf, also a mapping whose keys are the user's.
 from __future__ import annotations
 
 import difflib
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from gcd.settings.model import ENV_BELOW, ENV_PREFIX, Settings
@@ -24,12 +23,12 @@ DEFAULT = "default"
 def leaves(table: Table | None = None, before: str = "") -> Iterator[str]:
     """The keys of `table`, of all settings if it is None, that hold a value, in the order of the sample."""
     table = Settings() if table is None else table
-    for field in fields(table):
-        value = getattr(table, field.name)
+    for name in table.__struct_fields__:
+        value = getattr(table, name)
         if isinstance(value, Table):
-            yield from leaves(value, f"{before}{field.name}.")
+            yield from leaves(value, f"{before}{name}.")
         else:
-            yield before + field.name
+            yield before + name
 
 
 def variable(key: str) -> str:

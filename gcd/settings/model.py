@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import field
 
 from gcd.model.finding import Acceptance
 from gcd.settings.tables import (
+    About,
     DaemonTable,
     HooksTable,
     PolicyTable,
@@ -18,7 +20,6 @@ from gcd.settings.tables import (
     ScrubTable,
     Table,
     WebTable,
-    setting,
 )
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True)
-class Accepted(Table):
+class Accepted(Table, frozen=True):
     """Why findings are accepted, and until when: the end of a day in UTC, or an instant."""
 
     reason: Reason
@@ -74,50 +74,60 @@ class Accepted(Table):
         return int(moment.timestamp()) * 1_000_000_000
 
 
-@dataclass(frozen=True)
-class Settings(Table):
+class Settings(Table, frozen=True):
     """What is in force. Whoever writes ``Settings()`` has the defaults."""
 
-    root: Place | None = setting(
-        None,
-        "The Docker root. Unset: that of the running engine, else of daemon.json, else /var/lib/docker.",
-        example="/var/lib/docker",
+    root: Annotated[
+        Place | None,
+        About(
+            "The Docker root. Unset: that of the running engine, else of daemon.json, else /var/lib/docker.",
+            example="/var/lib/docker",
+        ),
+    ] = None
+    state_dir: Annotated[
+        Place, About("Where `gcd run` and `gcd check --record` keep history (state.db). Never below a Docker root.")
+    ] = Path("/var/lib/gcd")
+    format: Annotated[ReportFormat, About("The form of reports: text or json.")] = ReportFormat.TEXT
+    fail_on: Annotated[
+        FailOn, About("The least severity of a finding that makes the exit status non-zero: error, warning, or never.")
+    ] = FailOn.WARNING
+    only: Annotated[Codes, About("Run only the rules of these codes.", example=["GCD101", "GCD116"])] = ()
+    skip: Annotated[Codes, About("Do not run the rules of these codes.", example=["GCD104"])] = ()
+    log_level: Annotated[LogLevel, About("The least level that is logged: debug, info, warning or error.")] = (
+        LogLevel.WARNING
     )
-    state_dir: Place = setting(
-        Path("/var/lib/gcd"),
-        "Where `gcd run` and `gcd check --record` keep history (state.db). Never below a Docker root.",
+    log_format: Annotated[LogFormat, About("text, json, or auto: text on a terminal, JSON lines elsewhere.")] = (
+        LogFormat.AUTO
     )
-    format: ReportFormat = setting(ReportFormat.TEXT, "The form of reports: text or json.")
-    fail_on: FailOn = setting(
-        FailOn.WARNING,
-        "The least severity of a finding that makes the exit status non-zero: error, warning, or never.",
+    accept: Annotated[
+        dict[str, Accepted],
+        About(
+            "Findings to live with, by id or glob: why, and until when. They are shown apart, counted nowhere.",
+            example={
+                "GCD802:store:aufs": {
+                    "reason": "the old driver's tree, kept until the move",
+                    "until": date(2027, 1, 31),
+                }
+            },
+        ),
+    ] = field(default_factory=dict)
+    policy: Annotated[PolicyTable, About("What gcd apply does about findings. Without any verb nothing is done.")] = (
+        PolicyTable()
     )
-    only: Codes = setting((), "Run only the rules of these codes.", example=["GCD101", "GCD116"])
-    skip: Codes = setting((), "Do not run the rules of these codes.", example=["GCD104"])
-    log_level: LogLevel = setting(LogLevel.WARNING, "The least level that is logged: debug, info, warning or error.")
-    log_format: LogFormat = setting(LogFormat.AUTO, "text, json, or auto: text on a terminal, JSON lines elsewhere.")
-    accept: dict[str, Accepted] = setting(
-        {},
-        "Findings to live with, by id or glob: why, and until when. They are shown apart, counted nowhere.",
-        example={
-            "GCD802:store:aufs": {"reason": "the old driver's tree, kept until the move", "until": date(2027, 1, 31)}
-        },
+    protect: Annotated[ProtectTable, About("What is never touched, by policy or by name.")] = ProtectTable()
+    quarantine: Annotated[QuarantineTable, About("What was moved, in .gcd below the root.")] = QuarantineTable()
+    hooks: Annotated[
+        HooksTable,
+        About(
+            "Commands, as lists of words and without a shell, that get an event as JSON on stdin. They never "
+            "decide anything."
+        ),
+    ] = HooksTable()
+    daemon: Annotated[DaemonTable, About("gcd run, which watches a root all the time.")] = DaemonTable()
+    scrub: Annotated[ScrubTable, About("How gcd run looks at the content of layers. It reads, and writes nothing.")] = (
+        ScrubTable()
     )
-    policy: PolicyTable = setting(
-        PolicyTable(), "What gcd apply does about findings. Without any verb nothing is done."
-    )
-    protect: ProtectTable = setting(ProtectTable(), "What is never touched, by policy or by name.")
-    quarantine: QuarantineTable = setting(QuarantineTable(), "What was moved, in .gcd below the root.")
-    hooks: HooksTable = setting(
-        HooksTable(),
-        "Commands, as lists of words and without a shell, that get an event as JSON on stdin. They never "
-        "decide anything.",
-    )
-    daemon: DaemonTable = setting(DaemonTable(), "gcd run, which watches a root all the time.")
-    scrub: ScrubTable = setting(
-        ScrubTable(), "How gcd run looks at the content of layers. It reads, and writes nothing."
-    )
-    web: WebTable = setting(WebTable(), "What gcd run serves over HTTP.")
+    web: Annotated[WebTable, About("What gcd run serves over HTTP.")] = WebTable()
 
     @property
     def acceptances(self) -> tuple[Acceptance, ...]:

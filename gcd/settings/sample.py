@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_type_hints
 
 from gcd.settings.keys import variable
 from gcd.settings.model import Settings
-from gcd.settings.tables import Table
+from gcd.settings.tables import About, Table
 from gcd.settings.units import duration_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from dataclasses import Field
 
 
 def toml_value(value: object) -> str:
@@ -26,7 +24,7 @@ def toml_value(value: object) -> str:
             entries = ", ".join(f"{toml_key(name)} = {toml_value(entry)}" for name, entry in value.items())
             return f"{{ {entries} }}" if entries else "{}"
         case Table():
-            said = ((field.name, getattr(value, field.name)) for field in fields(value))
+            said = ((name, getattr(value, name)) for name in value.__struct_fields__)
             return toml_value({name: entry for name, entry in said if entry is not None})
         case bool():
             return str(value).lower()
@@ -60,22 +58,35 @@ def sample() -> str:
         "# Settings of gcd: /etc/gcd/gcd.toml, /etc/gcd/conf.d/*.toml, GCD_… variables, flags. The later ones win.",
         "# `gcd config show` prints every value and where it came from.",
     ]
-    for field in fields(Settings):
-        if isinstance(field.default, Table):
-            lines += ["", "", f"# {field.metadata['description']}", f"# [{field.name}]"]
-            for below in sorted(
-                fields(field.default), key=lambda field: isinstance(field.metadata["example"], Mapping)
+    for name, default, about in _entries(Settings()):
+        if isinstance(default, Table):
+            lines += ["", "", f"# {about.description}", f"# [{name}]"]
+            for below, entry, words in sorted(
+                _entries(default), key=lambda e: isinstance(_example(e[1], e[2]), Mapping)
             ):
-                lines += ["", *_described(f"{field.name}.{below.name}", below)]
+                lines += ["", *_described(f"{name}.{below}", entry, words)]
         else:
-            lines += ["", *_described(field.name, field)]
+            lines += ["", *_described(name, default, about)]
     return "\n".join(lines) + "\n"
 
 
-def _described(key: str, field: Field[Any]) -> Iterator[str]:
-    example = field.metadata["example"]
-    yield from _wrapped(field.metadata["description"])
-    yield f"# Variable: {variable(key)}. Default: {_default_text(field.default)}."
+def _entries(table: Table) -> list[tuple[str, object, About]]:
+    """The names in `table`, with what it has there and what is said about it."""
+    from gcd.settings import forms  # noqa: PLC0415 - pydantic, for those who want the sample
+
+    hints = get_type_hints(type(table), localns=vars(forms), include_extras=True)
+    abouts = ((name, hints[name].__metadata__) for name in table.__struct_fields__)
+    return [(n, getattr(table, n), next(m for m in metadata if isinstance(m, About))) for n, metadata in abouts]
+
+
+def _example(default: object, about: About) -> object:
+    return default if about.example is None else about.example
+
+
+def _described(key: str, default: object, about: About) -> Iterator[str]:
+    example = _example(default, about)
+    yield from _wrapped(about.description)
+    yield f"# Variable: {variable(key)}. Default: {_default_text(default)}."
     if isinstance(example, Mapping):
         yield f"# [{key}]"
         yield from (f"# {toml_key(name)} = {toml_value(entry)}" for name, entry in example.items())
@@ -94,6 +105,6 @@ def _wrapped(text: str) -> Iterator[str]:
 
 
 def _default_text(default: object) -> str:
-    if default in (None, (), MISSING):
+    if default in (None, (), {}):
         return "unset"
     return toml_value(default).strip('"')

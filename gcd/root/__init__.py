@@ -13,6 +13,7 @@ Reading a Docker root: the only package that does.
     listing.py       directories, all their entries at once, and what these take on disk
     _listing.c       the same, compiled
     _names.h         what these share
+    _reading.h       how many small files are read: one loop for all
     shares.py        one stage of a reading by several at a time
     read.py          one reading of one root, in the order that makes its verdicts safe
     refresh.py       one more reading, of what changed

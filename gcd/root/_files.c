@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "_names.h"
+#include "_reading.h"
 
 #define MOST_BYTES 65536
 #define MOST_FILES 4

@@ -22,8 +22,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define GROUP 2048
-#include "_names.h"
+#define GROUP 2048 /* to go on takes the interpreter, and who has it may keep it for longer than a hundred records take */
+#include "_reading.h"
 
 #define MOST_PARTS 8
 #define MOST_TEMPLATES 8

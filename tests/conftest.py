@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 # How long one example takes depends on what else the machine has to do.
 hypothesis.settings.register_profile("gcd", deadline=None)
 hypothesis.settings.load_profile("gcd")
+
+# Whoever starts the tests in the background has SIGINT ignored, and that is inherited; what it does is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST = (
     "engine/test_storm_of_moves.py",

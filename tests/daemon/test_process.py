@@ -313,7 +313,7 @@ def test_killed_a_hundred_times_while_it_moves_orphans(begin, tmp_path, root, mo
     """
     source, reports = random.Random(seed), tmp_path / "figures"  # noqa: S311 - moments, no secrets
     monkeypatch.setattr(Board, "show", reporting(Board.show, reports))
-    planted = was_open = was_moving = 0
+    planted = was_open = awaited = was_moving = 0
     for _ in range(KILLS):
         while len(in_place(root)) < MOST_IN_PLACE:
             orphan(root, planted)
@@ -325,8 +325,12 @@ def test_killed_a_hundred_times_while_it_moves_orphans(begin, tmp_path, root, mo
         wait_until(lambda: len(lines_of(reports)) > 0, "its first figures")
         orphaned_bytes, entries = lines_of(reports)[0]
         assert orphaned_bytes // size_of_orphan(root, planted - 1) + entries == planted
-        if source.random() < 0.8:
-            wait_until(lambda: entries_in(root) > moved, "something moves")  # noqa: B023 - asked within this turn of the loop
+        moment = source.random()
+        if moment < 0.4:
+            awaited += 1
+            wait_until(lambda: len(moved_away(root)) > moved, "something has moved")  # noqa: B023 - asked within this turn
+        elif moment < 0.8:
+            wait_until(lambda: entries_in(root) > moved, "something is about to move")  # noqa: B023 - as above
         time.sleep(source.random() * 0.1)
         daemon.kill()
         assert sorted([*in_place(root), *moved_away(root)]) == [f"{number:064x}" for number in range(planted)]
@@ -339,7 +343,7 @@ def test_killed_a_hundred_times_while_it_moves_orphans(begin, tmp_path, root, mo
 
     assert daemon.ended() == ExitBits.CLEAN
     assert acts_kept(tmp_path) == planted
-    assert was_moving >= KILLS / 2
+    assert was_moving >= awaited > KILLS / 5
     assert was_open > 0
 
 

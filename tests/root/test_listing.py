@@ -145,9 +145,9 @@ def test_so_many_levels_are_entered(tmp_path, counter):
 
 
 @both
-def test_more_levels_than_there_may_be_are_refused(tmp_path, counter):
+def test_more_levels_than_there_may_be_are_refused(memory, counter):
     way = [f"{number:-<255}" for number in range(MOST_LEVELS + 1)]
-    here = os.open(tmp_path, os.O_RDONLY)
+    here = os.open(memory, os.O_RDONLY)
     for name in [*way, "deeper"]:
         os.mkdir(name, dir_fd=here)
         there = os.open(name, os.O_RDONLY, dir_fd=here)
@@ -155,7 +155,7 @@ def test_more_levels_than_there_may_be_are_refused(tmp_path, counter):
         here = there
     os.close(here)
 
-    with opened(tmp_path) as fd:
+    with opened(memory) as fd:
         assert counted_by(counter, fd, MOST_LEVELS)[2] == [tuple(way)]
     for levels in (-1, MOST_LEVELS + 1):
         with pytest.raises(ValueError, match="so many levels"):

@@ -6,7 +6,7 @@
 
 #include "_names.h"
 
-#define MOMENT_NS 50000000 /* so long others have the interpreter while names are read, and the last one's time */
+#define MOMENT_NS 50000000 /* so long names are read in one go: with more of them to read, the next go begins */
 
 struct reading {
 	int home;
@@ -60,7 +60,7 @@ static inline bool read_group(struct reading *reading, const struct names *names
 	return true;
 }
 
-/* A list of what is made of each of the names in the sequence, in rooms of so many bytes; NULL with an exception set. */
+/* A list of what is made of each name in the sequence, in rooms of so many bytes; NULL with an exception set. */
 static inline PyObject *read_many(PyObject *given, struct reading *reading, size_t bytes)
 {
 	Py_ssize_t total = PySequence_Size(given);

@@ -22,7 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define GROUP 2048 /* to go on takes the interpreter, and who has it may keep it for longer than a hundred records take */
+#define GROUP 2048 /* to go on takes the interpreter, which others keep for longer than a hundred records take */
 #include "_reading.h"
 
 #define MOST_PARTS 8

@@ -268,8 +268,8 @@ def _dockerds(proc: str, pids: list[int]) -> list[int]:
 
 def _is_any_dockerd(proc: str) -> bool:
     """
-    Whether an engine runs, on whatever root. If none does, nobody in ``/proc/locks`` counts, and to read that takes
-    longer than all else here: the kernel lets its readers wait for a grace period (Linux ``fs/locks.c`` locks_start).
+    Whether an engine runs, on whatever root. If none does, nobody in ``/proc/locks`` counts; and whoever reads that
+    waits for a grace period of the kernel (Linux ``fs/locks.c`` locks_start), for milliseconds each time.
     """
     try:
         return any(process.is_dockerd() for process in processes(proc))

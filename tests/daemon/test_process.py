@@ -326,11 +326,11 @@ def test_killed_a_hundred_times_while_it_moves_orphans(begin, tmp_path, root, mo
         orphaned_bytes, entries = lines_of(reports)[0]
         assert orphaned_bytes // size_of_orphan(root, planted - 1) + entries == planted
         moment = source.random()
-        if moment < 0.4:
+        if moment < 0.65:
             awaited += 1
             wait_until(lambda: len(in_place(root)) < MOST_IN_PLACE, "something has moved")
-        elif moment < 0.8:
-            wait_until(lambda: entries_in(root) > moved, "something is about to move")  # noqa: B023 - asked in this turn
+        elif moment < 0.85:
+            wait_until(lambda moved=moved: entries_in(root) > moved, "something is about to move")
         time.sleep(source.random() * 0.1)
         daemon.kill()
         assert sorted([*in_place(root), *moved_away(root)]) == [f"{number:064x}" for number in range(planted)]
@@ -343,7 +343,7 @@ def test_killed_a_hundred_times_while_it_moves_orphans(begin, tmp_path, root, mo
 
     assert daemon.ended() == ExitBits.CLEAN
     assert acts_kept(tmp_path) == planted
-    assert was_moving >= awaited > KILLS / 5
+    assert was_moving >= awaited >= KILLS / 2
     assert was_open > 0
 
 

@@ -52,12 +52,14 @@ def test_a_pause_is_heard_within_a_file(tmp_path, opening, monkeypatch, size):
         with opening() as scrubs:
             scrubs.steer(Course.PAUSED)
 
-    threading.Timer(0.3, pause).start()
+    asking = threading.Timer(0.3, pause)
+    asking.start()
     began = time.monotonic()
 
     assert next(going) is Course.PAUSED
     going.close()
     assert time.monotonic() - began < 5
+    asking.join()
 
 
 def test_a_pause_in_the_last_moment_is_not_written_over(tmp_path, opening, monkeypatch):

@@ -175,14 +175,18 @@ def test_an_engine_that_starts_between_look_and_lock_is_told(
     root: Directory, docker: Path, proc: FakeProc, monkeypatch: pytest.MonkeyPatch
 ):
     taken = fence_module._lock
+    ending: list[threading.Timer] = []
 
     def lock(descriptor: int) -> None:
         taken(descriptor)
-        threading.Timer(0.2, shutil.rmtree, [dockerd(proc, docker)]).start()
+        ending.append(threading.Timer(0.2, shutil.rmtree, [dockerd(proc, docker)]))
+        ending[0].start()
 
     monkeypatch.setattr(fence_module, "_lock", lock)
+    told = refusal(root, proc)
+    ending[0].join()  # the fence waits for its process alone; it is gone before the last of it is
 
-    assert refusal(root, proc) == ("dockerd (pid 42) was started on this root meanwhile: gcd writes no more beside it")
+    assert told == "dockerd (pid 42) was started on this root meanwhile: gcd writes no more beside it"
 
 
 def test_it_is_held_for_five_seconds_at_most(root: Directory, proc: FakeProc, monkeypatch: pytest.MonkeyPatch):

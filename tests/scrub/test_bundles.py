@@ -172,6 +172,7 @@ def test_what_ends_a_look_waits_for_the_glances_that_are_under_way(tmp_path, mon
     """They need the layer's directory open."""
     layer = written(tmp_path, [folder("d"), *MANY])
     begun, may_go_on, seen = threading.Event(), threading.Event(), []
+    going_on = threading.Timer(0.05, may_go_on.set)
 
     def slow(diff, *_):
         begun.set()
@@ -181,12 +182,13 @@ def test_what_ends_a_look_waits_for_the_glances_that_are_under_way(tmp_path, mon
 
     def told(_):
         begun.wait()
-        threading.Timer(0.05, may_go_on.set).start()
+        going_on.start()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bundles, "glance", slow)
     with pytest.raises(KeyboardInterrupt):
         verdict_at(Pace(), tmp_path, layer, Manner(Depth.QUICK, told=told))
+    going_on.join()
 
     assert seen == [(tmp_path / "overlay2" / CACHE_ID / "diff").stat().st_ino]
 

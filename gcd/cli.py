@@ -7,14 +7,12 @@ when they are called, so that ``gcd version`` answers at once.
 
 from __future__ import annotations
 
-import difflib
 import errno
 import gc
 import importlib
 import io
 import signal
 import sys
-import traceback
 from typing import TYPE_CHECKING
 
 import click
@@ -80,6 +78,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib  # noqa: PLC0415 - for those who mistype
+
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
@@ -148,6 +148,8 @@ def _tell(error: Exception | KeyboardInterrupt) -> None:
         case KeyboardInterrupt() | click.Abort():
             click.echo("gcd: interrupted; nothing was changed", err=True)
         case _:
+            import traceback  # noqa: PLC0415 - for nobody, it is hoped
+
             traceback.print_exception(error)
             click.echo("gcd: this is a fault of gcd itself; nothing was changed", err=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -41,6 +40,8 @@ def _nearest_codes(wanted: str) -> list[str]:
 
 
 def _nearest_names(wanted: str) -> list[str]:
+    import difflib  # noqa: PLC0415 - for those who mistype
+
     names = {rule.name.upper(): f"{rule.code} {rule.name}" for rule in EVERY_RULE}
     return [names[name] for name in difflib.get_close_matches(wanted, names, n=SUGGESTIONS, cutoff=0.5)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,8 @@ def show(result: RunResult) -> None:
 
 def report(result: RunResult, *, width: int | None = None, colour: bool = False) -> str:
     """The text report, with what the rules advise."""
-    advice = {rule.code: remedy_in_words(rule) for rule in RULES}
+    codes = {finding.code for finding in result.findings}
+    advice = {rule.code: remedy_in_words(rule) for rule in RULES if rule.code in codes}
     return text_report(result, width=width, colour=colour, advice=advice)
 
 
@@ -32,6 +32,8 @@ def width_and_colour() -> tuple[int | None, bool]:
     """The columns of the terminal that stdout is, None if it is none, and whether it may have colours."""
     if not sys.stdout.isatty():
         return None, False
+    import shutil  # noqa: PLC0415 - with the four kinds of compression that it knows
+
     return shutil.get_terminal_size().columns, may_colour()
 
 

@@ -75,7 +75,7 @@ class Shape:
     """
     The kinds of a struct's fields, by name. Of every object those `checked` and `read` are checked, as the engine would
     refuse the file for one of another kind; those `asked` for only when they are. Those only checked may not be asked
-    for: they need not be kept. No other field is seen.
+    for, but for what is wrong with their items: they need not be kept. No other field is seen.
 
     `inner` are the shapes of the objects that fields hold, or that are in their arrays.
     """
@@ -213,7 +213,7 @@ class GoStruct:
     def check_items(self, name: str) -> None:
         """
         Raises `FormatError` where an item of the array is no object or null, or has a field that is refused: also one
-        of a repeated key that does not count.
+        of a repeated key that does not count. An array that was not kept has been checked.
         """
         value = self._value(name)
         shape = self._inner[name]

@@ -57,8 +57,9 @@ _SHAPE = Shape(
         "os.version": Kind.TEXT,
         "os.features": Kind.TEXTS,
         "Size": Kind.INTEGER,
+        "history": Kind.ARRAY,
     },
-    read={"created": Kind.TIME, "history": Kind.ARRAY},
+    read={"created": Kind.TIME},
     asked={"config": Kind.OBJECT, "container_config": Kind.OBJECT, "rootfs": Kind.OBJECT, "os": Kind.TEXT},
     inner={
         "config": RUN_CONFIG_SHAPE,

@@ -190,7 +190,6 @@ class Records:
         """
         Sound records without ``parent`` but base layers, whose name is their diff id and which no image puts on others.
         """
-        computed = self.computed_parents
         computed, rows = self.computed_parents, self.layers.rows
         bare = (chain for chain in self.unproven_names if rows[chain][3] is None)
         return frozenset(c for c in bare if ChainId(rows[c][0]) != c or computed.get(c) is not None)

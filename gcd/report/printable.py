@@ -7,7 +7,7 @@ Rules put names from the root into their texts. Such a name may carry control ch
 
 from __future__ import annotations
 
-import base64
+import binascii
 
 from gcd.formats.escape import escaped
 
@@ -26,4 +26,4 @@ def is_utf8(text: str) -> bool:
 
 def base64_of(text: str) -> str:
     """The bytes that `text` was decoded from, as the system's calls take them."""
-    return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
+    return binascii.b2a_base64(text.encode("utf-8", "surrogateescape"), newline=False).decode("ascii")

@@ -40,10 +40,14 @@ class Rule(Struct, frozen=True):
     node: NodeKind
     needs: frozenset[Source]
     remedies: tuple[Remedy, ...]
-    text: str
     check: Check
     suspects: Suspects | None
     """None: all nodes of its kind."""
+
+    @property
+    def text(self) -> str:
+        """The docstring of `check`."""
+        return inspect.getdoc(self.check) or ""
 
 
 def rule(
@@ -60,7 +64,6 @@ def rule(
     """Make a `Rule` of a check function; nothing is registered: the module's ``RULES`` tuple lists it."""
 
     def make(check: Check) -> Rule:
-        text = inspect.getdoc(check) or ""
-        return Rule(Code(code), name, kind, severity, node, needs, remedies, text, check, suspects)
+        return Rule(Code(code), name, kind, severity, node, needs, remedies, check, suspects)
 
     return make

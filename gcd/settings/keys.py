@@ -7,7 +7,6 @@ leaf, also a mapping whose keys are the user's.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from gcd.settings.model import ENV_BELOW, ENV_PREFIX, Settings
@@ -38,5 +37,7 @@ def variable(key: str) -> str:
 
 def nearest(word: str, words: list[str]) -> str:
     """``; did you mean …?``, or nothing when no word is near."""
+    import difflib  # noqa: PLC0415 - for those who mistype
+
     near = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else ""

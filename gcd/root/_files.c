@@ -51,7 +51,7 @@ static void note_age(struct record *record, const struct stat *status)
 /* Puts the file behind what was read of the record. */
 static bool read_whole(int home, const char *name, struct file *file, struct record *record)
 {
-	int fd = openat(home, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd = sys_openat(home, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	size_t left = MOST_BYTES - record->used;
 	struct stat status;
 	bool is_whole;
@@ -61,11 +61,11 @@ static bool read_whole(int home, const char *name, struct file *file, struct rec
 	is_whole = !fstat(fd, &status) && S_ISREG(status.st_mode) && (uint64_t)status.st_size <= left;
 	if (is_whole) {
 		note_age(record, &status);
-		is_whole = read(fd, record->content + record->used, status.st_size + 1) == status.st_size;
+		is_whole = sys_read(fd, record->content + record->used, status.st_size + 1) == status.st_size;
 		file->length = status.st_size;
 		record->used += file->length;
 	}
-	close(fd);
+	sys_close(fd);
 	return is_whole;
 }
 
@@ -105,7 +105,7 @@ static bool list(int fd, const struct names *wanted, struct record *record)
 
 static bool read_whole_record(int home, const char *name, const struct names *wanted, struct record *record)
 {
-	int fd = openat(home, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+	int fd = sys_openat(home, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
 	struct stat status;
 	bool is_whole;
 
@@ -117,7 +117,7 @@ static bool read_whole_record(int home, const char *name, const struct names *wa
 	for (int i = 0; is_whole && i < wanted->count; i++)
 		if (record->files[i].is_there)
 			is_whole = read_whole(fd, wanted->each[i], &record->files[i], record);
-	close(fd);
+	sys_close(fd);
 	return is_whole;
 }
 

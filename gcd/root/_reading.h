@@ -2,11 +2,32 @@
 #ifndef GCD_READING_H
 #define GCD_READING_H
 
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "_names.h"
 
 #define MOMENT_NS 50000000 /* so long names are read in one go: with more of them to read, the next go begins */
+
+/*
+ * Calls of the system itself. Those of the C library are points where a thread can be cancelled, which it has to be ready
+ * for and then not again, each time that there are several threads; nobody cancels one here.
+ */
+static inline int sys_openat(int home, const char *name, int flags)
+{
+	return (int)syscall(SYS_openat, home, name, flags);
+}
+
+static inline ssize_t sys_read(int fd, void *room, size_t bytes)
+{
+	return syscall(SYS_read, fd, room, bytes);
+}
+
+static inline void sys_close(int fd)
+{
+	syscall(SYS_close, fd);
+}
 
 struct reading {
 	int home;

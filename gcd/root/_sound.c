@@ -208,7 +208,7 @@ static bool is_whole(const struct form *form, unsigned seen)
 static bool read_number(int fd, int64_t *number)
 {
 	char digits[MOST_DIGITS + 1];
-	ssize_t got = read(fd, digits, sizeof digits);
+	ssize_t got = sys_read(fd, digits, sizeof digits);
 
 	if (got < 1 || got > MOST_DIGITS)
 		return false;
@@ -224,7 +224,7 @@ static bool read_number(int fd, int64_t *number)
 static bool read_text(int fd, const struct part *part, char *text, size_t *length)
 {
 	size_t most = part->most * (part->templates.longest + 1);
-	ssize_t got = read(fd, text, most);
+	ssize_t got = sys_read(fd, text, most);
 
 	if (got < 0)
 		return false;
@@ -252,7 +252,7 @@ static bool read_gzip(int fd, int64_t *size)
 {
 	unsigned char ends[ENDS_BYTES];
 	unsigned char tail[TAIL_BYTES];
-	ssize_t got = read(fd, ends, ENDS_BYTES);
+	ssize_t got = sys_read(fd, ends, ENDS_BYTES);
 
 	*size = got;
 	if (got <= HEAD_BYTES + TAIL_BYTES)
@@ -260,7 +260,7 @@ static bool read_gzip(int fd, int64_t *size)
 	if (got < ENDS_BYTES)
 		return are_ends_of_gzip(ends, ends + got - TAIL_BYTES, got);
 	*size = lseek(fd, -TAIL_BYTES, SEEK_END) + TAIL_BYTES;
-	return read(fd, tail, TAIL_BYTES) == TAIL_BYTES && are_ends_of_gzip(ends, tail, *size);
+	return sys_read(fd, tail, TAIL_BYTES) == TAIL_BYTES && are_ends_of_gzip(ends, tail, *size);
 }
 
 static bool read_content(int fd, const struct part *part, int64_t *number, char *text, size_t *length)
@@ -278,7 +278,7 @@ static bool read_content(int fd, const struct part *part, int64_t *number, char 
 /* Reads the part of this number in the form, a text behind those of the parts before it. */
 static bool read_file(int home, const struct part *part, int number, struct record *record, size_t *length)
 {
-	int fd = openat(home, part->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd = sys_openat(home, part->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	struct stat status;
 	bool is_sound;
 
@@ -289,7 +289,7 @@ static bool read_file(int home, const struct part *part, int number, struct reco
 		note_age(record, &status);
 		is_sound = read_content(fd, part, &record->numbers[number], record->text + record->ends[number], length);
 	}
-	close(fd);
+	sys_close(fd);
 	return is_sound;
 }
 
@@ -325,7 +325,7 @@ static bool read_parts(int home, const struct form *form, struct record *record)
 
 static void read_record(int home, const char *name, const struct form *form, struct record *record)
 {
-	int fd = openat(home, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+	int fd = sys_openat(home, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
 	struct stat status;
 
 	if (fd < 0)
@@ -334,7 +334,7 @@ static void read_record(int home, const char *name, const struct form *form, str
 		note_age(record, &status);
 		record->is_sound = read_parts(fd, form, record);
 	}
-	close(fd);
+	sys_close(fd);
 }
 
 static bool read_into_room(const struct reading *reading, const char *name, int number)

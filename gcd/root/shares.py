@@ -9,6 +9,7 @@ what it is (safety rule S1).
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import signal
 import threading
 import time
@@ -39,6 +40,9 @@ something of what was read keeps others waiting.
 QUICK_SECONDS: Final = 0.1
 """What takes longer is not read in so many batches the next time: whoever waits is to hear of progress."""
 
+_CLONE_FILES: Final = 0x400
+"""Of linux/sched.h."""
+
 
 def nothing() -> None:
     """Needs no time."""
@@ -56,6 +60,8 @@ def in_threads(
     up to `pace.readers` threads, this one among them, which does `meanwhile` first: what needs no kernel goes well with
     what waits for it. Progress is told in this thread alone. What `read` or `meanwhile` raises ends the work of all,
     and is raised.
+
+    The other threads have descriptors of their own: they may use what is open now, and `read` closes what it opens.
     """
     found: dict[K, V] = {}
     failures: list[Exception] = []
@@ -74,6 +80,7 @@ def in_threads(
             most = min(2 * most, MOST_BATCHES) if time.monotonic() - began < QUICK_SECONDS else 1
 
     def work_aside() -> None:
+        _take_own_descriptors()
         try:
             work(nobody)
         except Exception as error:  # noqa: BLE001 - raised by the thread that waits for this one
@@ -104,6 +111,18 @@ def _start(work: Callable[[], None], count: int, threads: list[threading.Thread]
             thread = threading.Thread(target=work)
             thread.start()
             threads.append(thread)
+
+
+def _take_own_descriptors() -> None:
+    """
+    Give this thread a table of descriptors of its own, with all that is open now. Of one that threads share, the kernel
+    lets one at a time open or close a file, and counts each use of a descriptor. Where it is not allowed, or there is
+    no such call, the table stays shared.
+
+    Python calls unshare itself from 3.12 on; until then the C library's is called.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).unshare(_CLONE_FILES)
 
 
 @contextlib.contextmanager

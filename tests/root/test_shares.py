@@ -1,5 +1,8 @@
 """One stage by several threads: the same as by one, whatever becomes of them."""
 
+import ctypes
+import errno
+import os
 import signal
 import threading
 import time
@@ -28,6 +31,55 @@ def test_all_items_are_read_once_and_by_as_many_threads_as_may():
     assert sorted(item for items in given for item in items) == list(MANY) == sorted(found)
     assert threading.get_ident() in found.values()
     assert threading.active_count() == 1
+
+
+def test_who_helps_has_descriptors_of_its_own_and_all_that_were_open(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    home = os.open(tmp_path, os.O_RDONLY)
+    beside = threading.Barrier(2, timeout=10)
+    own = threading.get_ident()
+    opened, seen = [], []
+
+    def read(items):
+        is_aside = threading.get_ident() != own
+        if len(seen) == 2:
+            return dict.fromkeys(items)
+        if is_aside:
+            opened.append(os.open("file", os.O_RDONLY, dir_fd=home))
+        beside.wait()
+        seen.append((is_aside, errno_at(opened[0])))
+        beside.wait()
+        if is_aside:
+            os.close(opened[0])
+        return dict.fromkeys(items)
+
+    try:
+        assert in_threads(read, MANY, Source.LAYERS, Pace(readers=2)) == dict.fromkeys(MANY)
+    finally:
+        os.close(home)
+    assert sorted(seen) == [(False, errno.EBADF), (True, 0)]
+
+
+def errno_at(descriptor):
+    try:
+        os.fstat(descriptor)
+    except OSError as error:
+        return error.errno
+    return 0
+
+
+@pytest.mark.parametrize("lack", [OSError, AttributeError])
+def test_where_descriptors_cannot_be_separate_all_is_read(monkeypatch, lack):
+    asked = []
+
+    def cdll(_name):
+        asked.append(threading.get_ident())
+        raise lack
+
+    monkeypatch.setattr(ctypes, "CDLL", cdll)
+    assert in_threads(dict.fromkeys, MANY, Source.LAYERS, Pace(readers=2)) == dict.fromkeys(MANY)
+    assert len(asked) == 1
+    assert asked != [threading.get_ident()]
 
 
 @pytest.mark.parametrize(("items", "readers"), [((), 3), (MANY[:256], 3), (MANY, 1)])

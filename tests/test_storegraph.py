@@ -149,6 +149,17 @@ class TestEdges:
     def test_of_a_layer_record(self, record, targets):
         assert tuple(edges.layer_edges(record)) == targets
 
+    def test_of_all_layer_records_and_images_of_a_root(self):
+        stray = replace(layer(OTHER_DIFF, STRAY, TOP_CHAIN), size=EMPTY)
+        gone = layer(DiffId(digest("third diff")), dir_id("third"), chain_id(None, DiffId(digest("no record"))))
+        graph = graph_of(with_records(healthy_inventory(), stray, gone, image(BASE_DIFF, OTHER_DIFF)))
+
+        assert graph.layers.odd.keys() == {stray.chain_id}
+        for record in graph.inventory.layers.values():
+            assert graph.graph.targets(of_layer(record.chain_id)) == tuple(edges.layer_edges(record))
+        for found in graph.inventory.images.values():
+            assert graph.graph.targets(Node(NodeKind.IMAGE, found.id)) == tuple(of_layer(c) for c, _ in found.chains)
+
     @pytest.mark.parametrize("damage", [ABSENT, *DAMAGE])
     def test_of_a_damaged_one_only_what_can_be_read(self, damage):
         record = replace(layer(TOP_DIFF, TOP_DIR, BASE_CHAIN), cache_id=damage, parent=damage)

@@ -58,10 +58,16 @@ class StoreGraph(Links):
     def _edges(self) -> dict[Node, tuple[Node, ...]]:
         inv = self._inventory
         found: dict[Node, tuple[Node, ...]] = {}
+        nodes = {chain: edges.layer_node(chain) for chain in self.layers}
         for image, chains in self.image_chains.items():
-            found[Node(NodeKind.IMAGE, image)] = tuple(edges.layer_node(chain) for chain, _ in chains)
-        for record in inv.layers.values():
-            found[edges.layer_node(record.chain_id)] = tuple(edges.layer_edges(record))
+            stack = tuple([nodes.get(chain) or edges.layer_node(chain) for chain, _ in chains])
+            found[Node(NodeKind.IMAGE, image)] = stack
+        for chain, (_, _, cache_id, parent, _, _) in self.layers.rows.items():  # `layer_edges` is written out
+            own = edges.dir_node(cache_id)
+            below = (nodes.get(parent) or edges.layer_node(parent),) if parent is not None else ()
+            found[nodes[chain]] = (*below, own)
+        for chain, record in self.layers.odd.items():
+            found[nodes[chain]] = tuple(edges.layer_edges(record))
         for rw_layer in inv.rw_layers.values():
             found[Node(NodeKind.RW_LAYER, rw_layer.name)] = tuple(edges.rw_layer_edges(rw_layer))
         for container in inv.containers.values():

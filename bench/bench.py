@@ -9,10 +9,10 @@ The figures that the README quotes, measured in one run: ``make bench`` and ``ma
 Roots are built once, below ``$GCD_BENCH_DIR`` (default: ``~/.cache/gcd-bench``), and kept. All programs run in turns on
 the same files; every figure is the median. Memory is that of all processes of a run together (the sum of their
 proportional set sizes, so that what a fork shares counts once), looked at every few milliseconds in runs of their own.
-Each turn begins with a run of gcd that does not count, so that no program
-fetches from the disk what the next one then finds in memory; how much the counted runs had to fetch all the same is
-said below the table, and where it is much the figures are worth nothing. What needs something that this machine lacks
-(a C compiler, strace, root rights and dockerd) is left out and said so.
+Each turn begins with a run of gcd that does not count, so that no program fetches from the disk what the next one then
+finds in memory; how much the counted runs had to fetch all the same is said below the table, and where it is much the
+figures are worth nothing. What needs something that this machine lacks (a C compiler, strace, root rights and dockerd)
+is left out and said so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 PLACE = Path(os.environ.get("GCD_BENCH_DIR") or CACHE / "gcd-bench")
 GCD = str(Path(sys.executable).with_name("gcd"))
 LARGE = (2_000, 20_000, 100_000)
-ENGINE_TURNS = 3
 AS_INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 """The environment of what is measured: Python keeps what it compiled, as it does for an installed program."""
 
@@ -158,28 +157,38 @@ def bench(turns: int) -> None:
     root, files = place / "root", str(place / "files")
     damaged = faulty(place)
     program = compiled()
+    lack = engine_lack()
+    engine = None if lack else engine_home(place)
     python: list[Run] = []
     c: list[Run] = []
     gcd: list[Run] = []
+    loads: list[float] = []
+    twice: list[Run] = []
+    version: list[Run] = []
+    run(*check(damaged), status=4)
+    if engine is not None:
+        layer_store_seconds(engine)
     for _ in range(turns):
         run(*check(root))
         python.append(run(sys.executable, str(HERE / "readall.py"), files))
         if program:
             c.append(run(program, files))
         gcd.append(run(*check(root)))
-    twice = [run(*check(damaged), status=4) for _ in range(turns + 1)][1:]
-    version = [run(GCD, "version") for _ in range(turns)]
-    own = median(gcd)
+        if engine is not None:
+            loads.append(layer_store_seconds(engine))
+        twice.append(run(*check(damaged), status=4))
+        version.append(run(GCD, "version"))
     count = len(Path(files).read_text().splitlines())
     counted = opens(root)
     rows = [
-        ("`gcd check`, whole process, healthy root", f"{own:.2f} s", ""),
-        ("the same with ten faults planted (reads twice)", f"{median(twice):.2f} s", f"{median(twice) / own:.2f}"),
-        ("Python: open, read, close each file", f"{loop(python):.2f} s", ratio(gcd, python)),
+        ("`gcd check`, whole process, healthy root", f"{median(gcd):.2f} s", ""),
+        ("the same with ten faults planted (reads twice)", f"{median(twice):.2f} s", ""),
+        beside("Python: open, read, close each file", gcd, within(python)),
     ]
     if program:
-        rows.append(("C: open, read, close each file", f"{loop(c):.2f} s", ratio(gcd, c)))
-    rows.append(engine_row(place, own))
+        rows.append(beside("C: open, read, close each file", gcd, within(c)))
+    name = "a dockerd loading its layer store"
+    rows.append((name, f"left out: {lack}", "") if lack else beside(name, gcd, loads))
     rows += [
         ("processor time of `gcd check`, all processes", f"{statistics.median(r.cpu for r in gcd):.2f} s", ""),
         ("peak memory of `gcd check`, all processes", f"{peak_megabytes(*check(root)):.0f} MB", ""),
@@ -193,31 +202,29 @@ def bench(turns: int) -> None:
         print(f"gcd opens or reads {counted:,} files, directories and links; the loops {count:,} files and links.")
 
 
-def loop(runs: list[Run]) -> float:
-    """What the loops themselves took, without the start of their process."""
-    return statistics.median(float(r.output) for r in runs)
+def within(loops: list[Run]) -> list[float]:
+    """What the loops themselves took, in seconds, without the start of their process."""
+    return [float(r.output) for r in loops]
 
 
-def ratio(gcd: list[Run], loops: list[Run]) -> str:
-    """The median of the ratios turn by turn: what slows the machine for a while slows both."""
-    return f"{statistics.median(a.seconds / float(b.output) for a, b in zip(gcd, loops, strict=True)):.2f}"
+def beside(name: str, gcd: list[Run], others: list[float]) -> tuple[str, str, str]:
+    """The row of `others`; the ratio is the median of those turn by turn: what slows the machine slows both."""
+    ratio = statistics.median(own.seconds / other for own, other in zip(gcd, others, strict=True))
+    return name, f"{statistics.median(others):.2f} s", f"{ratio:.2f}"
 
 
 def said_of_disk(**runs: list[Run]) -> str:
     return ", ".join(f"{name} {max(r.fetched for r in found):.0f} MB" for name, found in runs.items() if found)
 
 
-def engine_row(place: Path, own: float) -> tuple[str, str, str]:
-    lack = engine_lack()
-    if lack is not None:
-        return "a dockerd loading its layer store", f"left out: {lack}", ""
+def engine_home(place: Path) -> Path:
+    """Where an engine has a copy of the root in `place` to itself."""
     name = "-".join(["engine", *filter(None, [Path(os.environ.get("GCD_ENGINE_CHROOT", "")).name])])
     home = place / name
     home.mkdir(exist_ok=True)
     if not (home / "root").is_dir():
         copied(place, f"{name}/root")
-    seconds = statistics.median([layer_store_seconds(home) for _ in range(ENGINE_TURNS + 1)][1:])
-    return "a dockerd loading its layer store", f"{seconds:.2f} s", f"{own / seconds:.2f}"
+    return home
 
 
 def large(turns: int) -> None:

@@ -12,6 +12,8 @@ Reading a Docker root: the only package that does.
     _sound.c         the same, compiled
     listing.py       directories, all their entries at once, and what these take on disk
     _listing.c       the same, compiled
+    forms.py         which names and texts these take for those of records
+    _forms.h         the same, compiled
     _names.h         what these share
     _reading.h       how many small files are read: one loop for all
     shares.py        one stage of a reading by several at a time

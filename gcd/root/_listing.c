@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "_forms.h"
 #include "_names.h"
 
 #define LISTED_BYTES 16384
@@ -48,8 +49,44 @@ static bool note_name(PyObject *entries, const char *name, PyObject *type)
 	return is_done;
 }
 
-/* What stopped the listing: an errno, -1 at more than `most` entries, 0 at the end; -2 with an exception set. */
-static int list_into(int fd, Py_ssize_t most, PyObject *types, PyObject *entries)
+static bool note_formed(PyObject *formed, const char *name, Py_ssize_t length)
+{
+	PyObject *text = PyUnicode_DecodeFSDefaultAndSize(name, length);
+
+	if (text)
+		PyUnicode_InternInPlace(&text);
+	return append(formed, text);
+}
+
+/* What is listed: names that have a form in a list, all other entries in a dict. */
+struct list {
+	struct templates templates;
+	PyObject *formed;
+	PyObject *types;
+	PyObject *entries;
+	Py_ssize_t left; /* of the most that are listed */
+};
+
+/* What stopped the listing, as below. */
+static int note_entry(int fd, const struct entry *entry, struct list *list)
+{
+	Py_ssize_t length = strlen(entry->name);
+	bool is_formed = fits_one(&list->templates, entry->name, length);
+	int type = is_formed ? 0 : type_of(fd, entry);
+
+	if (type == -ENOENT)
+		return 0;
+	if (type < 0)
+		return -type;
+	if (list->left-- <= 0)
+		return -1;
+	if (is_formed)
+		return note_formed(list->formed, entry->name, length) ? 0 : -2;
+	return note_name(list->entries, entry->name, PyTuple_GetItem(list->types, type)) ? 0 : -2;
+}
+
+/* What stopped the listing: an errno, -1 at more entries than may be, 0 at the end; -2 with an exception set. */
+static int list_into(int fd, struct list *list)
 {
 	_Alignas(struct entry) char listing[LISTED_BYTES];
 	long got;
@@ -64,20 +101,14 @@ static int list_into(int fd, Py_ssize_t most, PyObject *types, PyObject *entries
 			return got ? errno : 0;
 		for (long at = 0; at < got;) {
 			const struct entry *entry = (const struct entry *)(listing + at);
-			int type;
+			int stopped;
 
 			at += entry->length;
 			if (!strcmp(entry->name, ".") || !strcmp(entry->name, ".."))
 				continue;
-			type = type_of(fd, entry);
-			if (type == -ENOENT)
-				continue;
-			if (type < 0)
-				return -type;
-			if (PyDict_Size(entries) >= most)
-				return -1;
-			if (!note_name(entries, entry->name, PyTuple_GetItem(types, type)))
-				return -2;
+			stopped = note_entry(fd, entry, list);
+			if (stopped)
+				return stopped;
 		}
 		if (PyErr_CheckSignals())
 			return -2;
@@ -86,20 +117,39 @@ static int list_into(int fd, Py_ssize_t most, PyObject *types, PyObject *entries
 
 static PyObject *list_entries(PyObject *module, PyObject *args)
 {
-	PyObject *types, *entries;
-	Py_ssize_t most;
+	struct list list = {0};
 	int fd, stopped;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "inO", &fd, &most, &types))
+	if (!PyArg_ParseTuple(args, "inO", &fd, &list.left, &list.types))
 		return NULL;
-	entries = PyDict_New();
-	if (!entries)
+	list.entries = PyDict_New();
+	if (!list.entries)
 		return NULL;
-	stopped = list_into(fd, most, types, entries);
+	stopped = list_into(fd, &list);
 	if (stopped == -2)
-		Py_CLEAR(entries);
-	return entries ? Py_BuildValue("(Ni)", entries, stopped) : NULL;
+		Py_CLEAR(list.entries);
+	return list.entries ? Py_BuildValue("(Ni)", list.entries, stopped) : NULL;
+}
+
+static PyObject *list_formed(PyObject *module, PyObject *args)
+{
+	struct list list = {0};
+	PyObject *templates, *listed = NULL;
+	int fd, stopped;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "inOO", &fd, &list.left, &list.types, &templates) ||
+	    !take_templates(templates, &list.templates))
+		return NULL;
+	list.formed = PyList_New(0);
+	list.entries = PyDict_New();
+	stopped = list.formed && list.entries ? list_into(fd, &list) : -2;
+	if (stopped != -2)
+		listed = Py_BuildValue("(OOi)", list.formed, list.entries, stopped);
+	Py_XDECREF(list.formed);
+	Py_XDECREF(list.entries);
+	return listed;
 }
 
 struct link {
@@ -302,6 +352,7 @@ static PyObject *count_below(PyObject *module, PyObject *args)
 
 static PyMethodDef methods[] = {
 	{"list_entries", list_entries, METH_VARARGS, SAYS},
+	{"list_formed", list_formed, METH_VARARGS, SAYS},
 	{"count_below", count_below, METH_VARARGS, SAYS},
 	{NULL, NULL, 0, NULL},
 };

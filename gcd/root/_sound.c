@@ -23,10 +23,10 @@
 #include <unistd.h>
 
 #define GROUP 2048 /* to go on takes the interpreter, which others keep for longer than a hundred records take */
+#include "_forms.h"
 #include "_reading.h"
 
 #define MOST_PARTS 8
-#define MOST_TEMPLATES 8
 #define MOST_WAYS 16
 #define MOST_DIGITS 18
 #define TEXT_BYTES 8192
@@ -43,22 +43,6 @@
 
 /* The members of gcd.root.sound.Kind, in their order. */
 enum kind { TEXT, TEXTS, NUMBER, GZIP, MARK, DIRECTORY, DATED_DIRECTORY, TOLD_DIRECTORY, KINDS };
-
-/* What stands in a template in the place of a digit (gcd.root.sound). */
-enum digit { HEX = 0x80, BASE36, BASE32, DECIMAL };
-
-#define BIT(digit) (1u << ((digit) - HEX))
-
-struct template {
-	const char *bytes;
-	Py_ssize_t length;
-};
-
-struct templates {
-	struct template each[MOST_TEMPLATES];
-	int count;
-	Py_ssize_t longest;
-};
 
 /* What a symlink leads to: one of the templates between two texts. */
 struct target {
@@ -105,36 +89,6 @@ struct symlink {
 	ssize_t length;
 	char text[SYMLINK_BYTES];
 };
-
-/* Of which digits a byte is one: a bit for each kind. */
-static const unsigned char kinds_of[256] = {
-	['0' ... '1'] = BIT(HEX) | BIT(BASE36) | BIT(DECIMAL),
-	['2' ... '7'] = BIT(HEX) | BIT(BASE36) | BIT(BASE32) | BIT(DECIMAL),
-	['8' ... '9'] = BIT(HEX) | BIT(BASE36) | BIT(DECIMAL),
-	['a' ... 'f'] = BIT(HEX) | BIT(BASE36),
-	['g' ... 'z'] = BIT(BASE36),
-	['A' ... 'Z'] = BIT(BASE32),
-};
-
-static bool fits(const struct template *template, const char *text)
-{
-	for (Py_ssize_t i = 0; i < template->length; i++) {
-		unsigned char wanted = template->bytes[i];
-		unsigned char byte = text[i];
-
-		if (wanted >= HEX && wanted <= DECIMAL ? !(kinds_of[byte] & BIT(wanted)) : byte != wanted)
-			return false;
-	}
-	return true;
-}
-
-static bool fits_one(const struct templates *templates, const char *text, Py_ssize_t length)
-{
-	for (int i = 0; i < templates->count; i++)
-		if (templates->each[i].length == length && fits(&templates->each[i], text))
-			return true;
-	return false;
-}
 
 /* Whether the text is one or more of the only template, with colons between them. */
 static bool fits_all(const struct part *part, const char *text, Py_ssize_t length)
@@ -349,36 +303,6 @@ static bool read_into_room(const struct reading *reading, const char *name, int 
 	return text + record->ends[form->count] + TEXT_BYTES <= rooms->texts + TEXTS_BYTES;
 }
 
-static bool refuse_form(void)
-{
-	if (!PyErr_Occurred())
-		PyErr_SetString(PyExc_ValueError, "no form");
-	return false;
-}
-
-/* The templates that a tuple of bytes holds, for as long as it lives; ValueError where these are too many. */
-static bool take_templates(PyObject *given, struct templates *templates)
-{
-	Py_ssize_t count = PyTuple_Size(given);
-
-	if (count < 0 || count > MOST_TEMPLATES)
-		return refuse_form();
-	templates->longest = 0;
-	for (templates->count = 0; templates->count < count; templates->count++) {
-		struct template *template = &templates->each[templates->count];
-		char *bytes;
-
-		if (PyBytes_AsStringAndSize(PyTuple_GetItem(given, templates->count), &bytes, &template->length))
-			return false;
-		if (!template->length)
-			return refuse_form();
-		template->bytes = bytes;
-		if (template->length > templates->longest)
-			templates->longest = template->length;
-	}
-	return true;
-}
-
 /* The part that a tuple says; how many bytes of text it takes at most in *bytes, negative where it is none. */
 static bool take_part(PyObject *given, struct part *part, Py_ssize_t *bytes)
 {
@@ -562,51 +486,9 @@ static PyObject *read_symlinks(PyObject *module, PyObject *args)
 	return read_many(given, &reading, GROUP * sizeof(struct symlink));
 }
 
-/* Whether the name is of one of the templates; -1 with an exception set. */
-static int has_form(PyObject *name, const struct templates *templates)
-{
-	Py_ssize_t length;
-	const char *text = PyUnicode_AsUTF8AndSize(name, &length);
-
-	if (text)
-		return fits_one(templates, text, length);
-	if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
-		return -1;
-	PyErr_Clear(); /* no text at all, but bytes that a name may have */
-	return 0;
-}
-
-static PyObject *of_form(PyObject *module, PyObject *args)
-{
-	PyObject *given, *texts, *names, *name, *found;
-	struct templates templates;
-
-	(void)module;
-	if (!PyArg_ParseTuple(args, "OO", &given, &texts) || !take_templates(texts, &templates))
-		return NULL;
-	names = PyObject_GetIter(given);
-	if (!names)
-		return NULL;
-	found = PyList_New(0);
-	while (found && (name = PyIter_Next(names))) {
-		int answer = has_form(name, &templates);
-
-		if (answer > 0)
-			PyUnicode_InternInPlace(&name);
-		if (answer < 0 || (answer && PyList_Append(found, name)))
-			Py_CLEAR(found);
-		Py_DECREF(name);
-	}
-	Py_DECREF(names);
-	if (PyErr_Occurred())
-		Py_CLEAR(found);
-	return found;
-}
-
 #define SAYS "What it promises stands in gcd.root.sound."
 
 static PyMethodDef methods[] = {
-	{"of_form", of_form, METH_VARARGS, SAYS},
 	{"read_records", read_records, METH_VARARGS, SAYS},
 	{"read_symlinks", read_symlinks, METH_VARARGS, SAYS},
 	{NULL, NULL, 0, NULL},

@@ -1,8 +1,7 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from gcd.root.sound import Form, Found
 
-def of_form(names: Iterable[str], templates: tuple[bytes, ...], /) -> list[str]: ...
 def read_records(home: int, names: Sequence[str], form: Form, /) -> list[Found | None]: ...
 def read_symlinks(
     home: int, names: Sequence[str], before: bytes, templates: tuple[bytes, ...], after: bytes, /

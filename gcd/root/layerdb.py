@@ -30,7 +30,7 @@ from gcd.model.reading import Absent, Present, Reading
 from gcd.model.shelf import Shelf, layer_of, shelved_layers
 from gcd.root.progress import ALONE, Pace
 from gcd.root.record import Record, open_record
-from gcd.root.rows import hex64_among, layer_rows, rw_layer_rows
+from gcd.root.rows import LAYER_NAMES, layer_rows, rw_layer_rows
 from gcd.root.shares import in_threads
 from gcd.root.tree import Directory, combined, listing_state, source_state
 
@@ -111,8 +111,8 @@ def _read_layers(
     odd: dict[ChainId, LayerRecord] = {}
     removing: dict[str, RemovingRecord] = {}
     with opened.value as directory:
-        listing = directory.list_named(only)
-        names = hex64_among(listing.entries)
+        listing = directory.list_formed(LAYER_NAMES, only)
+        names = listing.names
         rows = in_threads(partial(layer_rows, directory.fd), names, Source.LAYERS, pace)
         for name in names if len(rows) < len(names) else ():
             chain = _chain(name)
@@ -120,7 +120,7 @@ def _read_layers(
             if record is not None:
                 with record:
                     odd[chain] = _layer_record(chain, record)
-        for name in set(listing.entries).difference(names):
+        for name in listing.entries:
             removed = removing_chain(name)
             record = open_record(directory, name) if removed is not None else None
             if record is not None and removed is not None:

@@ -13,6 +13,8 @@ from typing import Final, TypeVar
 
 from msgspec import Struct, field
 
+from gcd.root.forms import of_form
+
 T = TypeVar("T")
 
 MORE = -1
@@ -61,6 +63,20 @@ def list_entries(directory: int, most: int, types: tuple[T, T, T, T], /) -> tupl
     except OSError as error:
         return entries, error.errno or errno.EIO
     return entries, 0
+
+
+def list_formed(
+    directory: int, most: int, types: tuple[T, T, T, T], templates: tuple[bytes, ...], /
+) -> tuple[list[str], dict[str, T], int]:
+    """
+    As `list_entries`, but first the names that are a text of one of `templates` (`gcd.root.forms`), without their
+    types; equal names are one object. A name that came while the directory was listed may be there twice.
+    """
+    entries, stopped = list_entries(directory, most, types)
+    formed = of_form(entries, templates)
+    for name in formed:
+        del entries[name]
+    return formed, entries, stopped
 
 
 def count_below(directory: int, device: int, levels: int, told: Told, /) -> list[Way]:

@@ -27,9 +27,9 @@ from gcd.model.reading import ABSENT, Absent, Malformed, Present, Reading, descr
 from gcd.model.shelf import Shelf, dir_shelf, dirs_replaced, link_of, shelved_dirs
 from gcd.root.progress import ALONE, Pace
 from gcd.root.record import Record, open_record
-from gcd.root.rows import dir_rows, layer_dir_ids, link_ids, link_rows
+from gcd.root.rows import LAYER_DIR_IDS, LINK_IDS, dir_rows, link_rows
 from gcd.root.shares import in_threads, nothing
-from gcd.root.tree import Directory, in_place_of, listing_state, source_state, type_of
+from gcd.root.tree import Directory, listing_state, source_state, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -57,8 +57,8 @@ def list_names(
     if not isinstance(opened, Present):
         return frozenset(), source_state(driver, opened)
     with opened.value as home:
-        listing = home.list_named(only)
-        return frozenset(layer_dir_ids(listing.entries)), listing_state(driver, listing)
+        listing = home.list_formed(LAYER_DIR_IDS, only)
+        return frozenset(map(LayerDirId, listing.names)), listing_state(driver, listing)
 
 
 def read_layer_dirs(
@@ -79,11 +79,11 @@ def read_layer_dirs(
     if not isinstance(opened, Present):
         return shelved_dirs({}), source_state(driver, opened)
     with opened.value as home:
-        listing = home.list_named(only)
-        names = [name for name in listing.entries if name not in _NOT_LAYER_DIRS]
-        rows = in_threads(partial(dir_rows, home.fd), layer_dir_ids(names), Source.OVERLAY2, pace, meanwhile)
+        listing = home.list_formed(LAYER_DIR_IDS, only)
+        rows = in_threads(partial(dir_rows, home.fd), listing.names, Source.OVERLAY2, pace, meanwhile)
         odd: dict[LayerDirId, LayerDir] = {}
-        for name in names if len(rows) < len(names) else ():
+        others = [name for name in listing.entries if name not in _NOT_LAYER_DIRS]
+        for name in (*listing.names, *others) if others or len(rows) < len(listing.names) else ():
             record = open_record(home, name) if name not in rows else None
             if record is not None:
                 dir_id = LayerDirId(sys.intern(name))
@@ -195,21 +195,18 @@ def _lower(raw: bytes) -> Lower:
 def _link_farm(
     directory: Directory, path: str, pace: Pace, only: Collection[str] | None, meanwhile: Callable[[], object]
 ) -> tuple[LinkFarm, SourceState]:
-    listing = directory.list_named(only)
-    names = link_ids(listing.entries)
-    rows = in_threads(partial(link_rows, directory.fd), names, Source.LINKS, pace, meanwhile)
+    listing = directory.list_formed(LINK_IDS, only)
+    rows = in_threads(partial(link_rows, directory.fd), listing.names, Source.LINKS, pace, meanwhile)
     odd: dict[LinkId, LinkSymlink] = {}
-    for link in names if len(rows) < len(names) else ():
+    for link in map(LinkId, listing.names) if len(rows) < len(listing.names) else ():
         status = directory.lstat(link) if link not in rows else ABSENT
         if not isinstance(status, Absent):
             ctime_ns = status.value.st_ctime_ns if isinstance(status, Present) else 0
-            odd[link] = LinkSymlink(link, _target(directory, link, listing.entries[link]), ctime_ns)
+            odd[link] = LinkSymlink(link, _target(directory, link), ctime_ns)
     return LinkFarm(FileType.DIRECTORY, Shelf(rows, odd, link_of)), listing_state(path, listing)
 
 
-def _target(directory: Directory, name: str, kind: FileType) -> Reading[LayerDirId]:
-    if kind is not FileType.SYMLINK:
-        return in_place_of(FileType.SYMLINK, kind)
+def _target(directory: Directory, name: str) -> Reading[LayerDirId]:
     text = directory.readlink(name)
     if not isinstance(text, Present):
         return text

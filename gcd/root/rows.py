@@ -13,15 +13,16 @@ from sys import intern
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from gcd.model import layout
-from gcd.root.sound import BASE32, BASE36, HEX, Form, Kind, Part
+from gcd.root.forms import BASE32, BASE36, HEX
+from gcd.root.sound import Form, Kind, Part
 
 try:
-    from gcd.root._sound import of_form, read_records, read_symlinks
+    from gcd.root._sound import read_records, read_symlinks
 except ImportError:  # not compiled where it was installed
-    from gcd.root.sound import of_form, read_records, read_symlinks
+    from gcd.root.sound import read_records, read_symlinks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from gcd.model.ids import ChainId, LayerDirId, LinkId
     from gcd.model.shelf import DirRow, LayerRow, LinkRow
@@ -34,9 +35,16 @@ RwLayerRow = tuple[str, str, str, int]
 _HEX64: Final = HEX * 64
 _DIGEST: Final = (b"sha256:" + _HEX64,)
 _INIT_DIR: Final = (_HEX64 + b"-init",)
-_LAYER_DIR: Final = (_HEX64, BASE36 * 25, *_INIT_DIR)
 _LINK: Final = BASE32 * 26
-_TARGET: Final = (b"../", _LAYER_DIR, b"/diff")
+
+LAYER_NAMES: Final = (_HEX64,)
+"""Of layer records."""
+
+LAYER_DIR_IDS: Final = (_HEX64, BASE36 * 25, *_INIT_DIR)
+
+LINK_IDS: Final = (_LINK,)
+
+_TARGET: Final = (b"../", LAYER_DIR_IDS, b"/diff")
 _MOST_LOWER: Final = 128
 """The most elements that the engine writes."""
 
@@ -44,7 +52,7 @@ _LAYER: Final = Form(
     (
         Part(layout.DIFF, Kind.TEXT, _DIGEST),
         Part(layout.SIZE, Kind.NUMBER),
-        Part(layout.CACHE_ID, Kind.TEXT, _LAYER_DIR),
+        Part(layout.CACHE_ID, Kind.TEXT, LAYER_DIR_IDS),
         Part(layout.PARENT, Kind.TEXT, _DIGEST),
         Part(layout.TAR_SPLIT, Kind.GZIP),
     ),
@@ -64,7 +72,7 @@ _RW_LAYER: Final = Form(
 
 _DIR: Final = Form(
     (
-        Part(layout.LINK, Kind.TEXT, (_LINK,)),
+        Part(layout.LINK, Kind.TEXT, LINK_IDS),
         Part(layout.LOWER, Kind.TEXTS, (b"l/" + _LINK,), _MOST_LOWER),
         Part(layout.MERGED, Kind.TOLD_DIRECTORY),
         Part(layout.DIFF, Kind.DATED_DIRECTORY),
@@ -81,21 +89,6 @@ _DIR: Final = Form(
 """The values are a `DirRow`. A base layer has neither ``lower`` nor ``work``; any dir may be mounted or committed."""
 
 
-def hex64_among(names: Iterable[str]) -> list[str]:
-    """Those of `names` that have the form of a record's: 64 hex digits."""
-    return of_form(names, (_HEX64,))
-
-
-def layer_dir_ids(names: Iterable[str]) -> list[LayerDirId]:
-    """Those of `names` that are layer dir ids."""
-    return cast("list[LayerDirId]", of_form(names, _LAYER_DIR))
-
-
-def link_ids(names: Iterable[str]) -> list[LinkId]:
-    """Those of `names` that are link ids."""
-    return cast("list[LinkId]", of_form(names, (_LINK,)))
-
-
 def layer_rows(home: int, names: Sequence[str]) -> dict[ChainId, LayerRow]:
     """The layer records `names` in the directory `home`, by the chain ids that they are named after."""
     found = zip(names, read_records(home, names, _LAYER), strict=True)
@@ -107,12 +100,12 @@ def rw_layer_rows(home: int, names: Sequence[str]) -> dict[str, RwLayerRow]:
     return cast("dict[str, RwLayerRow]", _by_name(names, read_records(home, names, _RW_LAYER)))
 
 
-def dir_rows(home: int, names: Sequence[LayerDirId]) -> dict[LayerDirId, DirRow]:
+def dir_rows(home: int, names: Sequence[str]) -> dict[LayerDirId, DirRow]:
     """The layer dirs `names` in the directory `home`."""
     return cast("dict[LayerDirId, DirRow]", _by_name(names, read_records(home, names, _DIR)))
 
 
-def link_rows(home: int, names: Sequence[LinkId]) -> dict[LinkId, LinkRow]:
+def link_rows(home: int, names: Sequence[str]) -> dict[LinkId, LinkRow]:
     """The entries `names` of the link farm `home`."""
     return cast("dict[LinkId, LinkRow]", _by_name(names, read_symlinks(home, names, *_TARGET)))
 

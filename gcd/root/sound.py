@@ -16,25 +16,17 @@ import os
 import re
 import stat
 from enum import IntEnum
-from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gcd.formats.gzipends import HEAD_BYTES, TAIL_BYTES, gzip_size
 from gcd.model.errors import FormatError
+from gcd.root.forms import pattern
 from gcd.root.listing import DIRECTORY_FLAGS
 from gcd.root.tree import FILE_FLAGS, one
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-HEX: Final = b"\x80"
-BASE36: Final = b"\x81"
-BASE32: Final = b"\x82"
-DIGIT: Final = b"\x83"
-"""In the place of one byte of a template: a digit of so many, as the engine spells it. Others mean themselves."""
-
-_CLASSES: Final = {HEX: b"[0-9a-f]", BASE36: b"[0-9a-z]", BASE32: b"[A-Z2-7]", DIGIT: b"[0-9]"}
+    from collections.abc import Sequence
 
 
 class Kind(IntEnum):
@@ -102,12 +94,6 @@ _ENDS_BYTES: Final = 4096
 
 class _Unsound(Exception):
     """Something about the record is not as it should be."""
-
-
-def of_form(names: Iterable[str], templates: tuple[bytes, ...], /) -> list[str]:
-    """Those of `names` that are a text of one of `templates`, in their order; equal ones are one object."""
-    fullmatch = _pattern(templates).fullmatch
-    return [intern(name) for name in names if name.isascii() and fullmatch(name.encode())]
 
 
 def read_records(home: int, names: Sequence[str], form: Form, /) -> list[Found | None]:
@@ -216,7 +202,7 @@ def _content(file: int, part: Part) -> str | int:
         return int(digits)
     longest = max(map(len, part.templates))
     content = os.read(file, part.most * (longest + 1))
-    if not _pattern(part.templates, part.most).fullmatch(content):
+    if not pattern(part.templates, part.most).fullmatch(content):
         raise _Unsound
     text = content.decode("ascii")
     return intern(text) if part.kind is Kind.TEXT else text
@@ -241,19 +227,6 @@ def _symlink(home: int, name: str, before: bytes, templates: tuple[bytes, ...], 
     except OSError:
         return None
     text = target[len(before) : len(target) - len(after)]
-    if target != before + text + after or not _pattern(templates).fullmatch(text):
+    if target != before + text + after or not pattern(templates).fullmatch(text):
         return None
     return intern(text.decode("ascii")), ctime_ns
-
-
-@lru_cache
-def _pattern(templates: tuple[bytes, ...], most: int = 1) -> re.Pattern[bytes]:
-    """What a file, or a symlink, with up to `most` texts of one of `templates` holds."""
-    text = b"(?:%s)" % b"|".join(map(_spelled, templates))
-    return re.compile(b"%s(?::%s){0,%d}" % (text, text, most - 1))
-
-
-def _spelled(template: bytes) -> bytes:
-    """`template` as a regular expression."""
-    codes = (template[at : at + 1] for at in range(len(template)))
-    return b"".join(_CLASSES.get(code) or re.escape(code) for code in codes)

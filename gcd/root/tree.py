@@ -24,15 +24,16 @@ from gcd.model.errors import FormatError, NotADockerRoot, RootNotFound, RootUnre
 from gcd.model.facts import FileType
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Absent, Empty, Malformed, Present, Reading, Unreadable, describe
+from gcd.root.forms import of_form
 from gcd.root.listing import DIRECTORY_FLAGS, MORE
 
 try:
-    from gcd.root._listing import list_entries
+    from gcd.root._listing import list_entries, list_formed
 except ImportError:  # not compiled where it was installed
-    from gcd.root.listing import list_entries
+    from gcd.root.listing import list_entries, list_formed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from types import TracebackType
 
 T = TypeVar("T")
@@ -53,6 +54,12 @@ class Listing(Struct, frozen=True):
 
     entries: Mapping[str, FileType]
     failure: str = ""
+
+
+class FormedListing(Listing, frozen=True):
+    """The names of a form that was asked for, whatever they are of, and the other entries."""
+
+    names: Sequence[str] = ()
 
 
 class Directory:
@@ -106,13 +113,7 @@ class Directory:
     def list(self, limit: int = MAX_ENTRIES) -> Listing:
         """The entries, of which at most `limit` are read; trouble, even at the first, shows as `failure`."""
         entries, stopped = list_entries(self.fd, limit, _TYPES)
-        if stopped == MORE:
-            return Listing(entries, f"more than {limit} entries")
-        if stopped:
-            return Listing(entries, _word_for(stopped))
-        # The C library shows a directory that was removed while it was open as an empty one.
-        is_removed = not entries and self.stat().st_nlink == 0
-        return Listing(entries, VANISHED if is_removed else "")
+        return Listing(entries, self._failure(stopped, limit, is_empty=not entries))
 
     def list_named(self, names: Collection[str] | None) -> Listing:
         """As `list`, of those of `names` that are there, or of all (None). What cannot be a name is not there."""
@@ -126,6 +127,27 @@ class Directory:
             elif not isinstance(status, Absent):
                 return Listing(entries, describe(status))
         return Listing(entries)
+
+    def list_formed(self, templates: tuple[bytes, ...], only: Collection[str] | None = None) -> FormedListing:
+        """As `list_named`, with the names that are a text of one of `templates` (`gcd.root.forms`) apart."""
+        if only is not None:
+            listing = self.list_named(only)
+            others = dict(listing.entries)
+            names = of_form(others, templates)
+            for name in names:
+                del others[name]
+            return FormedListing(others, listing.failure, names)
+        names, others, stopped = list_formed(self.fd, MAX_ENTRIES, _TYPES, templates)
+        return FormedListing(others, self._failure(stopped, MAX_ENTRIES, is_empty=not names and not others), names)
+
+    def _failure(self, stopped: int, limit: int, *, is_empty: bool) -> str:
+        """What a listing says that was `stopped` by this."""
+        if stopped == MORE:
+            return f"more than {limit} entries"
+        if stopped:
+            return _word_for(stopped)
+        # The C library shows a directory that was removed while it was open as an empty one.
+        return VANISHED if is_empty and self.stat().st_nlink == 0 else ""
 
     def is_empty(self) -> bool | None:
         """Whether there is no entry at all; None if that cannot be told."""

@@ -328,15 +328,18 @@ def test_a_part_closed_to_us_is_unreadable(tmp_path, db, name, layers, rw_layers
 
 def test_records_that_vanish_between_listing_and_reading_are_not_there(tmp_path, db, monkeypatch):
     plant(db, {"mounts/x/mount-id": DIR.encode(), "tmp/write-set-1/size": b"1"})
-    whole = Directory.list
 
-    def list_then_remove(self, limit=1_000_000):
-        listing = whole(self, limit)
-        for part in ("sha256", "mounts", "tmp"):
-            if (db / part).is_dir() and self.stat().st_ino == (db / part).stat().st_ino:
-                for entry in (db / part).iterdir():
-                    entry.rename(tmp_path / entry.name)
-        return listing
+    def removing_after(whole):
+        def list_then_remove(self, *arguments):
+            listing = whole(self, *arguments)
+            for part in ("sha256", "mounts", "tmp"):
+                if (db / part).is_dir() and self.stat().st_ino == (db / part).stat().st_ino:
+                    for entry in (db / part).iterdir():
+                        entry.rename(tmp_path / entry.name)
+            return listing
 
-    monkeypatch.setattr(Directory, "list", list_then_remove)
+        return list_then_remove
+
+    for name in ("list", "list_formed"):
+        monkeypatch.setattr(Directory, name, removing_after(getattr(Directory, name)))
     assert read(tmp_path) == LayerDb({}, {}, {}, OK, {}, OK)

@@ -19,6 +19,7 @@ from support.compiled import LISTING, needs_compiled
 from support.trees import DIRECTORY, FIFO, Link, plant, without_rights
 
 from gcd.root import descent, listing, tree
+from gcd.root.forms import DIGIT, HEX
 from gcd.root.listing import MOST_LEVELS
 
 both = pytest.mark.parametrize("counter", [pytest.param(listing, id="python"), LISTING])
@@ -27,6 +28,7 @@ both = pytest.mark.parametrize("counter", [pytest.param(listing, id="python"), L
 @needs_compiled
 def test_the_compiled_one_is_what_reads_here():
     assert tree.list_entries is compiled.listing.list_entries
+    assert tree.list_formed is compiled.listing.list_formed
     assert descent.count_below is compiled.listing.count_below
 
 
@@ -76,6 +78,46 @@ def test_what_is_no_directory_or_gone_has_no_entries(tmp_path, lister):
         assert lister.list_entries(fd, 1, TYPES) in [({}, 0), ({}, errno.ENOENT)]
     finally:
         os.close(fd)
+
+
+def formed_by(lister, home, templates, most=1_000_000):
+    with opened(home) as fd:
+        names, entries, stopped = lister.list_formed(fd, most, TYPES, templates)
+        again = lister.list_formed(fd, most, TYPES, templates)
+        assert (names, entries, stopped) == again
+        assert all(one is other for one, other in zip(names, again[0], strict=True))
+    return sorted(names), entries, stopped
+
+
+@lister
+def test_names_of_a_form_are_listed_apart(tmp_path, lister):
+    formed = {"0f": b"", "1e": Link("0f"), "x1": DIRECTORY, "x2": FIFO}
+    others = {
+        "0F": "file", "0f\n": "file", "0f\udcff": "file", "٣": "symlink", "x٣": "file", "0g": "directory",
+        "0f0": "other", "0": "file", "x" * 255: "file",
+    }  # fmt: skip
+    kinds = {"file": b"", "symlink": Link("0f"), "directory": DIRECTORY, "other": FIFO}
+    plant(tmp_path, {**formed, **{name: kinds[kind] for name, kind in others.items()}})
+    templates = (HEX * 2, b"x" + DIGIT)
+
+    assert formed_by(lister, tmp_path, templates) == (sorted(formed), others, 0)
+    assert formed_by(lister, tmp_path, templates, most=13) == (sorted(formed), others, 0)
+    cut_names, cut, stopped = formed_by(lister, tmp_path, templates, most=12)
+    assert (len(cut_names) + len(cut), stopped) == (12, listing.MORE)
+    assert formed_by(lister, tmp_path, (), most=13)[0] == []
+    assert formed_by(lister, tmp_path, (), most=13)[1].keys() == formed.keys() | others.keys()
+    assert formed_by(lister, tmp_path / "x1", templates) == ([], {}, 0)
+    assert formed_by(lister, tmp_path / "0f", templates) == ([], {}, errno.ENOTDIR)
+
+
+@needs_compiled
+@given(st.sets(st.text("0fFx\udcff\n", min_size=1, max_size=3)))
+def test_both_know_the_same_names(tmp_path_factory, names):
+    home = tmp_path_factory.mktemp("names")
+    plant(home, dict.fromkeys(names, b""))
+    templates = (HEX * 2, b"x" + HEX, b"\n")
+
+    assert formed_by(compiled.listing, home, templates) == formed_by(listing, home, templates)
 
 
 RACES = 30_000

@@ -9,7 +9,7 @@ from gcd.model.facts import BadElement, FileType, LinkFarm, Lower
 from gcd.model.inventory import Coverage, SourceState
 from gcd.model.reading import ABSENT, EMPTY, Malformed, Present, Unreadable
 from gcd.model.shelf import folded
-from gcd.root import overlay2, record
+from gcd.root import overlay2, record, tree
 from gcd.root.overlay2 import list_names, probe, read_layer_dirs, read_link_farm
 from gcd.root.progress import Pace
 from gcd.root.tree import Directory, open_root
@@ -226,9 +226,8 @@ def test_a_home_that_cannot_be_opened(tmp_path, planted, coverage, why):
 
 
 def test_a_home_listed_in_part_is_partial(root, monkeypatch):
-    whole = Directory.list
     monkeypatch.setattr(overlay2, "open_record", lambda _parent, _name: None)
-    monkeypatch.setattr(Directory, "list", lambda self: whole(self, 1))
+    monkeypatch.setattr(tree, "MAX_ENTRIES", 1)
     assert list_names(root, "overlay2")[1] == SourceState(
         Coverage.PARTIAL, "overlay2 cannot be listed whole (more than 1 entries)"
     )

@@ -8,12 +8,13 @@ import threading
 from collections import Counter
 
 import pytest
+from support import compiled
 from support.compiled import SOUND
 from support.trees import DIRECTORY, FIFO, Link, plant
 
 from gcd.model.ids import ChainId, LayerDirId, LinkId, RwLayerName
 from gcd.model.shelf import dir_shelf, layer_of, link_of
-from gcd.root import layerdb, overlay2, rows, sound
+from gcd.root import layerdb, listing, overlay2, rows, sound, tree
 from gcd.root.layerdb import read_layerdb
 from gcd.root.overlay2 import read_layer_dirs, read_link_farm
 from gcd.root.progress import Pace
@@ -23,7 +24,8 @@ from gcd.root.tree import open_root
 @pytest.fixture(autouse=True, params=[pytest.param(sound, id="python"), SOUND])
 def reader(request, monkeypatch):
     """Each test is done twice: by what is compiled, and by what stands in for it where it is not."""
-    monkeypatch.setattr(rows, "of_form", request.param.of_form)
+    lister = listing if request.param is sound else compiled.listing
+    monkeypatch.setattr(tree, "list_formed", lister.list_formed)
     monkeypatch.setattr(rows, "read_records", request.param.read_records)
     monkeypatch.setattr(rows, "read_symlinks", request.param.read_symlinks)
 

@@ -15,7 +15,8 @@ from support.compiled import needs_compiled
 from support.trees import DIRECTORY, FIFO, Link, plant
 
 from gcd.root import rows, sound
-from gcd.root.sound import BASE32, BASE36, DIGIT, HEX, Form, Kind, Part
+from gcd.root.forms import BASE32, BASE36, DIGIT, HEX
+from gcd.root.sound import Form, Kind, Part
 
 PARTS = (
     Part("text", Kind.TEXT, (b"x:" + HEX * 3, BASE36 * 2)),
@@ -63,7 +64,6 @@ def found_by(reader, home, names, form=FORM):
 
 @needs_compiled
 def test_the_compiled_one_is_what_reads_here():
-    assert rows.of_form is compiled.sound.of_form
     assert rows.read_records is compiled.sound.read_records
     assert rows.read_symlinks is compiled.sound.read_symlinks
 
@@ -285,23 +285,6 @@ def test_both_give_the_same_of_any_symlink(tmp_path_factory, targets):
     finally:
         os.close(fd)
     assert given_by[::2] == given_by[1::2]
-
-
-@both
-def test_names_of_a_form_are_told_from_others(reader):
-    names = ["0f", "", "0F", "0f\n", "0f\udcff", "٣", "x1", "0g", "0f", "\ud800", "abc", "x" * 300]
-
-    found = reader.of_form(dict.fromkeys(names), (HEX * 2, b"x" + DIGIT))
-    assert found == ["0f", "x1"]
-    assert reader.of_form(iter(["".join("0f")]), (HEX * 2,))[0] is found[0]
-    assert reader.of_form([], (HEX,)) == []
-
-
-@needs_compiled
-@given(st.lists(st.text("0fFx\udcff\n\0", max_size=3)))
-def test_both_know_the_same_names(names):
-    templates = (HEX * 2, b"x" + HEX, b"\n")
-    assert compiled.sound.of_form(names, templates) == sound.of_form(names, templates)
 
 
 @both

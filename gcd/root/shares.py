@@ -61,8 +61,11 @@ def in_threads(
     what waits for it. Progress is told in this thread alone. What `read` or `meanwhile` raises ends the work of all,
     and is raised.
 
-    The other threads have descriptors of their own: they may use what is open now, and `read` closes what it opens.
+    Where no thread runs but this one, the others have descriptors of their own: they may use what is open now, and
+    `read` closes what it opens. Whatever else a process has open they would keep open: a connection, say, that a thread
+    which serves closes meanwhile.
     """
+    is_alone = threading.active_count() == 1
     found: dict[K, V] = {}
     failures: list[Exception] = []
     starts = iter(range(0, len(items), BATCH))  # each goes to one thread: to take the next is one step
@@ -80,7 +83,8 @@ def in_threads(
             most = min(2 * most, MOST_BATCHES) if time.monotonic() - began < QUICK_SECONDS else 1
 
     def work_aside() -> None:
-        _take_own_descriptors()
+        if is_alone:
+            _take_own_descriptors()
         try:
             work(nobody)
         except Exception as error:  # noqa: BLE001 - raised by the thread that waits for this one

@@ -1,7 +1,7 @@
 """
-Forms that names and texts of records have: what of a file is a template, and which names are of one.
+Forms that the names and the texts of records have, as templates: texts in which some bytes stand for a digit.
 
-A template is a text in which some bytes stand for a digit. What is compiled knows the same templates (``_forms.h``).
+What is compiled knows the same templates (``_forms.h``).
 """
 
 from __future__ import annotations

@@ -38,11 +38,13 @@ _INIT_DIR: Final = (_HEX64 + b"-init",)
 _LINK: Final = BASE32 * 26
 
 LAYER_NAMES: Final = (_HEX64,)
-"""Of layer records."""
+"""The forms of a layer record's name."""
 
 LAYER_DIR_IDS: Final = (_HEX64, BASE36 * 25, *_INIT_DIR)
+"""The forms of a layer dir's id."""
 
 LINK_IDS: Final = (_LINK,)
+"""The form of a link id."""
 
 _TARGET: Final = (b"../", LAYER_DIR_IDS, b"/diff")
 _MOST_LOWER: Final = 128

@@ -160,14 +160,14 @@ def test_a_real_interrupt_ends_with_32():
         "import click, signal, time; from gcd import cli\n"
         # Whoever starts the tests in the background may have SIGINT ignored, and that is inherited.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def wait():\n    print('ready', flush=True)\n    time.sleep(30)\n"
+        "def wait():\n    print('ready', flush=True)\n    time.sleep(120)\n"
         "cli.LazyGroup.get_command = lambda *_: click.Command('version', callback=wait)\n"
         "import sys; sys.argv = ['gcd', 'version']; cli.main()"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=60)
 
     assert process.returncode == ExitBits.INTERRUPTED
     assert told.strip() == b"gcd: interrupted; nothing was changed"
@@ -177,7 +177,7 @@ def test_a_reader_that_goes_away_is_met_with_silence():
     with subprocess.Popen([*GCD, "rules"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         told = process.stderr.read()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
     assert told == b""
     assert process.returncode == ExitBits.NOT_DONE

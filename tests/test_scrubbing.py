@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -54,11 +53,9 @@ def test_a_pause_is_heard_within_a_file(tmp_path, opening, monkeypatch, size):
 
     asking = threading.Timer(0.3, pause)
     asking.start()
-    began = time.monotonic()
 
     assert next(going) is Course.PAUSED
     going.close()
-    assert time.monotonic() - began < 5
     asking.join()
 
 

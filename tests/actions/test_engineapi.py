@@ -256,7 +256,7 @@ def test_a_socket_on_which_nobody_answers(tmp_path: Path, monkeypatch: pytest.Mo
         hung.listen()
         with pytest.raises(EngineRefused, match="timed out"):
             engineapi._client(path, Impatience(nothing, nothing))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     gc.collect()
 
 

@@ -155,7 +155,7 @@ def test_an_engine_that_starts_meanwhile_is_told_and_outwaited(root: Directory, 
     ending.join()  # it is gone before the last of it is
 
     assert str(told.value) == "dockerd (pid 42) was started on this root meanwhile: gcd writes no more beside it"
-    assert 0.3 <= waited < 2
+    assert 0.3 <= waited < fence_module.WAIT_SECONDS
 
 
 def test_an_engine_that_does_not_end_is_not_waited_for_without_end(

@@ -432,7 +432,7 @@ mv "$1/$2" "$1/aside" && ln -s /etc "$1/$2"
 @root_only
 @pytest.mark.parametrize("number", range(3))
 def test_what_is_swapped_between_look_and_act_goes_back(root, units, number):
-    """The rename of the item waits for a second, in which a symlink is put in its place."""
+    """The rename of the item waits for three seconds, in which a symlink is put in its place."""
     with held(root):
         pass
     before = outside(root)
@@ -443,10 +443,10 @@ def test_what_is_swapped_between_look_and_act_goes_back(root, units, number):
         assert deed.reason is Reason.CHANGED
         assert deed.why == f"something else stood at {path} than a moment before"
 
-    delay = f"renameat2:delay_enter=1000000:when={number + 2}"
+    delay = f"renameat2:delay_enter=3000000:when={number + 2}"
     with subprocess.Popen(["sh", "-c", SWAP, "sh", str(root), path]) as swap:
         ending = run(act, "--inject", delay, calls=["renameat2"])
-        assert swap.wait(timeout=10) == 0
+        assert swap.wait(timeout=60) == 0
 
     assert (ending.signal, ending.status) == (0, 0), ending
     assert (root / path).readlink() == Path("/etc")

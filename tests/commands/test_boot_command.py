@@ -181,7 +181,7 @@ def test_a_boot_is_not_held_up_for_longer_than_its_time(root, monkeypatch, capsy
     began = time.monotonic()
 
     assert booted(root) == ExitBits.NOT_DONE
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert (
         capsys.readouterr().err == "gcd: the 0.2 s of gcd boot are over; what was begun is undone at the next start\n"
     )

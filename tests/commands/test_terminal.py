@@ -26,7 +26,7 @@ def on_a_terminal(**environment):
         told = b""
         while chunk := read(leader):
             told += chunk
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     os.close(leader)
     return told.decode()
 

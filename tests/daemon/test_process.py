@@ -9,14 +9,13 @@ import re
 import signal
 import socket
 import sqlite3
-import statistics
 import subprocess
+import sys
 import threading
 import time
 from base64 import b64encode
 from collections import Counter
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 
 import bcrypt
@@ -24,7 +23,7 @@ import pytest
 from support.daemons import Forked, orphan, size_of_orphan, wait_until
 
 from gcd import cli, settings
-from gcd.daemon import pacing, vigil
+from gcd.daemon import pacing, signals, vigil
 from gcd.daemon.board import Board
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model.errors import ExitBits
@@ -34,6 +33,7 @@ QUICK = '[daemon]\nreconcile_interval = "1s"\nsettle = "10ms"\n'
 ACTING = QUICK + 'act = true\n[policy.kinds]\norphan = "quarantine"\n'
 DIGITS = "0123456789"
 MOST_IN_PLACE = 6
+GRACE_SECONDS = signals.GRACE_SECONDS
 KILLS = 25
 """In each of four tests, which can run beside each other: a hundred in all."""
 
@@ -52,8 +52,12 @@ def hours_later(monkeypatch):
 
 
 @pytest.fixture
-def begin(tmp_path, root):
-    """Begins daemons, which have ended when the test has."""
+def begin(tmp_path, root, monkeypatch):
+    """
+    Begins daemons, which have ended when the test has. What they have in hand is not abandoned: whichever ends did so
+    by itself, however slow the machine is.
+    """
+    monkeypatch.setattr(signals, "GRACE_SECONDS", 3600.0)
     begun = []
 
     def beginning(text=QUICK, *arguments, home=tmp_path, **how):
@@ -66,7 +70,7 @@ def begin(tmp_path, root):
 
 
 class Slow(vigil.Recheck):
-    """A look of a minute that tells of its progress."""
+    """A look of a minute, at least, that tells of its progress."""
 
     def full(self, now_ns):
         for _ in range(600):
@@ -76,9 +80,10 @@ class Slow(vigil.Recheck):
 
 
 class Hung(vigil.Recheck):
-    """A look that comes to nothing."""
+    """A look that comes to nothing, and says when it begins to."""
 
     def full(self, now_ns):
+        sys.stdout.write("hung\n")
         time.sleep(3600)
         return super().full(now_ns)
 
@@ -87,19 +92,21 @@ def is_told(daemon, name):
     return any(event["event"] == name for event in daemon.events)
 
 
+def signs_of_life(daemon):
+    return daemon.systemd.heard.count("WATCHDOG=1")
+
+
 def shown(daemon):
     return daemon.systemd.statuses
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_at_once(begin, number):
-    daemon = begin()
+def test_a_signal_ends_it_though_it_has_nothing_to_do_for_an_hour(begin, number):
+    daemon = begin('[daemon]\nreconcile_interval = "1h"\n')
     wait_until(lambda: shown(daemon), "a first look")
-    began = time.monotonic()
     daemon.signal(number)
 
     assert daemon.ended() == ExitBits.CLEAN
-    assert time.monotonic() - began < 2
     assert daemon.systemd.heard[-1] == "STOPPING=1"
     assert daemon.events[-1]["event"] == "stopped"
     assert daemon.words == []
@@ -109,51 +116,54 @@ def test_a_long_look_is_left_between_its_parts(begin, monkeypatch):
     monkeypatch.setattr(vigil, "Recheck", Slow)
     daemon = begin()
     wait_until(lambda: is_told(daemon, "watching"), "it looks")
-    began = time.monotonic()
     daemon.signal(signal.SIGTERM)
 
     assert daemon.ended() == ExitBits.CLEAN
-    assert time.monotonic() - began < 2
     assert daemon.events[-1]["event"] == "stopped"
 
 
-def test_what_comes_to_no_end_is_abandoned_within_five_seconds(begin, monkeypatch):
+def test_what_comes_to_no_end_is_abandoned_however_often_it_is_asked_to_end(begin, monkeypatch):
+    assert GRACE_SECONDS < 5
+    monkeypatch.setattr(signals, "GRACE_SECONDS", 0.5)
     monkeypatch.setattr(vigil, "Recheck", Hung)
     daemon = begin()
-    wait_until(lambda: is_told(daemon, "watching"), "it looks")
+    wait_until(lambda: daemon.words == ["hung"], "it looks")
     began = time.monotonic()
-    daemon.signal(signal.SIGTERM)
-    time.sleep(1)
-    daemon.signal(signal.SIGTERM)
 
+    def is_asked_and_has_ended():
+        daemon.signal(signal.SIGTERM)
+        return os.waitid(os.P_PID, daemon.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+
+    wait_until(is_asked_and_has_ended, "it is abandoned")
+    assert time.monotonic() - began >= 0.5
     assert daemon.ended() == ExitBits.CLEAN
-    assert 3.9 < time.monotonic() - began < 5
+    assert not is_told(daemon, "stopped")
 
 
 def test_a_slow_loop_gives_signs_of_life_and_a_hung_one_none(begin, tmp_path, monkeypatch):
-    signs = {}
     for kind in (Slow, Hung):
         (tmp_path / kind.__name__).mkdir()
-        monkeypatch.setattr(vigil, "Recheck", kind)
-        daemon = begin(home=tmp_path / kind.__name__, watchdog=1.0)
-        wait_until(partial(is_told, daemon, "watching"), "it looks")
-        time.sleep(0.5)
-        before = daemon.systemd.heard.count("WATCHDOG=1")
-        time.sleep(1.5)
-        signs[kind] = daemon.systemd.heard.count("WATCHDOG=1") - before
-        daemon.kill()
+    monkeypatch.setattr(vigil, "Recheck", Slow)
+    slow = begin(home=tmp_path / "Slow", watchdog=1.0)
+    wait_until(lambda: is_told(slow, "watching"), "it looks")
+    before = signs_of_life(slow)
+    wait_until(lambda: signs_of_life(slow) >= before + 3, "signs of life")
+    slow.kill()
+    monkeypatch.setattr(vigil, "Recheck", Hung)
+    hung = begin(home=tmp_path / "Hung", watchdog=1.0)
+    wait_until(lambda: hung.words == ["hung"], "it looks")
+    before = signs_of_life(hung)
+    time.sleep(1.5)
 
-    assert signs[Hung] == 0
-    assert 3 <= signs[Slow] <= 7
+    assert signs_of_life(hung) == before
+    hung.kill()
 
 
 def test_an_idle_loop_gives_signs_of_life(begin):
     daemon = begin("", watchdog=1.0)
     wait_until(lambda: shown(daemon), "a first look")
-    before = daemon.systemd.heard.count("WATCHDOG=1")
-    time.sleep(1.5)
-
-    assert 3 <= daemon.systemd.heard.count("WATCHDOG=1") - before <= 7
+    before = signs_of_life(daemon)
+    wait_until(lambda: signs_of_life(daemon) >= before + 3, "signs of life")
     daemon.kill()
 
 
@@ -251,24 +261,20 @@ def test_clients_that_mean_ill_do_not_hold_up_the_loop(begin, root):
         for asker in askers:
             asker.start()
         try:
-            before, waits = daemon.systemd.heard.count("WATCHDOG=1"), []
+            before = signs_of_life(daemon)
             for number in range(1, 6):
                 for client in slow:
                     with suppress(OSError):
                         client.send(b"G")
                 orphan(root, number)
-                began, size = time.monotonic(), sum(size_of_orphan(root, n) for n in range(1, number + 1))
+                size = sum(size_of_orphan(root, n) for n in range(1, number + 1))
                 wait_until(lambda: f"; {iec(size)} orphaned" in shown(daemon)[-1], "the orphan is found")  # noqa: B023 - asked within this turn of the loop
-                waits.append(time.monotonic() - began)
-                time.sleep(0.3)
-            beats = daemon.systemd.heard.count("WATCHDOG=1") - before
+            wait_until(lambda: signs_of_life(daemon) >= before + 4, "signs of life")
         finally:
             ending.set()
             for asker in askers:
                 asker.join()
 
-    assert statistics.median(waits) < 2
-    assert beats >= 4
     assert answers[b"HTTP/1.1 401"] + answers[b"HTTP/1.1 429"] > 10
     assert answers[b"HTTP/1.1 400"] + answers[b"HTTP/1.1 431"] + answers[b""] > 10
     daemon.signal(signal.SIGTERM)
@@ -281,11 +287,10 @@ def test_who_is_stopped_in_the_middle_of_acting_leaves_no_step_open(begin, tmp_p
         orphan(root, number)
     daemon = begin(ACTING)
     wait_until(lambda: list(root.glob(".gcd/entries/*")), "it acts")
-    began = time.monotonic()
     daemon.signal(signal.SIGTERM)
 
     assert daemon.ended() == ExitBits.CLEAN
-    assert time.monotonic() - began < 5
+    assert daemon.events[-1]["event"] == "stopped"
     moved, left = len(list(root.glob(".gcd/entries/*"))), len(list(root.glob(f"overlay2/{'0' * 50}*")))
     assert list(root.glob(".gcd/open/*")) == []
     assert moved + left == 200

@@ -362,7 +362,7 @@ def test_what_does_not_end_is_killed(monkeypatch, tmp_path):
 
     part.end()
 
-    assert 1.4 < time.monotonic() - began < 3
+    assert time.monotonic() - began >= scrubber.ENDS_WITHIN_SECONDS
     assert part._process.returncode == -9
 
 

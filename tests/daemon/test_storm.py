@@ -1,13 +1,11 @@
 """
-Containers that come and go in bursts: none is missed, and the figures are right after each, in the median soon. How
-soon after each one depends on what else the machine has to do: ``bench/daemon.py`` measures it.
+Containers that come and go in bursts: none is missed, and the figures are right after each. How soon after it depends
+on what else the machine has to do: ``bench/daemon.py`` measures it.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 BURST = 100
 BURSTS = 100
-LATE_SECONDS = 2
 
 
 @pytest.fixture(autouse=True)
@@ -75,17 +72,13 @@ def test_ten_thousand_containers_come_and_go_and_none_is_missed(tmp_path):
     fleet = Fleet(tmp_path)
     with watching(tmp_path, fleet.root, '[daemon]\nsettle = "20ms"\n') as watched:
         assert watched.latest.result.summary.containers == 0
-        waits = []
         for number in range(BURSTS):
             expected = (0, 0) if number % 2 else (BURST, 0)
             (fleet.remove if number % 2 else fleet.create)()
-            began = time.monotonic()
             wait_until(lambda: figures(watched) == expected, "right figures")  # noqa: B023 - asked within this turn of the loop
-            waits.append(time.monotonic() - began)
         latest = watched.latest
 
     assert figures(watched) == (0, 0)
-    assert statistics.median(waits) < LATE_SECONDS
     assert latest.checked_ns.keys() == set(Scope)
     assert latest.tally.failures == 0
     assert latest.tally.watch_overflows == 0

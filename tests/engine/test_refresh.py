@@ -33,7 +33,7 @@ CROWD = 40
 """Containers that nothing happens to: a full look opens some ten files of each."""
 
 QUIET_SECONDS = 0.4
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 """An engine goes on for a moment after its answer."""
 
 

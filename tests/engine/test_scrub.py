@@ -272,7 +272,7 @@ def gcd(state: Path, *words: str) -> subprocess.Popen[str]:
 
 def known(state: Path, root: Path) -> dict[str, tuple[object, ...]]:
     """What ``gcd scrub status`` says of each layer, times aside."""
-    told, complaint = gcd(state, "status", "--format", "json", "--root", str(root)).communicate(timeout=30)
+    told, complaint = gcd(state, "status", "--format", "json", "--root", str(root)).communicate(timeout=120)
     assert not complaint
     return {
         verdict["layer"]: (verdict["verdict"], verdict["differing"], [d["path"] for d in verdict["differences"]])
@@ -283,7 +283,7 @@ def known(state: Path, root: Path) -> dict[str, tuple[object, ...]]:
 def test_paused_killed_and_resumed_it_tells_what_an_undisturbed_one_does(copied, tmp_path):
     plant(copied, flipped)
     undisturbed = gcd(tmp_path / "calm", "start", "--root", str(copied))
-    undisturbed.communicate(timeout=30)
+    undisturbed.communicate(timeout=120)
     slowly = ("--bandwidth", "10MiB", "--root", str(copied))
     words = ("start", *slowly)
     dice = random.Random(7)  # noqa: S311 - for moments, not for secrets
@@ -295,12 +295,12 @@ def test_paused_killed_and_resumed_it_tells_what_an_undisturbed_one_does(copied,
         if dice.random() < 0.5:
             worker.send_signal(dice.choice([signal.SIGKILL, signal.SIGINT]))
         else:
-            gcd(tmp_path / "rough", "pause", "--root", str(copied)).communicate(timeout=30)
-        worker.communicate(timeout=30)
+            gcd(tmp_path / "rough", "pause", "--root", str(copied)).communicate(timeout=120)
+        worker.communicate(timeout=120)
         ends.append(worker.returncode)
         words = ("resume", *slowly) if (tmp_path / "rough" / "state.db").exists() else words
     last = gcd(tmp_path / "rough", "resume", "--root", str(copied))
-    last.communicate(timeout=30)
+    last.communicate(timeout=120)
 
     assert (undisturbed.returncode, last.returncode) == (4, 4)
     assert len(set(ends)) > 1
@@ -353,7 +353,7 @@ def test_of_many_small_files_the_one_that_is_damaged_is_named(make_engine, tmp_p
 
 def as_printed(engine, state: Path) -> subprocess.CompletedProcess[str]:
     """Carry out what a scrub of the root of `engine` says."""
-    told, _ = gcd(state, "start", "--root", str(engine.root)).communicate(timeout=30)
+    told, _ = gcd(state, "start", "--root", str(engine.root)).communicate(timeout=120)
     commands = "\n".join(line.strip() for line in told.splitlines() if line.startswith("      docker "))
     return subprocess.run(
         ["sh", "-c", commands],
@@ -385,7 +385,7 @@ def test_a_damaged_layer_is_fetched_again_by_the_commands_that_are_printed(make_
 
     assert (done.returncode, done.stderr) == (0, "")
     again = gcd(tmp_path, "start", "--root", str(engine.root))
-    assert again.communicate(timeout=30)[0].startswith("All of 1 layer as they were unpacked\n")
+    assert again.communicate(timeout=120)[0].startswith("All of 1 layer as they were unpacked\n")
     assert again.returncode == 0
     assert len(engine.docker("volume", "ls", "-q").split()) == 1
     assert engine.docker(*run) == "open"

@@ -18,7 +18,7 @@ MANY = tuple(range(1000))
 
 
 def test_all_items_are_read_once_and_by_as_many_threads_as_may():
-    beside = threading.Barrier(3, timeout=10)
+    beside = threading.Barrier(3, timeout=60)
     given = []
 
     def read(items):
@@ -42,7 +42,7 @@ def test_who_helps_has_descriptors_of_its_own_where_no_other_thread_may_miss_the
         other.start()
     (tmp_path / "file").write_bytes(b"x")
     home = os.open(tmp_path, os.O_RDONLY)
-    beside = threading.Barrier(2, timeout=10)
+    beside = threading.Barrier(2, timeout=60)
     own = threading.get_ident()
     opened, seen = [], []
 
@@ -133,7 +133,7 @@ def test_what_is_quick_is_read_in_ever_more_batches_until_it_comes_to_the_end(mo
 @pytest.mark.parametrize("is_aside", [True, False])
 def test_what_one_thread_raises_ends_the_work_of_all_and_is_raised(is_aside):
     own = threading.get_ident()
-    beside = threading.Barrier(2, timeout=10)
+    beside = threading.Barrier(2, timeout=60)
     given = []
 
     def read(items):
@@ -142,6 +142,7 @@ def test_what_one_thread_raises_ends_the_work_of_all_and_is_raised(is_aside):
             beside.wait()
         if (threading.get_ident() == own) is not is_aside:
             raise KeyError(items[0])
+        time.sleep(0.01)
         return dict.fromkeys(items)
 
     with pytest.raises(KeyError):
@@ -190,7 +191,7 @@ def test_what_is_to_be_done_meanwhile_is_done_once_and_by_who_asks_while_others_
         return dict.fromkeys(items)
 
     def meanwhile():
-        assert is_read.wait(10)
+        assert is_read.wait(60)
         done.append(threading.get_ident())
 
     found = in_threads(read, MANY, Source.LAYERS, Pace(readers=2), meanwhile)
@@ -215,10 +216,11 @@ def test_what_it_raises_ends_the_work_of_all_and_is_raised():
     def read(items):
         given.append(items)
         is_read.set()
+        time.sleep(0.001)
         return dict.fromkeys(items)
 
     def meanwhile():
-        assert is_read.wait(10)
+        assert is_read.wait(60)
         raise KeyError
 
     with pytest.raises(KeyError):

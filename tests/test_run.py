@@ -1,6 +1,5 @@
 """The second look: what two readings agree upon, and what one of them could not see."""
 
-import os
 import time
 
 import pytest
@@ -16,6 +15,7 @@ from support.inventories import (
     link_id,
     with_records,
 )
+from support.seeds import own_seed
 
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model.finding import Confidence
@@ -70,7 +70,7 @@ def test_a_rule_that_ran_in_one_of_two_readings_only_is_not_checked():
 
 @pytest.mark.parametrize("later", [0, 7_200_000_000_000])
 def test_a_check_knows_how_old_an_orphan_is(tmp_path, later):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as root:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as root:
         root.image("web:1", layers=2)
         root.layer_dir()
     result = check(str(tmp_path / "docker"), now_ns=time.time_ns() + later)
@@ -81,7 +81,7 @@ def test_a_check_knows_how_old_an_orphan_is(tmp_path, later):
 
 
 def test_a_healthy_root_that_changed_in_the_future_says_that_the_clock_was_set_back(tmp_path):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as root:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as root:
         root.image("web:1", layers=2)
     result = check(str(tmp_path / "docker"), now_ns=time.time_ns() - 7_200_000_000_000)
     (doubt,) = result.engine.doubts

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 from support.fakeproc import FakeProc
 from support.fingerprint import differences, fingerprint
+from support.seeds import own_seed
 
 from gcd import planning
 from gcd.actions import apply as apply_module
@@ -43,7 +44,7 @@ REPAIR = Selection(remedy=RemedyKind.REPAIR)
 
 @pytest.fixture
 def docker(tmp_path: Path) -> Path:
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:  # others mount dirs of the usual names
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         image = built.image("web:1", layers=3)
         built.container("api", image=image)
     return tmp_path / "docker"

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 from support.fakeproc import FakeProc
 from support.fingerprint import differences
+from support.seeds import own_seed
 from support.units import entries_of, outside
 
 from gcd import planning
@@ -51,7 +52,7 @@ TOOL = b"#!/bin/sh\n" + b"x" * 70_000
 @pytest.fixture
 def docker(tmp_path: Path) -> Path:
     """A stopped engine's root, of which a file with two names is empty that another layer holds."""
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:  # others mount dirs of the usual names
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         built.image("one:1", layers=[{"bin/a": TOOL, "bin/b": HardLinkTo("bin/a")}])
         built.image("two:1", layers=[{"opt/tool": TOOL}])
     os.truncate(tool(built.path), 0)
@@ -246,7 +247,7 @@ def test_who_ends_a_run_leaves_nothing_of_the_copy(planner: Planner, docker: Pat
 def test_for_another_root_nothing_is_copied(planner: Planner, docker: Path, tmp_path: Path, monkeypatch):
     """The plan was made for what stood here before."""
     docker.rename(tmp_path / "old")
-    with DockerRoot(docker, seed=os.getpid()) as built:
+    with DockerRoot(docker, seed=own_seed()) as built:
         built.image("one:1", layers=[{"bin/a": TOOL, "bin/b": HardLinkTo("bin/a")}])
         built.image("two:1", layers=[{"opt/tool": TOOL}])
     monkeypatch.setattr(syscalls, "set_modified", lambda *_: pytest.fail("it was copied"))

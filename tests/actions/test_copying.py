@@ -13,6 +13,7 @@ import tracemalloc
 import pytest
 from msgspec.structs import replace
 from support.fingerprint import differences
+from support.seeds import own_seed
 from support.units import RUN, entries_of, finding_for, outside
 
 from gcd.actions import copying, syscalls
@@ -41,7 +42,7 @@ CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 def layers(tmp_path):
     """The ``diff`` of a layer with a tool of three names, emptied, with attributes, and that of one with its twin."""
     names = {"bin/tool": HardLinkTo("bin/a"), "sbin/tool": HardLinkTo("bin/a")}
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:  # others mount dirs of the usual names
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         built.image("one:1", layers=[{"bin/a": TOOL, **names}])
         built.image("two:1", layers=[{"opt/tool": TOOL}])
     [tool] = built.path.glob("overlay2/*/diff/bin/a")

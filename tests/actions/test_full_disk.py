@@ -17,6 +17,7 @@ from support.engine import disk_usage
 from support.fingerprint import differences, fingerprint
 from support.fulldisk import expect_full, ext4, fill_up, free_bytes, on_a_terminal
 from support.killing import fail_at, kill_at, points_of
+from support.seeds import own_seed
 
 from gcd.actions import room
 from gcd.actions.fence import Fence
@@ -57,7 +58,7 @@ DONE, LEFT, NOT_DONE = ExitBits.MENDED, ExitBits.FINDINGS_LEFT, ExitBits.NOT_DON
 @pytest.fixture
 def disk(tmp_path: Path):
     with ext4(tmp_path / "image", tmp_path / "disk", 24 << 20) as point:
-        with DockerRoot(point / "docker", seed=os.getpid()) as built:
+        with DockerRoot(point / "docker", seed=own_seed()) as built:
             image = built.image("web:1", layers=3)
             built.container("api", image=image)
         (point / "twin").write_bytes(b"twin" * 4096)

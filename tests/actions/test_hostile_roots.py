@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.acting import GREEDY, Acting
 from support.fingerprint import differences, fingerprint
+from support.seeds import own_seed
 from support.trees import FIFO, SOCKET, place, within
 
 from gcd.demo.dockerroot import DockerRoot
@@ -43,7 +44,7 @@ NO_TEXT = os.fsdecode(b"\xff\xfe\x1b[2J\n")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound root but for what gives the policy something to do: an orphaned dir, and a lost size."""
     path = tmp_path_factory.mktemp("hostile") / "docker"
-    with DockerRoot(path, seed=os.getpid() + 2) as made:
+    with DockerRoot(path, seed=own_seed()) as made:
         other = made.image("other:1", layers=2)
         made.container("web", image=made.image("web:1", layers=3))
         made.build_step()

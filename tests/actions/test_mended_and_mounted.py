@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import subprocess
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.daemons import wait_until
 from support.fingerprint import differences
+from support.seeds import own_seed
 from support.units import RUN, entries_of, finding_for, outside
 
 from gcd.actions.place import open_place
@@ -64,7 +64,7 @@ class Mended:
 @pytest.fixture
 def mended(tmp_path: Path) -> Mended:
     docker = tmp_path / "docker"
-    with DockerRoot(docker, seed=os.getpid()) as built:  # others mount dirs of the usual names
+    with DockerRoot(docker, seed=own_seed()) as built:
         built.image("one:1", layers=[dict(TOOLS)])
         built.image("two:1", layers=[{f"opt/{name}": content for name, content in TOOLS.items()}])
     [damaged] = docker.glob("overlay2/*/diff/bin/a")
@@ -175,7 +175,7 @@ def test_where_mounts_cannot_be_seen_the_layer_may_be_mounted(mended: Mended, tm
 
 def test_a_half_done_repair_of_what_no_layer_holds_asks_no_mount(tmp_path: Path):
     docker = tmp_path / "docker"
-    with DockerRoot(docker, seed=os.getpid()) as built:
+    with DockerRoot(docker, seed=own_seed()) as built:
         built.image("one:1", layers=2)
     sizes = sorted(docker.glob("image/overlay2/layerdb/sha256/*/size"))
     for size in sizes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.fingerprint import differences
+from support.seeds import own_seed
 from support.units import RUN, entries_of, finding_for, outside
 
 from gcd.actions import copying, recover, repair, syscalls, taking
@@ -42,7 +43,7 @@ WORN = Worn(0o755, 7, 7, ())
 @pytest.fixture
 def docker(tmp_path: Path) -> Path:
     """A root of which a layer has lost two files that another one holds."""
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:  # others mount dirs of the usual names
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         built.image("one:1", layers=[{"bin/keep": b"kept", **TOOLS}])
         built.image("two:1", layers=[{f"opt/{name}": content for name, content in TOOLS.items()}])
     for name in TOOLS:

@@ -409,7 +409,7 @@ def test_restore_undoes_quarantine(tmp_path_factory, files, order):
         with held(root) as opened:
             back = list(restore(opened, [deed.entry for deed in deeds], engine=EngineState.STOPPED))
 
-        assert {deed.outcome for deed in (*deeds, *back)} == {Outcome.DONE}
+        assert {(deed.outcome, deed.why) for deed in (*deeds, *back)} == {(Outcome.DONE, "")}
         assert differences(before, outside(root)) == []
         assert entries_of(root) == {}
     finally:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.fakeproc import FakeProc
 from support.fingerprint import differences
+from support.seeds import own_seed
 from support.units import RUN, entries_of, finding_for, outside
 
 from gcd.actions import apply as apply_module
@@ -64,7 +65,7 @@ class Lacking:
 @pytest.fixture(params=["damaged", "missing"])
 def lacking(request: pytest.FixtureRequest, tmp_path: Path) -> Lacking:
     docker = tmp_path / "docker"
-    with DockerRoot(docker, seed=os.getpid()) as built:  # others mount dirs of the usual names
+    with DockerRoot(docker, seed=own_seed()) as built:
         built.image("one:1", layers=[{"bin/a": TOOL, "bin/b": HardLinkTo("bin/a"), "bin/c": HardLinkTo("bin/a")}])
         built.image("two:1", layers=[{"opt/tool": TOOL}])
     [first] = docker.glob("overlay2/*/diff/bin/a")

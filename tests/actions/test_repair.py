@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.mending import whole
+from support.seeds import own_seed
 
 from gcd.actions.manifest import discard, open_entry, put_all_back, reopen
 from gcd.actions.place import open_place
@@ -46,7 +47,7 @@ FINDING = Finding(
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as made:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as made:
         made.container("web", image=made.image("web:1", layers=2))
     return made.path
 

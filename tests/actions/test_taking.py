@@ -51,16 +51,20 @@ def paths_of(step: Move | Mend) -> list[str]:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return leaked_root(tmp_path / "docker")[0]
+def leaked(tmp_path: Path) -> tuple[Path, list[Unit]]:
+    return leaked_root(tmp_path / "docker")
+
+
+@pytest.fixture
+def root(leaked: tuple[Path, list[Unit]]) -> Path:
+    return leaked[0]
 
 
 @pytest.fixture(params=[moving, mending])
-def step(request: pytest.FixtureRequest, tmp_path: Path, root: Path) -> Move | Mend:
+def step(request: pytest.FixtureRequest, leaked: tuple[Path, list[Unit]]) -> Move | Mend:
     """What is to be done to the tip of the leaked layers."""
-    assert root.parent == tmp_path
     made: Callable[[Unit], Move | Mend] = request.param
-    return made(leaked_root(tmp_path / "again")[1][0])
+    return made(leaked[1][0])
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.fingerprint import differences, fingerprint
+from support.seeds import own_seed
 
 from gcd import cli
 from gcd.actions import apply
@@ -32,7 +33,7 @@ NOT_DONE = ExitBits.NOT_DONE
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         image = built.image("web:1", layers=3)
         built.container("api", image=image)
     return tmp_path / "docker"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 
 import pytest
 from support.fingerprint import differences, fingerprint
+from support.seeds import own_seed
 
 from gcd import cli
 from gcd.commands import boot
@@ -30,7 +30,7 @@ def two_hours_later(monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         image = built.image("web:1", layers=3)
         built.container("api", image=image)
         built.build_step()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 
 import jsonschema
 import pytest
 from support import article
+from support.seeds import own_seed
 
 from gcd import cli
 from gcd.demo.dockerroot import DockerRoot
@@ -195,7 +195,7 @@ def test_what_is_ambiguous_lists_its_candidates(tmp_path, capsys):
 
 
 def test_an_orphan_is_shown_with_its_finding_and_kept_by_nothing(tmp_path, capsys, monkeypatch):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:  # else another run that holds its like keeps it
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         base = built.image("base:1", layers=2)
         orphan = built.layer_dir(parent=base.top.cache_id)
     ahead = time.time_ns() + 2 * HOURS

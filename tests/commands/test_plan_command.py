@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from support.seeds import own_seed
 
 from gcd import cli, settings
 from gcd.commands import listing, plan
@@ -47,7 +48,7 @@ def later(monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         image = built.image("web:1", layers=2)
         built.container("api", image=image)
     return tmp_path / "docker"

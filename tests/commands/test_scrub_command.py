@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 from support.fingerprint import fingerprint
+from support.seeds import own_seed
 
 from gcd import cli
 from gcd.demo.dockerroot import DockerRoot
@@ -24,7 +25,7 @@ SHARED = b"the same in two layers\n" * 40
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         image = built.image("base:1", layers=3)
         built.image("other:1", layers=2)
         built.container("web", image=image)
@@ -237,7 +238,7 @@ def test_a_check_says_that_it_looks_at_no_content(root, capsys):
 
 
 def test_a_file_is_written_back_from_another_layer(tmp_path, capsys):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         built.image("one:1", layers=[{"bin/tool": SHARED, "one": b"1"}])
         built.image("two:1", layers=[{"two": b"2", "opt/tool": SHARED}])
     root = tmp_path / "docker"

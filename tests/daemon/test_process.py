@@ -21,6 +21,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 from support.daemons import Forked, orphan, size_of_orphan, wait_until
+from support.seeds import own_seed
 
 from gcd import cli, settings
 from gcd.daemon import pacing, signals, vigil
@@ -40,7 +41,7 @@ KILLS = 25
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         built.image("web:1")
     return tmp_path / "docker"
 
@@ -325,11 +326,11 @@ def test_killed_a_hundred_times_while_it_moves_orphans(begin, tmp_path, root, mo
             planted += 1
         reports.unlink(missing_ok=True)
         was_open += len(list(root.glob(".gcd/open/*")))
-        moved = len(moved_away(root))
+        moved, size = len(moved_away(root)), size_of_orphan(root, planted - 1)
         daemon = begin(ACTING)
         wait_until(lambda: len(lines_of(reports)) > 0, "its first figures")
         orphaned_bytes, entries = lines_of(reports)[0]
-        assert orphaned_bytes // size_of_orphan(root, planted - 1) + entries == planted
+        assert orphaned_bytes // size + entries == planted
         moment = source.random()
         if moment < 0.65:
             awaited += 1

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.daemons import Forked, orphan, wait_until, watching
 from support.prometheus import free_port, is_ready
+from support.seeds import own_seed
 
 from gcd.daemon import scrubber, signals
 from gcd.demo.dockerroot import DockerRoot
@@ -33,7 +34,7 @@ LAYER_BYTES = 1 << 20
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         for number in range(LAYERS):
             content = random.Random(number).randbytes(LAYER_BYTES)  # noqa: S311 - of a file
             built.image(f"web:{number}", layers=[{"srv/file": content}])

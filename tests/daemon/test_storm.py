@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.daemons import wait_until, watching
+from support.seeds import own_seed
 
 from gcd.demo.dockerroot import DockerRoot
 from gcd.model import layout
@@ -38,7 +39,7 @@ class Fleet:
     def __init__(self, home: Path) -> None:
         self.root = home / "docker"
         self._aside = home / "aside"
-        with DockerRoot(self.root, seed=os.getpid()) as built:
+        with DockerRoot(self.root, seed=own_seed()) as built:
             image = built.image("web:1", layers=3)
             self._containers = [built.container(f"web{number}", image=image) for number in range(BURST)]
         for container in self._containers:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 from support.daemons import disk_usage, orphan, remove, size_of_orphan, wait_until, watching
+from support.seeds import own_seed
 
 from gcd.actions.place import open_place
 from gcd.daemon import doing, pacing, vigil
@@ -36,7 +37,7 @@ def own_environment(monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    with DockerRoot(tmp_path / "docker", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "docker", seed=own_seed()) as built:
         image = built.image("web:1", layers=3)
         built.container("api", image=image)
     return tmp_path / "docker"
@@ -168,7 +169,7 @@ def test_a_root_that_vanishes_is_told_and_watched_again_when_it_is_back(tmp_path
 
 def test_another_root_in_its_place_has_a_history_of_its_own(tmp_path, root):
     orphan(root)
-    with DockerRoot(tmp_path / "other", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "other", seed=own_seed()) as built:
         built.image("other:1")
         built.image("other:2")
     with watching(tmp_path, root, NOW_AND_THEN) as watched:
@@ -187,7 +188,7 @@ def test_another_root_in_its_place_has_a_history_of_its_own(tmp_path, root):
 def test_what_is_read_of_another_root_is_not_kept_as_that_of_the_one_before(tmp_path, root, monkeypatch):
     """The other one comes after a look was settled upon, and before it begins."""
     name = orphan(root)
-    with DockerRoot(tmp_path / "other", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "other", seed=own_seed()) as built:
         built.image("other:1")
         built.image("other:2")
     looks, acts = [], []
@@ -221,7 +222,7 @@ def test_a_daemon_may_begin_before_its_root_is_there(tmp_path):
         wait_until(lambda: watched.named("trouble"), "trouble")
         wait_until(lambda: "READY=1" in watched.systemd.heard, "it is up all the same")
         assert watched.board.latest is None
-        with DockerRoot(root, seed=os.getpid()) as built:
+        with DockerRoot(root, seed=own_seed()) as built:
             built.image("web:1")
         assert watched.latest.result.summary.images == 1
 

@@ -1,11 +1,11 @@
 """Every fault of the catalogue, planted alone on a synthetic root: exactly the findings that it must give."""
 
-import os
 import shutil
 import time
 
 import pytest
 from support import catalogue
+from support.seeds import own_seed
 
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults import FAULTS
@@ -42,7 +42,7 @@ def assert_suspects_are_enough(inventory):
 def healthy(tmp_path_factory):
     place = tmp_path_factory.mktemp("catalogue") / "docker"
     # Mounts and open files are told by the ids in their paths: a root of a run beside this one has others.
-    with DockerRoot(place, seed=os.getpid()) as root:
+    with DockerRoot(place, seed=own_seed()) as root:
         root.image("other:1", layers=1)
         image = root.image("web:1", layers=4)
         root.container("idle", image=root.image("sparse:1", layers=1))

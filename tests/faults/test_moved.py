@@ -6,6 +6,7 @@ import time
 
 import pytest
 from support.fingerprint import differences, fingerprint
+from support.seeds import own_seed
 from support.units import RUN, entries_of, outside, together
 
 from gcd.actions.place import open_place
@@ -30,7 +31,7 @@ MOVABLE = {rule.code for rule in RULES if any(remedy.kind is RemedyKind.QUARANTI
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory):
     place = tmp_path_factory.mktemp("movable") / "docker"
-    with DockerRoot(place, seed=os.getpid() + 1) as root:
+    with DockerRoot(place, seed=own_seed()) as root:
         root.image("other:1", layers=1)
         image = root.image("web:1", layers=4)
         root.container("idle", image=root.image("sparse:1", layers=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.mending import carry_out
+from support.seeds import own_seed
 
 from gcd.demo.dockerroot import DockerRoot
 from gcd.demo.faults.targets import find_targets
@@ -75,7 +75,7 @@ class Patient:
 @pytest.fixture(scope="session")
 def healthy(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("mends") / "docker"
-    with DockerRoot(place, seed=os.getpid()) as root:  # ids of its own: mounts and open files are told by them
+    with DockerRoot(place, seed=own_seed()) as root:
         root.image("other:1", layers=1)
         image = root.image("web:1", layers=4)
         root.container("idle", image=root.image("sparse:1", layers=1))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from support.inpython import read_in_python
+from support.seeds import own_seed
 from support.trees import DIRECTORY, FIFO, Link, plant, within
 
 from gcd.demo.dockerroot import DockerRoot
@@ -26,7 +27,7 @@ RUNNING = Engine(EngineState.RUNNING, 7, 1_000_000_000_000)
 def root(tmp_path: Path) -> Path:
     """A root with an image, a container on it, and something of BuildKit."""
     # Open files are told by the ids in their paths: a root of a run beside this one has others.
-    with DockerRoot(tmp_path / "root", seed=os.getpid()) as built:
+    with DockerRoot(tmp_path / "root", seed=own_seed()) as built:
         image = built.image("app:1", layers=2)
         built.container("web", image=image)
         built.build_source()

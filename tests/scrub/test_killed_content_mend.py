@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from support.fingerprint import differences
 from support.killing import Point, errors_for, fail_at, kill_at, points_of
+from support.seeds import own_seed
 from support.units import RUN, entries_of, outside
 
 from gcd.actions.place import open_place
@@ -88,7 +89,7 @@ def model(folder):
     somebody's, with a capability and an attribute.
     """
     names = {"bin/tool": HardLinkTo("bin/a"), "sbin/tool": HardLinkTo("bin/a")}
-    with DockerRoot(folder / "model", seed=os.getpid()) as built:
+    with DockerRoot(folder / "model", seed=own_seed()) as built:
         built.image("one:1", layers=[{"bin/a": TOOL, **names, "note": NOTE}])
         built.image("two:1", layers=[{"note": NOTE, "opt/tool": TOOL}])
     [tool] = (folder / "model").glob("overlay2/*/diff/bin/a")
@@ -235,7 +236,7 @@ def test_recovered_and_killed_at_every_call(fresh, model, renames):
 @pytest.fixture(scope="module")
 def lacking(folder):
     """A root whose layer has lost a file under both its names; and its mend."""
-    with DockerRoot(folder / "lacking", seed=os.getpid()) as built:
+    with DockerRoot(folder / "lacking", seed=own_seed()) as built:
         built.image("one:1", layers=[{"bin/a": TOOL, "bin/b": HardLinkTo("bin/a")}])
         built.image("two:1", layers=[{"opt/tool": TOOL}])
     for tool in (folder / "lacking").glob("overlay2/*/diff/bin/?"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.fingerprint import fingerprint
+from support.seeds import own_seed
 
 from gcd.actions.place import open_place
 from gcd.actions.quarantine import move
@@ -56,7 +57,7 @@ def leaked_root(path: Path, *, layers: int = 3) -> tuple[Path, list[Unit]]:
     In the tip's diff is what moving must keep: see `plant_oddities`.
     """
     # Mounts are told by the ids in their paths: a root of a run beside this one has others.
-    with DockerRoot(path, seed=os.getpid()) as made:
+    with DockerRoot(path, seed=own_seed()) as made:
         made.container("web", image=made.image("web:1", layers=2))
         leaked = made.image("gone:1", layers=layers)
     (path / layout.image_config(leaked.id)).unlink()

@@ -5,13 +5,16 @@ What is short is read at once; what is long is cut into parts that several threa
 checksum leave the interpreter's lock to others, and the checksums of the parts make that of the whole. Whoever wants
 the bytes themselves, in their order, gets them from one thread.
 
-A file that was not in the page cache before is not left there (``preadv2`` with RWF_NOWAIT tells, without reading);
-where the filesystem does not say, the cache is left alone.
+A file that was not in the page cache before is not left there. ``preadv2`` with RWF_NOWAIT tells without waiting, but
+the kernel begins to read what is missing (seen with Linux 6.18), and that may be over before the answer where the disk
+is quick or the processor busy. So a yes counts only if this thread read nothing from the disk for it; where the
+filesystem does not say, the cache is left alone.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -92,7 +95,7 @@ class Contents:
         """
         view = self._buffer[:size]
         count, was_resident = resident_part(fd, view)
-        if count != size or go_iso(view) != crc:
+        if not was_resident or count != size or go_iso(view) != crc:
             return self.read(fd, size, sink, was_resident=was_resident)
         os.close(fd)
         self._pace.spend(size)
@@ -206,24 +209,31 @@ def _times(a: int, b: int) -> int:
 
 def _is_resident(fd: int, offset: int, buffer: memoryview) -> bool:
     """Whether the byte at `offset` is in the page cache; True too where that cannot be told."""
+    before = _blocks_from_disk()
     try:
         os.preadv(fd, [buffer[:1]], offset, os.RWF_NOWAIT)
     except BlockingIOError:
         return False
     except OSError:
         return True
-    return True
+    return _blocks_from_disk() == before
 
 
 def resident_part(fd: int, view: memoryview) -> tuple[int, bool]:
-    """How many bytes from the start of the file were taken from the page cache, and whether all of it seems there."""
+    """How many bytes from the start of the file were taken from the page cache, and whether all of it was there."""
+    before = _blocks_from_disk()
     try:
         count = os.preadv(fd, [view], 0, os.RWF_NOWAIT)
     except BlockingIOError:
         return 0, False
     except OSError:
         return 0, True
-    return count, count == len(view)
+    return count, count == len(view) and _blocks_from_disk() == before
+
+
+def _blocks_from_disk() -> int:
+    """What this thread has had the kernel read so far, by getrusage(2)."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
 
 
 def _raise(error: OSError) -> Content:

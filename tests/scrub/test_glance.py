@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -175,6 +177,39 @@ def test_the_page_cache_is_left_as_it_was(tmp_path, reader, was_resident, is_rig
 
     assert found_by(reader, tmp_path, ("a", content if is_right else content[::-1])) == [is_right]
     assert resident(tmp_path / "a") == before == (5 if was_resident else 0)
+
+
+QUICK_DISK = """
+#define _GNU_SOURCE
+#include <sys/uio.h>
+ssize_t preadv2(int fd, const struct iovec *to, int n, off_t at, int flags) { return preadv(fd, to, n, at); }
+ssize_t preadv64v2(int fd, const struct iovec *to, int n, off64_t at, int flags) { return preadv64(fd, to, n, at); }
+"""
+"""A disk that has read what a question for the page cache makes the kernel read before the question is answered."""
+
+GLANCE_AT_A = """
+import importlib, os, sys
+from fastcrc.crc64 import go_iso
+from gcd.formats.bundle import NUMBERS
+reader, folder, size = importlib.import_module(sys.argv[1]), os.open(sys.argv[2], os.O_RDONLY), int(sys.argv[3])
+print(list(reader.glance(folder, b"a\\0", b"0", NUMBERS.pack(size, go_iso(bytes(size))), b"\\0")))
+"""
+
+
+@needs_compiled
+@both
+def test_what_is_there_only_because_it_was_asked_for_is_not_left_there(tmp_path, reader):
+    plant(tmp_path / "diff", {"a": bytes(20_000)})
+    (tmp_path / "disk.c").write_text(QUICK_DISK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "disk.so", tmp_path / "disk.c"], check=True)
+    synced(tmp_path / "diff/a", is_kept=False)
+
+    words = [sys.executable, "-c", GLANCE_AT_A, reader.__name__, str(tmp_path / "diff"), "20000"]
+    environment = {**os.environ, "LD_PRELOAD": str(tmp_path / "disk.so")}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[1]\n"
+    assert resident(tmp_path / "diff/a") == 0
 
 
 @both

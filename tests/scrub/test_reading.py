@@ -80,6 +80,40 @@ def test_the_page_cache_is_left_as_it_was(tmp_path, size, was_resident, has_sink
     assert resident(path) == before
 
 
+@pytest.fixture
+def quick_disk(monkeypatch):
+    """One that has read what a question for the page cache makes the kernel read before the question is answered."""
+    preadv = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda fd, buffers, offset, _flags=0: preadv(fd, buffers, offset))
+
+
+@pytest.mark.usefixtures("quick_disk")
+@pytest.mark.parametrize("size", [20_000, 3 << 20])
+@pytest.mark.parametrize("has_sink", [True, False])
+def test_what_is_there_only_because_it_was_asked_for_is_not_left_there(tmp_path, size, has_sink):
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(size))
+    synced(path, is_kept=False)
+
+    with Contents(Pace()) as contents:
+        contents.read(os.open(path, os.O_RDONLY), size, (lambda _: None) if has_sink else None)()
+
+    assert resident(path) == 0
+
+
+@pytest.mark.usefixtures("quick_disk")
+def test_nor_is_a_short_file_that_is_as_it_shall_be(tmp_path):
+    path, raw = tmp_path / "file", os.urandom(20_000)
+    path.write_bytes(raw)
+    synced(path, is_kept=False)
+
+    with Contents(Pace()) as contents:
+        other = contents.unlike(os.open(path, os.O_RDONLY), len(raw), crc64_iso(raw))
+
+        assert other() == Content(len(raw), crc64_iso(raw))
+    assert resident(path) == 0
+
+
 @pytest.mark.parametrize("was_resident", [True, False])
 @pytest.mark.parametrize("is_right", [True, False])
 @pytest.mark.parametrize("has_sink", [True, False])
